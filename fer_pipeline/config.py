@@ -1,0 +1,212 @@
+"""Every setting of every command on one page, as frozen pydantic models.
+
+Loading a configuration touches no data, network or GPU: it only says what is wanted. `configfile` reads the YAML.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# stage: (folder it reads, folder it writes), both below data/NAME unless the section names another
+FOLDERS: dict[str, tuple[str | None, str]] = {
+    "crawl": (None, "raw"),
+    "unify": ("raw", "unified"),
+    "dedupe": ("unified", "unique"),
+    "filter": ("unique", "faces"),
+    "crop": ("faces", "crops"),
+    "split": ("crops", "split"),
+}
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+EngineName = Literal["sample", "urls", "site", "bing", "baidu", "google", "flickr"]
+Label = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f][^/\\\x00-\x1f]*$", max_length=64)]
+
+
+class Section(BaseModel):
+    """Settings are frozen, and a key that nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stage(Section):
+    """Where a stage reads and where it writes."""
+
+    input: Path = Field(description="folder to read; default: what the stage before it writes")
+    output: Path = Field(description="folder to write; default: data/NAME/ and the stage's own folder")
+
+
+class SampleConfig(Section):
+    """The embedded gallery that the engine `sample` draws and serves."""
+
+    per_label: int = Field(48, ge=4, le=10_000, description="photos drawn per expression")
+    seed: int = Field(0, ge=0, description="another seed draws other faces")
+    folder: Path | None = Field(None, description="where it is drawn; default: data/NAME/gallery")
+
+
+class CrawlConfig(Section):
+    """Fetch photos from search engines, lists of URLs and web pages."""
+
+    output: Path = Field(description="folder to write; default: data/NAME/raw")
+    engines: tuple[EngineName, ...] = Field(("bing", "baidu"), min_length=1, description="asked for every class")
+    keywords: dict[Label, tuple[str, ...]] = Field({}, description="class: search words, several languages welcome")
+    urls: dict[Label, Path] = Field({}, description="class: text file with one URL a line (engine `urls`)")
+    sites: dict[Label, tuple[str, ...]] = Field({}, description="class: pages whose pictures are taken (engine `site`)")
+    limit: int = Field(200, ge=1, le=100_000, description="results per class, engine and keyword")
+    licence: Literal["any", "commercial", "noncommercial", "share"] = Field("any", description="licence filter asked for")
+    base: dict[EngineName, str] = Field({}, description="engine: another base address, for mirrors and tests")
+    flickr_key: str = Field("", description="API key of the engine `flickr`")
+    threads: int = Field(4, ge=1, le=64, description="downloads at once per engine")
+    timeout: float = Field(15, gt=0, le=600, description="seconds to wait for a server")
+    retries: int = Field(2, ge=1, le=10, description="times a failed request is asked in all")
+    interval: float = Field(0.5, ge=0, le=3600, description="seconds between two requests to one host")
+    max_bytes: int = Field(30_000_000, ge=1000, description="largest file taken, in bytes")
+    contact: str = Field("", description="address put into the user agent, so that a site can reach you")
+    sample: SampleConfig = Field(SampleConfig(), description="the gallery of the engine `sample`")
+
+
+class UnifyConfig(Stage):
+    """Turn everything readable into upright RGB JPEG."""
+
+    quality: int = Field(95, ge=50, le=100, description="JPEG quality of what is written")
+    longest: int = Field(1600, ge=48, description="larger photos are shrunk to this longest side, in pixels")
+    smallest: int = Field(32, ge=1, description="photos with a shorter side are dropped, in pixels")
+    max_pixels: int = Field(100_000_000, ge=1000, description="photos that claim more are dropped unopened")
+
+
+class DedupeConfig(Stage):
+    """Drop near-copies by perceptual hash."""
+
+    hash: Literal["phash", "dhash", "ahash", "whash"] = Field("phash", description="kind of 64-bit perceptual hash")
+    distance: int = Field(4, ge=0, le=16, description="differing bits up to which two photos are copies")
+    group_distance: int = Field(8, ge=0, le=20, description="differing bits up to which a split never parts them")
+    conflicts: Literal["drop", "keep"] = Field("drop", description="copies with conflicting labels")
+
+
+class Detector(Section):
+    """How faces are found; a model file carries it along."""
+
+    detector: Literal["none", "haar", "hog", "cnn", "yunet"] = Field("hog", description="kind of face detector")
+    sides: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (240, 480), min_length=1, description="longest sides to look at in turn until a face is found; 0: full size"
+    )
+    enlarge: bool = Field(False, description="also enlarge smaller photos to those sides, for small faces")
+    threshold: float = Field(0.0, description="lowest score of a face (hog, cnn, yunet)")
+    scale_factor: float = Field(1.1, gt=1.0, le=2.0, description="step between two sizes (haar)")
+    min_neighbors: int = Field(5, ge=0, le=50, description="hits that must agree (haar)")
+    min_size: int = Field(30, ge=1, description="smallest face on the shrunk copy, in pixels (haar)")
+    weights: Path | None = Field(None, description="model file; needed for yunet, optional for cnn")
+
+
+class FilterConfig(Detector, Stage):
+    """Drop photos without a face."""
+
+
+class Cut(Section):
+    """What is cut out of a photo; a model file carries it along."""
+
+    region: Literal["lips", "face", "whole"] = Field("lips", description="whole: the photo is a crop already")
+    scale: Literal["mouth", "eyes"] = Field("mouth", description="what the square's side is measured by")
+    margin: float | None = Field(
+        None,
+        ge=0.5,
+        le=6,
+        description="side of the square over the region's longer side (scale: mouth, default 1.5) "
+        "or over the distance of the outer eye corners (scale: eyes, default 1.05 for lips, 2.2 for face)",
+    )
+    align: bool = Field(False, description="level the crop by the eyes")
+    faces: Literal["largest", "all", "single"] = Field("largest", description="for photos with several people")
+    size: int = Field(96, ge=16, le=1024, description="side of the crop in pixels")
+    landmarks: Path | None = Field(None, description="dlib 68-point model in place of the packaged one")
+
+
+class CropConfig(Cut, Stage):
+    """Cut out the lips or the face by dlib's 68 points."""
+
+    embedding: bool = Field(False, description="also measure dlib's 128-d face embedding, to tell people apart")
+
+
+class SplitConfig(Stage):
+    """Part the crops into train and test; near-copies stay together."""
+
+    test_share: Share = Field(0.1, description="share of the images for the test part")
+    seed: int = Field(0, ge=0, description="another seed parts them in another way")
+    labels: tuple[Label, ...] = Field((), description="classes to use, in this order; default: all, by name")
+    same_person: float | None = Field(
+        None, gt=0, le=1.5, description="embedding distance up to which two faces are one person (0.5 is usual)"
+    )
+
+
+class TrainConfig(Section):
+    """Train a classifier on a split folder."""
+
+    input: Path = Field(description="folder to read; default: data/NAME/split")
+    output: Path = Field(description="folder of the run; default: runs/NAME")
+    network: str = Field("compact_resnet", description="compact_resnet, simpleconv3, resnet18, or any torchvision name")
+    weights: str | None = Field(None, description="torchvision weights (`DEFAULT`) or a file to start from")
+    size: int | None = Field(None, ge=16, le=512, description="input side in pixels; default: the network's own")
+    grey: bool = Field(False, description="throw colours away")
+    epochs: int = Field(40, ge=1, le=10_000, description="passes over the training part")
+    batch: int = Field(64, ge=2, le=4096, description="crops a step")
+    optimizer: Literal["adam", "adamw"] = Field("adamw", description="kind of optimizer")
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="largest learning rate")
+    weight_decay: float = Field(0.02, ge=0, le=1, description="of AdamW")
+    schedule: Literal["onecycle", "cosine", "step", "constant"] = Field("onecycle", description="of the learning rate")
+    step_epochs: int = Field(100, ge=1, description="epochs between two tenfold drops (schedule: step)")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the averaged weights; 0: none")
+    class_weights: Literal["none", "balanced"] = Field("none", description="weigh rare classes up in the loss")
+    augment: Literal["none", "light", "strong"] = Field("strong", description="how crops are varied in training")
+    flip: bool = Field(True, description="mirror in training and average over both at prediction")
+    validation_share: Share = Field(0.1, description="share of train held back to choose the best epoch")
+    patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+    keep: Literal["best", "last"] = Field("best", description="the epoch whose weights become the model")
+    seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    precision: Literal["32", "bf16"] = Field("32", description="bf16 is faster on recent GPUs")
+
+
+class Config(Section):
+    """One experiment, from search words to a model."""
+
+    name: Label = Field(description="names the folders of this experiment")
+    data: Path = Field(Path("data"), description="where the stages write")
+    runs: Path = Field(Path("runs"), description="where training writes")
+    workers: int = Field(0, ge=0, le=512, description="processes per stage; 0: one per core")
+    crawl: CrawlConfig
+    unify: UnifyConfig
+    dedupe: DedupeConfig
+    filter: FilterConfig
+    crop: CropConfig
+    split: SplitConfig
+    train: TrainConfig
+
+
+class Recipe(Section):
+    """All that leads from a photo to crops: stored in every model file."""
+
+    detector: Detector = Detector(detector="none")
+    cut: Cut = Cut(region="whole")
+
+
+def with_folders(settings: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the folders a configuration leaves open: each stage reads what the one before it writes."""
+    home = Path(str(settings.get("data", "data"))) / str(settings.get("name", ""))
+    filled = dict(settings)
+    written: dict[str, str] = {}
+    for stage, (source, folder) in FOLDERS.items():
+        section = _section(filled, stage)
+        section.setdefault("output", str(home / folder))
+        written[folder] = section["output"]
+        if source is not None:
+            section.setdefault("input", written[source])
+        filled[stage] = section
+    train = _section(filled, "train")
+    train.setdefault("input", written["split"])
+    train.setdefault("output", str(Path(str(settings.get("runs", "runs"))) / str(settings.get("name", ""))))
+    return {**filled, "train": train}
+
+
+def _section(settings: dict[str, Any], name: str) -> Any:
+    section = settings.get(name)
+    return dict(section) if isinstance(section, dict) else {} if section is None else section

@@ -1,0 +1,34 @@
+"""Every error a user can cause or mend, as one tree.
+
+    FerError               one line: where, what, remedy                     exit 1
+    ├── UsageError         the command line or the YAML is wrong             exit 2
+    ├── InputError         a folder, manifest or model is not what is needed exit 1
+    │   └── StaleError     a folder was made with other settings or input    exit 1
+    └── SetupError         this machine lacks something: weights, an extra, room on the disk; exit 1
+
+An image that cannot be used is no error but a row with a reason, see `manifest.Row`.
+"""
+
+
+class FerError(Exception):
+    """A mistake or lack the user can mend; the message says where, what and the remedy in one line."""
+
+    exit_code = 1
+
+
+class UsageError(FerError):
+    """The command line or a configuration file is wrong."""
+
+    exit_code = 2
+
+
+class InputError(FerError):
+    """A folder, manifest or model file is missing, empty or damaged."""
+
+
+class StaleError(InputError):
+    """A finished or begun folder was made with other settings or from another input."""
+
+
+class SetupError(FerError):
+    """The machine lacks something; it is never taken for a broken image."""

@@ -1,0 +1,174 @@
+"""The only module that opens, saves or hashes image files. Every file is taken for hostile until decoded.
+
+An image is an array of shape (height, width, 3), uint8, upright RGB.
+"""
+
+import errno
+import io
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from fer_pipeline.manifest import write_aside
+
+Image = NDArray[np.uint8]
+
+# Decoders that read pixels and nothing else: no EPS or PDF, which would start other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA", "MPO")
+SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
+MAX_PIXELS = 100_000_000
+pillow.MAX_IMAGE_PIXELS = None  # our own limit is checked before any pixel is decoded, and is a setting
+
+
+class BadImage(Exception):
+    """An image that cannot be used; `reason` is a short code for its row."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to: int | None = None) -> Image:
+    """Decode the first frame of any image file as upright RGB.
+
+    `shrink_to` lets the JPEG decoder skip detail that a later shrink to that longest side would lose anyway (the result
+    is never smaller than that). Raises BadImage with `empty`, `unreadable`, `truncated` or `too_many_pixels`; OSError
+    only if the file itself cannot be read.
+    """
+    data = source.read_bytes() if isinstance(source, Path) else source
+    if not data:
+        raise BadImage("empty")
+    with warnings.catch_warnings():  # damaged metadata is no news: what counts is whether the pixels decode
+        warnings.simplefilter("ignore")
+        return _decode(data, max_pixels, shrink_to)
+
+
+def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
+    try:
+        with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise BadImage("too_many_pixels")
+            if shrink_to is not None and image.format == "JPEG":
+                image.draft("RGB", (shrink_to, shrink_to))
+            image.load()
+            return np.asarray(_to_rgb(_upright(image)))
+    except UnidentifiedImageError:
+        raise BadImage("unreadable") from None
+    except (OSError, EOFError) as error:
+        raise BadImage("truncated" if "truncated" in str(error) else "unreadable") from None
+    except (ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError, ZeroDivisionError, AttributeError):
+        raise BadImage("unreadable") from None  # what Pillow's parsers raise on mangled headers
+    except RuntimeError:
+        raise BadImage("unreadable") from None
+
+
+def _upright(image: pillow.Image) -> pillow.Image:
+    """Turned as its EXIF orientation says; without one, or with a mangled one, as it is."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001  EXIF is a small file system of its own: no damage in it spoils the pixels
+        return image
+
+
+def _to_rgb(image: pillow.Image) -> pillow.Image:
+    """Any mode to RGB: 16 bits scaled to 8, transparency over white."""
+    if image.mode.startswith(("I", "F")):
+        return _deep_to_rgb(image)
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        white = pillow.new("RGBA", clear.size, "white")
+        return pillow.alpha_composite(white, clear).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_to_rgb(image: pillow.Image) -> pillow.Image:
+    """Grey of 16 or 32 bits; a scale is guessed from the largest value, since files seldom state it."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+    top = float(values.max(initial=0.0))
+    full = 1.0 if image.mode == "F" and top <= 1.0 else 255.0 if top <= 255.0 else 65535.0 if top <= 65535.0 else top
+    return pillow.fromarray((np.clip(values / full, 0, 1) * 255).round().astype(np.uint8)).convert("RGB")
+
+
+def sniff_suffix(data: bytes) -> str | None:
+    """The file suffix that fits the content, whatever its name says; None if it is no image we read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+                kind = str(image.format)
+    except Exception:  # noqa: BLE001  any error of any parser means the same here
+        return None
+    return SUFFIXES.get(kind, f".{kind.lower()}")
+
+
+def shrink(image: Image, longest: int) -> Image:
+    """Shrink to a longest side in pixels; smaller images are returned as they are."""
+    height, width = image.shape[:2]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return image
+    return resize(image, max(1, round(width * factor)), max(1, round(height * factor)))
+
+
+def resize(image: Image, width: int, height: int) -> Image:
+    """Resample: by area when shrinking, which does not alias, else linearly."""
+    import cv2
+
+    if image.shape[:2] == (height, width):
+        return image
+    smaller = width * height < image.shape[0] * image.shape[1]
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def write_image(path: Path, image: Image, quality: int = 95) -> None:
+    """Save as the suffix says (.jpg with 4:4:4 colour, .png lossless), aside and then renamed."""
+    buffer = io.BytesIO()
+    if path.suffix == ".png":
+        pillow.fromarray(image).save(buffer, "PNG", compress_level=1)
+    else:
+        pillow.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, [buffer.getvalue()])
+
+
+def link_image(source: Path, target: Path) -> None:
+    """Hand an unchanged file onward: a hard link where the file system has them, else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}:
+            raise
+        aside = target.with_name(f".{target.name}.part")
+        shutil.copyfile(source, aside)
+        aside.replace(target)
+
+
+def measure_sharpness(image: Image) -> float:
+    """Variance of the Laplacian of the grey image; the usual measure of focus (Pech-Pacheco et al. 2000)."""
+    import cv2
+
+    return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
+
+
+def hash_image(image: Image, kind: str = "phash") -> str:
+    """A 64-bit perceptual hash as 16 hex digits, by the imagehash library."""
+    import imagehash
+
+    # The hashes look at 8 to 32 pixels a side: a copy shrunk by area first gives the same answer and is much cheaper.
+    small = pillow.fromarray(shrink(image, 256))
+    hashers = {
+        "phash": imagehash.phash,
+        "dhash": imagehash.dhash,
+        "ahash": imagehash.average_hash,
+        "whash": imagehash.whash,
+    }
+    return str(hashers[kind](small))

@@ -1,0 +1,119 @@
+"""What a running stage has finished so far: an append-only file that survives `kill -9` and a torn last line."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, NamedTuple, Self
+
+from filelock import FileLock, Timeout
+
+from fer_pipeline.errors import InputError, SetupError
+from fer_pipeline.manifest import MANIFEST, Row, iter_rows, parse_row, write_aside, write_rows
+
+JOURNAL = "journal.jsonl"
+LOCK = ".lock"
+
+
+class Entry(NamedTuple):
+    """One finished item and where its line stands in the journal."""
+
+    item: str
+    offset: int
+
+
+class Journal:
+    """The journal of one folder, held by one process at a time (a crash leaves no lock behind).
+
+    Each line is `{"item": KEY, "rows": [...]}`: an item is finished when its line is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / JOURNAL
+        self._lock = FileLock(folder / LOCK)
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{self.folder}: another fer command is writing here: wait for it or stop it") from None
+        except OSError as error:
+            raise cannot_write(self.folder, error) from None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._lock.release()
+
+    def entries(self) -> Iterator[Entry]:
+        """The finished items; a torn last line is cut off, since its item was not finished."""
+        if not self.path.is_file():
+            return
+        offset = 0
+        with self.path.open("rb") as lines:
+            for line in lines:
+                try:
+                    item = json.loads(line)["item"] if line.endswith(b"\n") else None
+                except (ValueError, TypeError, KeyError):
+                    item = None
+                if not isinstance(item, str):
+                    break
+                yield Entry(item, offset)
+                offset += len(line)
+        if offset < self.path.stat().st_size:
+            os.truncate(self.path, offset)
+
+    def append(self, item: str, rows: Sequence[Row]) -> None:
+        """Note that an item is finished and what became of it."""
+        if self._file is None:
+            self._file = self.path.open("ab")
+        dumped = ",".join(row.to_line().rstrip("\n") for row in rows)
+        self._file.write(f'{{"item":{json.dumps(item)},"rows":[{dumped}]}}\n'.encode())
+        self._file.flush()
+
+    def rows_at(self, entry: Entry) -> list[Row]:
+        """The rows of one finished item."""
+        with self.path.open("rb") as file:
+            file.seek(entry.offset)
+            rows = json.loads(file.readline())["rows"]
+        return [parse_row(json.dumps(row), str(self.path)) for row in rows]
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of all finished items, in the order they were finished."""
+        for entry in list(self.entries()):
+            yield from self.rows_at(entry)
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Write the manifest, then drop the journal: from here on the stage is complete."""
+        write_rows(self.folder, rows)
+        self.drop()
+
+    def finish_sorted(self) -> None:
+        """The same for rows taken from the journal as they are, holding no more than their keys in memory."""
+        entries = sorted(self.entries())
+        lines = (row.to_line().encode() for entry in entries for row in self.rows_at(entry))
+        write_aside(self.folder / MANIFEST, lines)
+        self.drop()
+
+    def drop(self) -> None:
+        """Remove the journal; harmless if the manifest was never written."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self.path.unlink(missing_ok=True)
+
+
+def existing_rows(folder: Path) -> list[Row]:
+    """The rows of a folder that crawls and imports add to; none if it is new."""
+    return list(iter_rows(folder)) if (folder / MANIFEST).is_file() else []
+
+
+def cannot_write(folder: Path, error: OSError) -> SetupError:
+    """A full or read-only disk, told in one line."""
+    return SetupError(f"{folder}: cannot write: {error.strerror or error}: make room or name another folder")
