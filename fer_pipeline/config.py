@@ -29,7 +29,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Stage(Section):
+class StageConfig(Section):
     """Where a stage reads and where it writes."""
 
     input: Path = Field(description="folder to read; default: what the stage before it writes")
@@ -53,7 +53,9 @@ class CrawlConfig(Section):
     urls: dict[Label, Path] = Field({}, description="class: text file with one URL a line (engine `urls`)")
     sites: dict[Label, tuple[str, ...]] = Field({}, description="class: pages whose pictures are taken (engine `site`)")
     limit: int = Field(200, ge=1, le=100_000, description="results per class, engine and keyword")
-    licence: Literal["any", "commercial", "noncommercial", "share"] = Field("any", description="licence filter asked for")
+    licence: Literal["any", "commercial", "noncommercial", "share"] = Field(
+        "any", description="licence filter asked for"
+    )
     base: dict[EngineName, str] = Field({}, description="engine: another base address, for mirrors and tests")
     flickr_key: str = Field("", description="API key of the engine `flickr`")
     threads: int = Field(4, ge=1, le=64, description="downloads at once per engine")
@@ -65,7 +67,7 @@ class CrawlConfig(Section):
     sample: SampleConfig = Field(SampleConfig(), description="the gallery of the engine `sample`")
 
 
-class UnifyConfig(Stage):
+class UnifyConfig(StageConfig):
     """Turn everything readable into upright RGB JPEG."""
 
     quality: int = Field(95, ge=50, le=100, description="JPEG quality of what is written")
@@ -74,7 +76,7 @@ class UnifyConfig(Stage):
     max_pixels: int = Field(100_000_000, ge=1000, description="photos that claim more are dropped unopened")
 
 
-class DedupeConfig(Stage):
+class DedupeConfig(StageConfig):
     """Drop near-copies by perceptual hash."""
 
     hash: Literal["phash", "dhash", "ahash", "whash"] = Field("phash", description="kind of 64-bit perceptual hash")
@@ -98,7 +100,7 @@ class Detector(Section):
     weights: Path | None = Field(None, description="model file; needed for yunet, optional for cnn")
 
 
-class FilterConfig(Detector, Stage):
+class FilterConfig(Detector, StageConfig):
     """Drop photos without a face."""
 
 
@@ -120,13 +122,13 @@ class Cut(Section):
     landmarks: Path | None = Field(None, description="dlib 68-point model in place of the packaged one")
 
 
-class CropConfig(Cut, Stage):
+class CropConfig(Cut, StageConfig):
     """Cut out the lips or the face by dlib's 68 points."""
 
     embedding: bool = Field(False, description="also measure dlib's 128-d face embedding, to tell people apart")
 
 
-class SplitConfig(Stage):
+class SplitConfig(StageConfig):
     """Part the crops into train and test; near-copies stay together."""
 
     test_share: Share = Field(0.1, description="share of the images for the test part")

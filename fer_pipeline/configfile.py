@@ -79,9 +79,9 @@ class _NoAlias(yaml.SafeLoader):
     """A loader that only composes nodes, and none from an alias."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not supported: write the value out")
-        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
 
@@ -137,7 +137,11 @@ def _remedy(problem: Any, at: tuple[str, ...]) -> str:
     if problem["type"] == "extra_forbidden":
         keys = list(_fields(at[:-1]))
         near = difflib.get_close_matches(at[-1], keys, n=1)
-        return f"unknown key, did you mean `{near[0]}`?" if near else f"unknown key, remove it or use one of: {', '.join(keys)}"
+        return (
+            f"unknown key, did you mean `{near[0]}`?"
+            if near
+            else f"unknown key, remove it or use one of: {', '.join(keys)}"
+        )
     if problem["type"] == "missing":
         return "missing: add it to the file"
     message = str(problem["msg"]).removeprefix("Input ").removeprefix("Value ")

@@ -11,8 +11,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
-from PIL import Image as pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from fer_pipeline.manifest import write_aside
@@ -23,7 +23,7 @@ Image = NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA", "MPO")
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
 MAX_PIXELS = 100_000_000
-pillow.MAX_IMAGE_PIXELS = None  # our own limit is checked before any pixel is decoded, and is a setting
+PIL.Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before any pixel is decoded, and is a setting
 
 
 class BadImage(Exception):
@@ -51,7 +51,7 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
 
 def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
     try:
-        with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise BadImage("too_many_pixels")
             if shrink_to is not None and image.format == "JPEG":
@@ -68,7 +68,7 @@ def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
         raise BadImage("unreadable") from None
 
 
-def _upright(image: pillow.Image) -> pillow.Image:
+def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
     """Turned as its EXIF orientation says; without one, or with a mangled one, as it is."""
     try:
         return ImageOps.exif_transpose(image)
@@ -76,23 +76,23 @@ def _upright(image: pillow.Image) -> pillow.Image:
         return image
 
 
-def _to_rgb(image: pillow.Image) -> pillow.Image:
+def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """Any mode to RGB: 16 bits scaled to 8, transparency over white."""
     if image.mode.startswith(("I", "F")):
         return _deep_to_rgb(image)
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         clear = image.convert("RGBA")
-        white = pillow.new("RGBA", clear.size, "white")
-        return pillow.alpha_composite(white, clear).convert("RGB")
+        white = PIL.Image.new("RGBA", clear.size, "white")
+        return PIL.Image.alpha_composite(white, clear).convert("RGB")
     return image.convert("RGB")
 
 
-def _deep_to_rgb(image: pillow.Image) -> pillow.Image:
+def _deep_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """Grey of 16 or 32 bits; a scale is guessed from the largest value, since files seldom state it."""
     values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
     top = float(values.max(initial=0.0))
     full = 1.0 if image.mode == "F" and top <= 1.0 else 255.0 if top <= 255.0 else 65535.0 if top <= 65535.0 else top
-    return pillow.fromarray((np.clip(values / full, 0, 1) * 255).round().astype(np.uint8)).convert("RGB")
+    return PIL.Image.fromarray((np.clip(values / full, 0, 1) * 255).round().astype(np.uint8)).convert("RGB")
 
 
 def sniff_suffix(data: bytes) -> str | None:
@@ -100,7 +100,7 @@ def sniff_suffix(data: bytes) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+            with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 kind = str(image.format)
     except Exception:  # noqa: BLE001  any error of any parser means the same here
         return None
@@ -131,11 +131,11 @@ def write_image(path: Path, image: Image, quality: int = 95) -> None:
     """Save as the suffix says (.jpg with 4:4:4 colour, .png lossless), aside and then renamed."""
     buffer = io.BytesIO()
     if path.suffix == ".png":
-        pillow.fromarray(image).save(buffer, "PNG", compress_level=1)
+        PIL.Image.fromarray(image).save(buffer, "PNG", compress_level=1)
     else:
-        pillow.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
+        PIL.Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(path, [buffer.getvalue()])
+    write_aside(path, [buffer.getvalue()], sync=False)
 
 
 def link_image(source: Path, target: Path) -> None:
@@ -164,7 +164,7 @@ def hash_image(image: Image, kind: str = "phash") -> str:
     import imagehash
 
     # The hashes look at 8 to 32 pixels a side: a copy shrunk by area first gives the same answer and is much cheaper.
-    small = pillow.fromarray(shrink(image, 256))
+    small = PIL.Image.fromarray(shrink(image, 256))
     hashers = {
         "phash": imagehash.phash,
         "dhash": imagehash.dhash,

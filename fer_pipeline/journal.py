@@ -45,7 +45,9 @@ class Journal:
             raise cannot_write(self.folder, error) from None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -82,7 +84,7 @@ class Journal:
         with self.path.open("rb") as file:
             file.seek(entry.offset)
             rows = json.loads(file.readline())["rows"]
-        return [parse_row(json.dumps(row), str(self.path)) for row in rows]
+        return sorted((parse_row(json.dumps(row), str(self.path)) for row in rows), key=lambda row: row.path)
 
     def rows(self) -> Iterator[Row]:
         """The rows of all finished items, in the order they were finished."""

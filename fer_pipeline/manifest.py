@@ -1,4 +1,4 @@
-"""One row per image, and the JSON Lines files that hold the rows: `manifest.jsonl` and, while a stage runs, its journal."""
+"""One row per image, and the JSON Lines file that holds the rows of a finished stage."""
 
 import hashlib
 import os
@@ -103,14 +103,19 @@ def write_rows(folder: Path, rows: Iterable[Row]) -> None:
     write_aside(folder / MANIFEST, (row.to_line().encode() for row in ordered))
 
 
-def write_aside(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file under another name, force it to disk and rename it, so that nobody ever sees half of it."""
+def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> None:
+    """Write a file under another name and rename it, so that nobody ever sees half of it.
+
+    `sync` forces it to disk first, so that not even a power cut leaves an empty file under the final name; images,
+    which are many and can be made again, go without.
+    """
     aside = path.with_name(f".{path.name}.part")
     with aside.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
     aside.replace(path)
 
 

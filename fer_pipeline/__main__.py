@@ -1,0 +1,42 @@
+"""The `fer` command: runs the application and turns errors into one line and an exit code."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fer_pipeline.errors import FerError
+
+ANYWHERE = ("--quiet", "-q", "--verbose", "-v")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `fer` with some arguments (those of the process by default); returns the exit code."""
+    from fer_pipeline.cli import app
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # `fer crop --quiet` reads as naturally as `fer --quiet crop`.
+    ordered = [one for one in given if one in ANYWHERE] + [one for one in given if one not in ANYWHERE]
+    try:
+        return int(app(ordered, prog_name="fer", standalone_mode=False) or 0)
+    except FerError as error:
+        return _fail(str(error), error.exit_code)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted: nothing is lost, the same command goes on where it stopped", 1)
+    except BrokenPipeError:  # `fer predict ... | head` has seen enough
+        sys.stderr.close()
+        return 1
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"fer: {message}" if "\n" not in message else f"fer:\n{message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

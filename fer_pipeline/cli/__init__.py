@@ -1,0 +1,6 @@
+"""The command line: one thin command per step; each reads its settings, calls one function and prints what came of it."""
+
+from fer_pipeline.cli import inspect, model, sources, stages
+from fer_pipeline.cli.app import app
+
+__all__ = ["app", "inspect", "model", "sources", "stages"]

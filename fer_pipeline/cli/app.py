@@ -1,0 +1,58 @@
+"""The application all commands join, and the options they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fer_pipeline import __version__, console
+
+if TYPE_CHECKING:
+    from fer_pipeline.config import Config
+
+app = typer.Typer(
+    name="fer",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="From search words to a measured facial-expression classifier, one folder after another.\n\n"
+    "Example: fer run --config configs/sample.yaml",
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the experiment.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in crop.margin=1.4.")
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, max=512, help="Processes; default: one per core.")]
+Force = Annotated[bool, typer.Option("--force", help="Start over, also if the folder is finished.")]
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Settle how much is said; the options may stand anywhere on the line."""
+    if version:
+        typer.echo(f"fer {__version__}")
+        raise typer.Exit
+    console.set_level(quiet=quiet, verbose=verbose)
+
+
+def read_config(path: Path, overrides: list[str] | None, workers: int | None = None) -> Config:
+    """The experiment with its overrides; `--workers` is one more."""
+    from fer_pipeline.configfile import load_config
+
+    extra = [] if workers is None else [f"workers={workers}"]
+    return load_config(path, [*(overrides or []), *extra])
+
+
+def count_workers(config: Config) -> int:
+    """How many processes a stage may use."""
+    import os
+
+    return config.workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))

@@ -1,0 +1,62 @@
+"""What a person sees while a command runs: results on stdout, progress and notes on stderr.
+
+On a terminal progress is a bar; elsewhere (a log, CI) it is now and then a plain line.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+_level = {"quiet": False, "verbose": False}
+
+
+def set_level(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Say less or more, for the rest of the process."""
+    _level.update(quiet=quiet, verbose=verbose)
+
+
+def note(text: str) -> None:
+    """A line for people, unless they asked for quiet."""
+    if not _level["quiet"]:
+        err.print(text, markup=False)
+
+
+def detail(text: str) -> None:
+    """A line for those who asked for more."""
+    if _level["verbose"]:
+        err.print(text, markup=False)
+
+
+def is_live() -> bool:
+    """Whether a moving progress bar can be shown."""
+    return err.is_terminal and not _level["quiet"]
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar or plain lines; the value is a function that advances it by so many images."""
+    if is_live():
+        columns = (TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=err, transient=True) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda count: bar.advance(task, count)
+    else:
+        yield _plain_progress(title, total)
+
+
+def _plain_progress(title: str, total: int | None) -> Callable[[int], None]:
+    """A line at every quarter, or at every thousand where the end is unknown."""
+    done = 0
+    step = max(1, -(-total // 4)) if total else 1000
+
+    def advance(count: int) -> None:
+        nonlocal done
+        before, done = done, done + count
+        if done // step > before // step:
+            note(f"{title}: {done:,}" + (f" of {total:,}" if total else ""))
+
+    return advance

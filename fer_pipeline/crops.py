@@ -1,0 +1,91 @@
+"""The one way from a photo to what a network sees: used by the crop stage, predict and everything that serves."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fer_pipeline.boxes import Box, Square, bounding_box
+from fer_pipeline.config import Cut, Recipe
+from fer_pipeline.faces import Face, Landmarks, detect_faces, find_landmarks
+from fer_pipeline.geometry import MOUTH, eye_distance, tilt
+from fer_pipeline.images import Image, resize
+
+# Side of the square over what it is measured by.
+MARGINS = {("lips", "mouth"): 1.5, ("lips", "eyes"): 1.05, ("face", "mouth"): 1.2, ("face", "eyes"): 2.2}
+
+
+class Crop(NamedTuple):
+    """A square cut out of a photo: pixels (size, size, 3), the face's box and score, its 68 points, the square."""
+
+    image: Image
+    face: Face
+    landmarks: Landmarks | None
+    square: Square
+
+
+def prepare(photo: Image, recipe: Recipe) -> list[Crop]:
+    """Find the faces of an upright RGB photo and cut each out as the recipe says; the largest face first."""
+    return cut_crops(photo, detect_faces(photo, recipe.detector), recipe.cut)
+
+
+def cut_crops(photo: Image, faces: list[Face], cut: Cut) -> list[Crop]:
+    """Cut out the faces that are wanted of those found."""
+    wanted = faces if cut.faces == "all" else faces[:1]
+    return [_cut_one(photo, face, cut) for face in wanted]
+
+
+def _cut_one(photo: Image, face: Face, cut: Cut) -> Crop:
+    if cut.region == "whole":
+        box = face.box
+        square = Square(*box.centre, max(box.width, box.height), 0.0)
+        return Crop(cut_square(photo, square, cut.size), face, None, square)
+    landmarks = find_landmarks(photo, face.box, cut.landmarks)
+    square = place_square(landmarks, cut)
+    return Crop(cut_square(photo, square, cut.size), face, landmarks, square)
+
+
+def place_square(landmarks: Landmarks, cut: Cut) -> Square:
+    """The square over the lips or the face: centred on the box of its points, sized by mouth or eyes."""
+    box = region_box(landmarks, cut.region)
+    length = eye_distance(landmarks) if cut.scale == "eyes" else max(box.width, box.height)
+    margin = cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
+    return Square(*box.centre, max(length * margin, 4.0), tilt(landmarks) if cut.align else 0.0)
+
+
+def region_box(landmarks: Landmarks, region: str = "lips") -> Box:
+    """The box around the points of the lips (48 to 67, inclusive) or of the whole face."""
+    points = landmarks[MOUTH] if region == "lips" else landmarks
+    return bounding_box((float(x), float(y)) for x, y in points)
+
+
+def cut_square(photo: Image, square: Square, size: int) -> Image:
+    """Cut a square, turned or not, to `size` pixels; beyond the border the photo is mirrored, never squashed."""
+    part, moved = _neighbourhood(photo, square)
+    shrunk = 1 / max(1.0, square.side / size)
+    if shrunk < 1:  # by area first: a warp alone would pick single pixels out of a large photo
+        height, width = (max(1, round(length * shrunk)) for length in part.shape[:2])
+        scale_x, scale_y = width / part.shape[1], height / part.shape[0]
+        part = resize(part, width, height)
+    else:
+        scale_x = scale_y = 1.0
+    corners = np.array(moved.corners()[:3], np.float32)
+    # Pixel centres lie at half coordinates: without the half, every resize would move the mouth by half a pixel.
+    source = np.array([(x * scale_x - 0.5, y * scale_y - 0.5) for x, y in corners], np.float32)
+    target = np.array([(-0.5, -0.5), (size - 0.5, -0.5), (size - 0.5, size - 0.5)], np.float32)
+    matrix = cv2.getAffineTransform(source, target)
+    out = cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(out, dtype=np.uint8)
+
+
+def _neighbourhood(photo: Image, square: Square) -> tuple[Image, Square]:
+    """The part of the photo a square can see, mirrored border included, and the square moved into it."""
+    height, width = photo.shape[:2]
+    box = bounding_box(square.corners())
+    # What is missing beyond the border is mirrored from within: keep as much inside as lies outside.
+    beyond = max(-box.left, -box.top, box.right - width, box.bottom - height, 0.0) + 4
+    left, top = (int(max(0, np.floor(low - beyond))) for low in (box.left, box.top))
+    right, bottom = int(min(width, np.ceil(box.right + beyond))), int(min(height, np.ceil(box.bottom + beyond)))
+    left, top = min(left, width - 1), min(top, height - 1)
+    part = photo[top : max(bottom, top + 1), left : max(right, left + 1)]
+    return part, square._replace(x=square.x - left, y=square.y - top)

@@ -1,0 +1,42 @@
+"""Cut the lips or the face out of every photo, and note the mouth's geometry."""
+
+from typing import Any
+
+from fer_pipeline.boxes import Box
+from fer_pipeline.config import CropConfig
+from fer_pipeline.crops import Crop, cut_crops
+from fer_pipeline.faces import Face, embed_face, load_landmarks
+from fer_pipeline.geometry import measure_mouth, tilt
+from fer_pipeline.images import Image, measure_sharpness
+from fer_pipeline.manifest import Row
+from fer_pipeline.stages.stage import Drop, Keep, Stage, Verdict
+
+
+def judge_crop(image: Image, row: Row, config: CropConfig) -> Verdict:
+    """Cut out the faces that the filter noted; one row a face."""
+    faces = [Face(Box(*face[:4]), face[4]) for face in row.facts["faces"]]
+    if config.faces == "single" and len(faces) > 1:
+        return Drop("several_faces")
+    return [_keep(image, crop, config) for crop in cut_crops(image, faces, config)]
+
+
+def _keep(image: Image, crop: Crop, config: CropConfig) -> Keep:
+    square = [round(value, 2) for value in crop.square]
+    facts: dict[str, Any] = {"square": square, "crop_sharpness": round(measure_sharpness(crop.image), 1)}
+    if crop.landmarks is None:
+        return Keep(image=crop.image, box=crop.face.box, facts=facts)
+    facts |= {"tilt": round(tilt(crop.landmarks), 2), "mouth": measure_mouth(crop.landmarks)}
+    if config.embedding:
+        facts["embedding"] = embed_face(image, crop.landmarks)
+    points = tuple((float(x), float(y)) for x, y in crop.landmarks)
+    return Keep(image=crop.image, box=crop.face.box, landmarks=points, facts=facts)
+
+
+def load_models(config: CropConfig) -> None:
+    """Say what is missing before the first photo."""
+    if config.region != "whole":
+        load_landmarks(config.landmarks)
+
+
+# Crops are stored without loss: what a network trains on is, bit for bit, what `predict` cuts out of the photo.
+CROP = Stage("crop", judge=judge_crop, get_ready=load_models, suffix=".png")

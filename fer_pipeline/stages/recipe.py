@@ -1,0 +1,85 @@
+"""How a folder was made: settings and input of its stage, kept beside the manifest as `recipe.json`."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline.config import FOLDERS, StageConfig
+from fer_pipeline.errors import InputError, StaleError
+from fer_pipeline.journal import LOCK
+from fer_pipeline.manifest import MANIFEST, hash_file, write_aside
+
+RECIPE = "recipe.json"
+MAKERS = {folder: stage for stage, (_, folder) in FOLDERS.items()} | {"raw": "crawl` or `fer import"}
+
+
+def make_recipe(stage: str, config: StageConfig) -> dict[str, Any]:
+    """The recipe of a stage: its settings, the hash of its input and, nested, the recipe of its input."""
+    manifest = config.input / MANIFEST
+    if not manifest.is_file():
+        source = FOLDERS[stage][0] or "raw"
+        raise InputError(f"{config.input} holds no finished stage: run `fer {MAKERS[source]}` first")
+    settings = config.model_dump(mode="json", exclude={"input", "output"})
+    return {
+        "stage": stage,
+        "settings": settings,
+        "input": hash_file(manifest),
+        "upstream": read_recipe(config.input),
+    }
+
+
+def read_recipe(folder: Path) -> dict[str, Any] | None:
+    """The recipe a folder was made by; None where there is none, as in a raw folder."""
+    try:
+        recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{folder / RECIPE}: unreadable ({error}): run its stage again with --force") from None
+    return recipe if isinstance(recipe, dict) else None
+
+
+def settings_of(folder: Path, stage: str) -> dict[str, Any] | None:
+    """The settings of an earlier stage on the way to a folder; None if it was not on the way."""
+    recipe = read_recipe(folder)
+    while recipe is not None:
+        if recipe.get("stage") == stage:
+            return dict(recipe["settings"])
+        recipe = recipe.get("upstream")
+    return None
+
+
+def check_recipe(folder: Path, recipe: dict[str, Any]) -> None:
+    """Refuse a folder that was made in another way, or by somebody else; note the recipe in a new one."""
+    made = read_recipe(folder)
+    if made is None:
+        if any(path.name != LOCK for path in folder.iterdir()):
+            raise InputError(f"{folder} is not empty and was not made by fer: name another output folder")
+        write_aside(folder / RECIPE, [json.dumps(recipe, indent=2).encode()])
+        return
+    remedy = f"run `fer {recipe['stage']} --force` to make it anew, or name another output folder"
+    if made.get("stage") != recipe["stage"]:
+        raise StaleError(f"{folder} was made by `fer {made.get('stage')}`: name another output folder")
+    changed = _changes(made.get("settings", {}), recipe["settings"], recipe["stage"])
+    if changed:
+        raise StaleError(f"{folder} was made with {', '.join(changed)}: {remedy}")
+    if made.get("input") != recipe["input"]:
+        raise StaleError(f"{folder} was made from another state of its input folder, which has changed since: {remedy}")
+
+
+def _changes(made: dict[str, Any], wanted: dict[str, Any], stage: str) -> list[str]:
+    keys = sorted(key for key in made.keys() | wanted.keys() if made.get(key) != wanted.get(key))
+    return [f"{stage}.{key} = {json.dumps(made.get(key))} (now {json.dumps(wanted.get(key))})" for key in keys]
+
+
+def start_over(folder: Path) -> None:
+    """Empty a folder that a stage made; one that was not made by fer is left alone."""
+    if not (folder / RECIPE).is_file():
+        return
+    # The manifest goes first: what is left of a broken-off removal is no finished stage.
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for path in sorted(folder.iterdir()):
+        if path.name not in {LOCK, RECIPE}:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    (folder / RECIPE).unlink()

@@ -1,0 +1,148 @@
+"""What all stages share: the loop, the journal, resume, and the one broad `except`.
+
+Promises, each with a test: every item ends in a row; a killed run goes on where it stopped and ends with the same
+bytes; a finished stage is a no-op; other settings are refused; a broken set-up is not taken for a broken image.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fer_pipeline.config import StageConfig
+from fer_pipeline.console import progress
+from fer_pipeline.errors import FerError, InputError
+from fer_pipeline.images import BadImage, link_image, write_image
+from fer_pipeline.journal import Journal, cannot_write
+from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
+from fer_pipeline.stages.recipe import check_recipe, make_recipe, start_over
+from fer_pipeline.stages.stage import C, Drop, Keep, Stage
+from fer_pipeline.stages.workers import WorkerCrash, work
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a stage did: how many images went on and why the others did not."""
+
+    stage: str
+    folder: Path
+    kept: int
+    reasons: dict[str, int]
+    seconds: float
+    fresh: bool  # False: it was finished before, and nothing was done
+
+    @property
+    def total(self) -> int:
+        return self.kept + sum(self.reasons.values())
+
+
+def run_stage(stage: Stage[C], config: C, *, workers: int = 1, force: bool = False) -> Summary:
+    """Bring the output folder up to date; an interrupted run goes on where it stopped."""
+    started = time.monotonic()
+    recipe = make_recipe(stage.name, config)
+    with Journal(config.output) as journal:
+        if force:
+            start_over(config.output)
+        try:
+            check_recipe(config.output, recipe)
+            fresh = not (config.output / MANIFEST).is_file()
+            if fresh:
+                _make(stage, config, journal, workers)
+            journal.drop()
+        except OSError as error:
+            raise cannot_write(config.output, error) from None
+    return summarise(stage.name, config.output, time.monotonic() - started, fresh=fresh)
+
+
+def _make(stage: Stage[C], config: C, journal: Journal, workers: int) -> None:
+    if next(iter(stage.gather(config.input)), None) is None:
+        raise InputError(f"{config.input} has no image left for `fer {stage.name}`: `fer status` shows where they went")
+    stage.get_ready(config)
+    if stage.judge is not None:
+        _judge_all(stage, config, journal, workers)
+    if stage.settle is None:
+        journal.finish_sorted()
+        return
+    rows = list(stage.gather(config.input)) if stage.judge is None else list(journal.rows())
+    kept = sorted((row for row in rows if row.status is Status.KEPT), key=lambda row: row.path)
+    settled = stage.settle(kept, config)
+    assert len(settled) == len(kept), "settle lost rows"
+    for row in settled:
+        if row.status is Status.KEPT:
+            link_image(config.input / row.path, config.output / stage.locate(row))
+    journal.finish(settled + [row for row in rows if row.status is not Status.KEPT])
+
+
+def _judge_all(stage: Stage[C], config: C, journal: Journal, workers: int) -> None:
+    done = {entry.item for entry in journal.entries()}
+    total = sum(1 for _ in stage.gather(config.input))
+    todo = (row for row in stage.gather(config.input) if row.path not in done)
+    with progress(stage.name, total) as advance:
+        advance(len(done))
+        for row, result in work(partial(judge_one, stage, config), todo, workers):
+            rows = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
+            journal.append(row.path, rows)
+            advance(1)
+
+
+def judge_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
+    """Open one image, judge it, put the outcome in place; runs in a worker."""
+    assert stage.judge is not None
+    try:
+        verdict = stage.judge(stage.open(config.input / row.path, config), row, config)
+    except BadImage as error:
+        return [row.dropped(error.reason)]
+    except FerError:  # a lack of this machine, not of the image: stop the stage
+        raise
+    except Exception as error:  # noqa: BLE001  the one broad `except`: whatever an image does, it costs that image only
+        return [_failed(row, type(error).__name__)]
+    if isinstance(verdict, Drop):
+        return [row.dropped(verdict.reason, **verdict.facts)]
+    try:
+        return list(_place(stage, config, row, verdict))
+    except OSError as error:
+        raise cannot_write(config.output, error) from None
+
+
+def _failed(row: Row, error: str) -> Row:
+    return row.but(status=Status.FAILED, reason=error)
+
+
+def _place(stage: Stage[C], config: C, row: Row, verdict: Keep | list[Keep]) -> Iterator[Row]:
+    """Write or link what is kept; a second face of a photo is named `-2`."""
+    keeps = verdict if isinstance(verdict, list) else [verdict]
+    for number, keep in enumerate(keeps, start=1):
+        path = row.path if keep.image is None else _name(row.path, stage.suffix, number)
+        kept = row.but(
+            path=path,
+            box=keep.box or row.box,
+            landmarks=keep.landmarks or row.landmarks,
+            facts={**row.facts, **keep.facts},
+        )
+        if keep.image is not None:
+            write_image(config.output / path, keep.image, getattr(config, "quality", 95))
+        elif stage.settle is None:
+            link_image(config.input / path, config.output / path)
+        yield kept
+
+
+def _name(path: str, suffix: str, number: int) -> str:
+    stem = Path(path).with_suffix("").as_posix()
+    return f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
+
+
+def summarise(stage: str, folder: Path, seconds: float = 0.0, *, fresh: bool = False) -> Summary:
+    """Count what a finished stage kept and why it did not keep the rest."""
+    counts = Counter("" if row.status is Status.KEPT else row.reason for row in iter_rows(folder))
+    kept = counts.pop("", 0)
+    return Summary(stage, folder, kept, dict(counts.most_common()), seconds, fresh)
+
+
+def run_stages(
+    stages: Sequence[tuple[Stage[StageConfig], StageConfig]], workers: int, *, force: bool
+) -> Iterator[Summary]:
+    """Run stages in order, yielding each one's summary as it ends."""
+    for stage, config in stages:
+        yield run_stage(stage, config, workers=workers, force=force)

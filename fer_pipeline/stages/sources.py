@@ -1,0 +1,131 @@
+"""Bring images that exist already into a raw folder: class folders, FER2013, CelebA.
+
+Originals are copied and never touched. Several imports and crawls may fill one raw folder; each row keeps its source.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from fer_pipeline.console import progress
+from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.images import sniff_suffix
+from fer_pipeline.journal import Journal, cannot_write, existing_rows
+from fer_pipeline.manifest import UNLABELLED, Row, Status, write_aside
+
+
+@dataclass(frozen=True)
+class Found:
+    """One image of a source: its name there, its bytes (or where to read them) and what the source knows of it."""
+
+    origin: str
+    data: bytes | Path
+    label: str | None = None
+    split: Literal["train", "test"] | None = None
+    group: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def read(self) -> bytes:
+        return self.data if isinstance(self.data, bytes) else self.data.read_bytes()
+
+
+def import_images(found: Iterable[Found], output: Path, source: str) -> Counter[str]:
+    """Copy images into a raw folder, one row each; what an earlier import brought is not brought again.
+
+    Returns how many were added, by reason (`kept` for those that go on).
+    """
+    with Journal(output) as journal:
+        try:
+            counts = _import(found, output, source, journal)
+        except OSError as error:
+            raise cannot_write(output, error) from None
+    if not counts:
+        raise InputError(f"{source}: no new image to import into {output}: name a folder that holds others")
+    return counts
+
+
+def _import(found: Iterable[Found], output: Path, source: str, journal: Journal) -> Counter[str]:
+    old = existing_rows(output)
+    known = {f"{row.source.get('name')} {row.source.get('file')}" for row in old}
+    known |= {entry.item for entry in journal.entries()}
+    with progress("import", None) as advance:
+        for one in found:
+            item = f"{source} {one.origin}"
+            if item not in known:
+                journal.append(item, [_bring(one, output, source)])
+                known.add(item)
+            advance(1)
+    rows = _mark_same_bytes(old + list(journal.rows()))
+    journal.finish(rows)
+    fresh = {row.path for row in rows} - {row.path for row in old}
+    return Counter(row.reason or "kept" for row in rows if row.path in fresh)
+
+
+def _bring(one: Found, output: Path, source: str) -> Row:
+    """Copy one image under the hash of its content; what cannot be read or is no image gets a row and no file."""
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    origin = {"name": source, "file": one.origin, "time": time, **one.facts}
+    folder = one.label if one.label is not None else UNLABELLED
+    by_name = f"{folder}/{hashlib.sha256(f'{source} {one.origin}'.encode()).hexdigest()[:12]}"
+    row = Row(path=by_name, label=one.label, source=origin, group=one.group, split=one.split)
+    try:
+        data = one.read()
+    except OSError as error:
+        return row.but(status=Status.FAILED, reason=type(error).__name__)
+    suffix = sniff_suffix(data)
+    row = row.but(sha256=hashlib.sha256(data).hexdigest())
+    if suffix is None:
+        return row.dropped("not_an_image" if data else "empty")
+    path = output / folder / f"{row.sha256[:12]}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_aside(path, [data], sync=False)
+    return row.but(path=path.relative_to(output).as_posix())
+
+
+def _mark_same_bytes(rows: list[Row]) -> list[Row]:
+    """Of rows that name one file the first stays; the others say so, under a path of their own."""
+    taken: set[str] = set()
+    marked = []
+    for row in rows:
+        if row.path in taken:
+            name = hashlib.sha256(f"{row.source.get('name')} {row.source.get('file')}".encode()).hexdigest()[:12]
+            marked.append(row.dropped("same_bytes", copy_of=row.path).but(path=f"{row.path.rpartition('/')[0]}/{name}"))
+        else:
+            taken.add(row.path)
+            marked.append(row)
+    return marked
+
+
+def find_in_folder(folder: Path, group: str | None = None) -> Iterable[Found]:
+    """The files below a folder; its class folders become labels, a flat folder stays unlabelled.
+
+    `group` is a regular expression whose first parenthesis, found in the file name, ties images (one person's photos).
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder: name one that holds class folders or images")
+    pattern = _compile(group)
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if not path.is_file() or path.is_symlink() or any(part.startswith(".") for part in relative.parts):
+            continue
+        label = relative.parts[0] if len(relative.parts) > 1 else None
+        match = pattern.search(path.name) if pattern else None
+        yield Found(relative.as_posix(), path, label, group=f"{folder.name}:{match.group(1)}" if match else None)
+
+
+def _compile(group: str | None) -> re.Pattern[str] | None:
+    if group is None:
+        return None
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise UsageError(f"--group {group}: not a regular expression ({error}): try '(.+)_[0-9]+'") from None
+    if pattern.groups < 1:
+        raise UsageError(f"--group {group}: put what names the person into parentheses, as in '(.+)_[0-9]+'")
+    return pattern
