@@ -55,4 +55,6 @@ def count_workers(config: Config) -> int:
     """How many processes a stage may use."""
     import os
 
-    return config.workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    return config.workers or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )

@@ -1,0 +1,174 @@
+"""Random changes to batches of pictures, drawn anew each epoch on the device that trains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LUMA = (0.299, 0.587, 0.114)
+# Luminance quantisation of the JPEG standard (ITU T.81, table K.1), at quality 50.
+JPEG_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far each change may go; a `_chance` is the share of pictures that get it."""
+
+    flip_chance: float = 0.0
+    degrees: float = 0.0
+    zoom: float = 0.0  # 0.2: between 1/1.2 and 1.2 times the size
+    shift: float = 0.0  # of the side
+    shear: float = 0.0
+    brightness: float = 0.0  # of the full range
+    contrast: float = 0.0
+    saturation: float = 0.0
+    cast: float = 0.0  # gain of each channel
+    grey_chance: float = 0.0
+    blur_chance: float = 0.0
+    low_resolution_chance: float = 0.0
+    jpeg_chance: float = 0.0
+    erase_chance: float = 0.0
+
+
+PRESETS = {
+    "none": Strength(),
+    "light": Strength(
+        flip_chance=0.5, degrees=8, zoom=0.1, shift=0.05, brightness=0.1, contrast=0.15, saturation=0.15, cast=0.03
+    ),
+    "strong": Strength(
+        flip_chance=0.5, degrees=15, zoom=0.2, shift=0.08, shear=0.08,
+        brightness=0.2, contrast=0.35, saturation=0.5, cast=0.1,
+        grey_chance=0.15, blur_chance=0.15, low_resolution_chance=0.3, jpeg_chance=0.15, erase_chance=0.25,
+    ),
+}  # fmt: skip
+
+
+class Dice:
+    """Draws one value a picture, always on the generator's device, so that a seed means the same on every machine."""
+
+    def __init__(self, generator: torch.Generator, count: int, device: torch.device) -> None:
+        self.generator, self.count, self.device = generator, count, device
+
+    def between(self, low: float, high: float, channels: int = 1) -> Tensor:
+        """Uniform (B, channels) values."""
+        drawn = torch.rand(self.count, channels, generator=self.generator, device=self.generator.device)
+        return (low + (high - low) * drawn).to(self.device)
+
+    def chosen(self, chance: float) -> Tensor:
+        """Booleans (B,), true with the given chance."""
+        return self.between(0, 1)[:, 0] < chance
+
+
+def augment(batch: Tensor, preset: str, generator: torch.Generator) -> Tensor:
+    """Change every picture of (B, 3, S, S), uint8 or float in 0..1, at random; answers float in 0..1, same shape.
+
+    The same generator state gives the same answer. Raises KeyError for an unknown preset.
+    """
+    strength = PRESETS[preset]
+    pictures = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
+    if preset == "none":
+        return pictures
+    dice = Dice(generator, len(pictures), pictures.device)
+    pictures = _recolour(_move(pictures, strength, dice), strength, dice).clamp_(0, 1)
+    for change, chance in (
+        (_blur, strength.blur_chance),
+        (_lower_resolution, strength.low_resolution_chance),
+        (_compress, strength.jpeg_chance),
+    ):
+        if chance and (picked := dice.chosen(chance).nonzero()[:, 0]).numel():
+            level = float(dice.between(0, 1)[0, 0])
+            pictures[picked] = change(pictures[picked], level)
+    return _erase(pictures, strength.erase_chance, dice) if strength.erase_chance else pictures
+
+
+def _move(pictures: Tensor, strength: Strength, dice: Dice) -> Tensor:
+    """Flip, turn, zoom, shear and shift in a single resampling; what lies outside is mirrored."""
+    angle = dice.between(-1, 1) * math.radians(strength.degrees)
+    zoom = torch.exp(dice.between(-1, 1) * math.log1p(strength.zoom))
+    shear = dice.between(-1, 1) * strength.shear
+    mirror = 1.0 - 2.0 * dice.chosen(strength.flip_chance).float()[:, None]
+    shift = dice.between(-1, 1, channels=2) * strength.shift * 2  # the grid runs from -1 to 1
+    cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
+    across = torch.cat([mirror * cosine, shear - sine, shift[:, :1]], dim=1)
+    down = torch.cat([mirror * sine, cosine, shift[:, 1:]], dim=1)
+    grid = functional.affine_grid(torch.stack([across, down], dim=1), list(pictures.shape), align_corners=False)
+    return functional.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+
+
+def _recolour(pictures: Tensor, strength: Strength, dice: Dice) -> Tensor:
+    """Saturation (nothing left of it in a grey picture), contrast about the picture's mean, brightness, colour cast."""
+    colourless = dice.chosen(strength.grey_chance)[:, None]
+    saturation = dice.between(1 - strength.saturation, 1 + strength.saturation).masked_fill(colourless, 0)
+    cast = dice.between(1 - strength.cast, 1 + strength.cast, channels=3).masked_fill(colourless, 1)
+    contrast = dice.between(1 - strength.contrast, 1 + strength.contrast)
+    brightness = dice.between(-strength.brightness, strength.brightness)
+    grey = (pictures * pictures.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+    coloured = torch.lerp(grey, pictures, saturation[:, :, None, None])
+    gain = cast * contrast
+    offset = cast * (grey.mean(dim=(2, 3)) * (1 - contrast) + brightness)
+    return coloured * gain[:, :, None, None] + offset[:, :, None, None]
+
+
+def _blur(pictures: Tensor, level: float) -> Tensor:
+    """Gaussian blur, sigma between 0.5 and 1.5 px at 64 px and in proportion at other sizes."""
+    sigma = (0.5 + level) * pictures.shape[-1] / 64
+    radius = max(1, round(2 * sigma))
+    steps = torch.arange(-radius, radius + 1, device=pictures.device)
+    kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).expand(3, 1, 1, -1)
+    padded = functional.pad(pictures, (radius,) * 4, mode="reflect")
+    return functional.conv2d(functional.conv2d(padded, kernel, groups=3), kernel.transpose(2, 3), groups=3)
+
+
+def _lower_resolution(pictures: Tensor, level: float) -> Tensor:
+    """Down to between a quarter and nine tenths of the side, and up again: crops come from 26 px mouths too."""
+    side = pictures.shape[-1]
+    small = functional.interpolate(pictures, size=max(8, round(side * (0.25 + 0.65 * level))), mode="area")
+    return functional.interpolate(small, size=side, mode="bilinear", align_corners=False)
+
+
+def _compress(pictures: Tensor, level: float) -> Tensor:
+    """What JPEG of quality 20 to 70 loses, without its colour subsampling: 8x8 cosine blocks, rounded."""
+    side = pictures.shape[-1]
+    rows = math.ceil(side / 8)
+    padded = functional.pad(pictures, (0, rows * 8 - side, 0, rows * 8 - side), mode="replicate")
+    blocks = padded.reshape(-1, 3, rows, 8, rows, 8).transpose(3, 4) * 255 - 128
+    basis = _cosine_basis(pictures.device)
+    quality = 20 + 50 * level
+    scale = max(50 / quality, 1) * min(2 - quality / 50, 1)  # as in libjpeg, either side of quality 50
+    table = pictures.new_tensor(JPEG_TABLE) * scale
+    coefficients = torch.round(basis @ blocks @ basis.T / table) * table
+    restored = ((basis.T @ coefficients @ basis + 128) / 255).transpose(3, 4)
+    return restored.reshape(-1, 3, rows * 8, rows * 8)[..., :side, :side].clamp(0, 1)
+
+
+def _cosine_basis(device: torch.device) -> Tensor:
+    """The orthonormal 8x8 matrix of the discrete cosine transform."""
+    steps = torch.arange(8, dtype=torch.float32, device=device)
+    basis = torch.cos((2 * steps[None] + 1) * steps[:, None] * math.pi / 16) / 2
+    basis[0] /= math.sqrt(2)
+    return basis
+
+
+def _erase(pictures: Tensor, chance: float, dice: Dice) -> Tensor:
+    """Cover a rectangle, each side 0.15 to 0.4 of the picture's, with one random grey (Zhong et al. 2017)."""
+    side = pictures.shape[-1]
+    steps = (torch.arange(side, device=pictures.device) + 0.5)[None] / side
+    centre, half = dice.between(0, 1, channels=2), dice.between(0.075, 0.2, channels=2)
+    down = (steps - centre[:, :1]).abs() < half[:, :1]
+    across = (steps - centre[:, 1:]).abs() < half[:, 1:]
+    hidden = down[:, None, :, None] & across[:, None, None, :] & dice.chosen(chance)[:, None, None, None]
+    return torch.where(hidden, dice.between(0, 1)[:, :, None, None], pictures)
