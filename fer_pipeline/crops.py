@@ -45,6 +45,14 @@ def _cut_one(photo: Image, face: Face, cut: Cut) -> Crop:
     return Crop(cut_square(photo, square, cut.size), face, landmarks, square)
 
 
+def as_crop(image: Image, size: int) -> Image:
+    """A crop as it is, resampled to `size` pixels; one that is not square is completed by mirroring."""
+    height, width = image.shape[:2]
+    if height == width:
+        return resize(image, size, size)
+    return cut_square(image, Square(width / 2, height / 2, max(height, width), 0.0), size)
+
+
 def place_square(landmarks: Landmarks, cut: Cut) -> Square:
     """The square over the lips or the face: centred on the box of its points, sized by mouth or eyes."""
     box = region_box(landmarks, cut.region)

@@ -1,4 +1,4 @@
-"""The command line: one thin command per step; each reads its settings, calls one function and prints what came of it."""
+"""The command line: one thin command per step, which reads settings, calls one function and prints."""
 
 from fer_pipeline.cli import inspect, model, sources, stages
 from fer_pipeline.cli.app import app

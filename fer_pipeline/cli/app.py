@@ -53,8 +53,11 @@ def read_config(path: Path, overrides: list[str] | None, workers: int | None = N
 
 def count_workers(config: Config) -> int:
     """How many processes a stage may use."""
+    return config.workers or available_cores()
+
+
+def available_cores() -> int:
+    """The cores this process may run on."""
     import os
 
-    return config.workers or len(
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -128,8 +128,7 @@ def tell(summary: Summary) -> None:
         return
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary.reasons.items())
     lost = f" ({reasons})" if reasons else ""
-    console.note(
-        f"{summary.stage}: kept {summary.kept:,} of {summary.total:,}{lost} in {summary.seconds:.1f} s -> {summary.folder}"
-    )
+    kept = f"kept {summary.kept:,} of {summary.total:,}{lost}"
+    console.note(f"{summary.stage}: {kept} in {summary.seconds:.1f} s -> {summary.folder}")
     if summary.kept == 0:
         console.note(f"{summary.stage}: nothing is left: look at the reasons above and at {summary.folder}")

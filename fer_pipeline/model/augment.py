@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -72,12 +72,14 @@ class Dice:
         return self.between(0, 1)[:, 0] < chance
 
 
-def augment(batch: Tensor, preset: str, generator: torch.Generator) -> Tensor:
+def augment(batch: Tensor, preset: str, generator: torch.Generator, *, flip: bool = True) -> Tensor:
     """Change every picture of (B, 3, S, S), uint8 or float in 0..1, at random; answers float in 0..1, same shape.
+
+    `flip` False leaves left and right as they are, for classes that differ by them.
 
     The same generator state gives the same answer. Raises KeyError for an unknown preset.
     """
-    strength = PRESETS[preset]
+    strength = PRESETS[preset] if flip else replace(PRESETS[preset], flip_chance=0.0)
     pictures = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
     if preset == "none":
         return pictures

@@ -1,7 +1,6 @@
 """A folder of drawn photos as a crawl would leave it: label folders with photos and junk, and an index of the truth."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +49,7 @@ def draw_gallery(
     records = [_to_record(entry, truths[entry.file]) for entry in entries]
     part = folder / "index.json.part"
     part.write_text("[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n", encoding="utf-8")
-    os.replace(part, folder / "index.json")
+    part.replace(folder / "index.json")
 
 
 def plan_gallery(per_label: int, seed: int) -> list[Entry]:

@@ -17,7 +17,7 @@ from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.images import BadImage, link_image, write_image
 from fer_pipeline.journal import Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
-from fer_pipeline.stages.recipe import check_recipe, make_recipe, start_over
+from fer_pipeline.recipe import check_recipe, make_recipe, start_over
 from fer_pipeline.stages.stage import C, Drop, Keep, Stage
 from fer_pipeline.stages.workers import WorkerCrash, work
 

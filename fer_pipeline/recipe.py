@@ -1,25 +1,25 @@
-"""How a folder was made: settings and input of its stage, kept beside the manifest as `recipe.json`."""
+"""How a folder was made: settings and input of its stage, kept beside what it made as `recipe.json`."""
 
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.config import FOLDERS, StageConfig
+from fer_pipeline.config import FOLDERS, StageConfig, TrainConfig
 from fer_pipeline.errors import InputError, StaleError
 from fer_pipeline.journal import LOCK
 from fer_pipeline.manifest import MANIFEST, hash_file, write_aside
 
 RECIPE = "recipe.json"
+SOURCES = {stage: source or "" for stage, (source, _) in FOLDERS.items()} | {"train": "split"}
 MAKERS = {folder: stage for stage, (_, folder) in FOLDERS.items()} | {"raw": "crawl` or `fer import"}
 
 
-def make_recipe(stage: str, config: StageConfig) -> dict[str, Any]:
+def make_recipe(stage: str, config: StageConfig | TrainConfig) -> dict[str, Any]:
     """The recipe of a stage: its settings, the hash of its input and, nested, the recipe of its input."""
     manifest = config.input / MANIFEST
     if not manifest.is_file():
-        source = FOLDERS[stage][0] or "raw"
-        raise InputError(f"{config.input} holds no finished stage: run `fer {MAKERS[source]}` first")
+        raise InputError(f"{config.input} holds no finished stage: run `fer {MAKERS[SOURCES[stage]]}` first")
     settings = config.model_dump(mode="json", exclude={"input", "output"})
     return {
         "stage": stage,

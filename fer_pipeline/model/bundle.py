@@ -1,0 +1,105 @@
+"""The model file: an ONNX graph from uint8 crops to probabilities, with everything needed to use it in its metadata."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fer_pipeline import __version__
+from fer_pipeline.config import Recipe
+from fer_pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from fer_pipeline.model.classifier import Classifier
+
+MODEL = "model.onnx"
+KEY = "fer"
+OPSET = 18
+
+
+class Card(BaseModel):
+    """What a model file says of itself: how to make its input, and what its output means."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    labels: list[str]
+    size: int
+    network: str
+    recipe: Recipe
+    data: str = ""  # SHA-256 of the manifest it was trained on
+    settings: dict[str, Any] = {}  # of the training
+    version: str = __version__
+
+
+def write_bundle(path: Path, classifier: "Classifier", card: Card) -> None:
+    """Export a trained classifier and check that the file says what the network says."""
+    import onnx
+    import torch
+
+    classifier = classifier.eval().cpu()
+    example = torch.randint(0, 256, (2, card.size, card.size, 3), dtype=torch.uint8)
+    aside = path.with_name(f".{path.name}.part")
+    # The tracing exporter: the newer one takes half a minute a network, and these graphs have no branches.
+    torch.onnx.export(
+        classifier,
+        (example,),
+        str(aside),
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=["crops"],
+        output_names=["probabilities"],
+        dynamic_axes={"crops": {0: "count"}, "probabilities": {0: "count"}},
+    )
+    model = onnx.load(str(aside))
+    onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
+    aside.write_bytes(model.SerializeToString())
+    _check_parity(aside, classifier, example)
+    aside.replace(path)
+
+
+def _check_parity(path: Path, classifier: "Classifier", example: Any) -> None:
+    import torch
+
+    with torch.inference_mode():
+        expected = classifier(example).numpy()
+    got = open_session(path).run(None, {"crops": example.numpy()})[0]
+    difference = float(np.abs(got - expected).max())
+    if not difference < 1e-4:
+        raise InputError(f"{path}: ONNX Runtime differs from torch by {difference:.2g}: choose another network")
+
+
+def open_session(path: Path, threads: int = 0) -> Any:
+    """An ONNX Runtime session on the CPU; raises InputError for a file that is no model."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  ONNX Runtime raises a dozen kinds, all for an unusable file
+        reason = str(error).partition("\n")[0][:120]
+        raise InputError(
+            f"{path}: not a model ONNX Runtime can open ({reason}): train again with `fer train`"
+        ) from None
+
+
+def read_card(session: Any, path: Path) -> Card:
+    """What an opened model file says of itself."""
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:
+        raise InputError(f"{path}: an ONNX file, but not one of `fer train`: name a run folder")
+    try:
+        return Card.model_validate(json.loads(text))
+    except (ValueError, ValidationError):
+        raise InputError(f"{path}: its metadata is damaged: train again with `fer train`") from None
+
+
+def find_model(run: Path) -> Path:
+    """The model file of a run folder, or the file itself."""
+    path = run / MODEL if run.is_dir() else run
+    if not path.is_file():
+        raise InputError(f"{run} holds no finished model ({MODEL}): run `fer train` first")
+    return path

@@ -1,0 +1,100 @@
+"""Crops as training sees them: one memory-mapped uint8 array, and the rows it was made from."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline.console import progress
+from fer_pipeline.crops import as_crop
+from fer_pipeline.errors import InputError
+from fer_pipeline.images import BadImage, read_image
+from fer_pipeline.manifest import MANIFEST, Row, kept_rows
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Crops:
+    """n crops: `images` uint8 (n, size, size, 3) RGB, `targets` int64 (n,), and one row each."""
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.int64]
+    rows: list[Row]
+    labels: list[str]
+
+    def part(self, chosen: list[int]) -> "Crops":
+        """Some of them; the pixels are copied."""
+        return Crops(self.images[chosen], self.targets[chosen], [self.rows[index] for index in chosen], self.labels)
+
+
+def list_crops(folder: Path, part: str | None = None) -> list[Row]:
+    """The labelled crops of a folder: of a stage's (by its manifest), or of any that has a folder per class.
+
+    `part` picks train or test where the folder knows parts. Each row's `path` is where the file lies below the folder.
+    """
+    if (folder / MANIFEST).is_file():
+        rows = [row.but(path=f"{row.split}/{row.path}") if _is_split(folder, row) else row for row in kept_rows(folder)]
+        rows = [row for row in rows if row.label is not None and (part is None or row.split in {part, None})]
+    else:
+        rows = _walk(folder / part if part and (folder / part).is_dir() else folder, folder)
+    if not rows:
+        raise InputError(f"{folder} holds no labelled images{f' for {part}' if part else ''}: run `fer split` first")
+    return rows
+
+
+def _is_split(folder: Path, row: Row) -> bool:
+    return row.split is not None and (folder / row.split).is_dir()
+
+
+def _walk(root: Path, folder: Path) -> list[Row]:
+    if not root.is_dir():
+        raise InputError(f"{folder}: no such folder: run `fer split` first, or name a folder with a folder per class")
+    files = sorted(path for path in root.glob("*/**/*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return [
+        Row(path=path.relative_to(folder).as_posix(), label=path.relative_to(root).parts[0], source={"name": root.name})
+        for path in files
+    ]
+
+
+def load_crops(folder: Path, rows: list[Row], labels: list[str], size: int, cache: Path) -> Crops:
+    """Decode crops once into an array on disk, which later runs map into memory; a bad file is an error here."""
+    unknown = sorted({str(row.label) for row in rows} - set(labels))
+    if unknown:
+        raise InputError(f"{folder}: class {unknown[0]!r} is unknown to the model, which knows {', '.join(labels)}")
+    targets = np.array([labels.index(str(row.label)) for row in rows], dtype=np.int64)
+    listing = "\n".join(f"{row.path} {row.sha256}" for row in rows)
+    digest = hashlib.sha256(f"{folder.resolve()} {size} {listing}".encode()).hexdigest()[:16]
+    path = cache / f"crops-{size}-{digest}.npy"
+    if not path.is_file():
+        _decode_all(folder, rows, size, path)
+    return Crops(np.load(path, mmap_mode="r"), targets, rows, labels)
+
+
+def _decode_all(folder: Path, rows: list[Row], size: int, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".part")
+    array = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, 3))
+    with progress("decode", len(rows)) as advance:
+        for index, row in enumerate(rows):
+            try:
+                array[index] = as_crop(read_image(folder / row.path), size)
+            except (BadImage, OSError) as error:
+                raise InputError(f"{folder / row.path}: cannot be read ({error}): mend or remove it") from None
+            advance(1)
+    array.flush()
+    aside.replace(path)
+
+
+def check_classes(rows: list[Row], folder: Path) -> list[str]:
+    """The labels of a training folder; raises InputError if nothing can be learned from them."""
+    counts = Counter(str(row.label) for row in rows)
+    if len(counts) < 2:
+        raise InputError(f"{folder}: only the class {next(iter(counts))!r}: a classifier needs at least two")
+    poor = [label for label, count in counts.items() if count < 2]
+    if poor:
+        raise InputError(f"{folder}: class {poor[0]!r} has one image only: add more, or leave it out by split.labels")
+    return sorted(counts)

@@ -1,0 +1,86 @@
+"""Measure a model file on crops it was not trained on; what is measured is the file that will be served."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline.errors import InputError
+from fer_pipeline.manifest import Row, write_aside
+from fer_pipeline.model.dataset import Crops, list_crops, load_crops
+from fer_pipeline.model.metrics import score, wilson_interval
+from fer_pipeline.model.predictor import Predictor
+
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of `metrics.json`, and where it lies."""
+
+    metrics: dict[str, Any]
+    folder: Path
+
+
+def evaluate(run: Path, data: Path | None = None, out: Path | None = None) -> Evaluation:
+    """Score a run on the test part of its own data, or on another folder; writes metrics and predictions."""
+    predictor = Predictor(run)
+    folder = data or Path(str(predictor.card.settings.get("input", "")))
+    target = out or (run if run.is_dir() else run.parent)
+    rows = list_crops(folder, "test")
+    if not data and any(row.split == "train" for row in rows):
+        raise InputError(f"{folder} has no test part: run `fer split` first")
+    crops = load_crops(folder, rows, predictor.card.labels, predictor.card.size, target / "cache")
+    probabilities = predictor.classify(crops.images)
+    metrics = score(crops.targets, probabilities, predictor.card.labels)
+    metrics |= {"per_source": _per_source(crops, probabilities), "data": str(folder)}
+    target.mkdir(parents=True, exist_ok=True)
+    write_aside(target / PREDICTIONS, _lines(crops, probabilities))
+    write_aside(target / METRICS, [json.dumps(metrics, indent=2, ensure_ascii=False).encode()])
+    return Evaluation(metrics, target)
+
+
+def source_of(row: Row) -> str:
+    """Where a picture came from, in one word: the search engine or the data set."""
+    return str(row.source.get("engine") or row.source.get("name") or "unknown")
+
+
+def _per_source(crops: Crops, probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    """Accuracy of each source: a model that only knows its camera shows here."""
+    hits = probabilities.argmax(axis=1) == crops.targets
+    sources = np.array([source_of(row) for row in crops.rows])
+    table = {}
+    for source in sorted(set(sources.tolist())):
+        chosen = hits[sources == source]
+        correct, count = int(chosen.sum()), len(chosen)
+        interval = [round(value, 4) for value in wilson_interval(correct, count)]
+        table[source] = {"count": count, "accuracy": round(correct / count, 4), "accuracy_ci95": interval}
+    return table
+
+
+class _Line:
+    """Catches what the csv module writes, one line at a time."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text = text
+
+
+def _lines(crops: Crops, probabilities: NDArray[np.float32]) -> list[bytes]:
+    line = _Line()
+    writer = csv.writer(line)
+    writer.writerow(["path", "label", "predicted", "confidence", *(f"p_{label}" for label in crops.labels)])
+    lines = [line.text.encode()]
+    for row, values in zip(crops.rows, probabilities, strict=True):
+        best = int(values.argmax())
+        shown = [f"{float(value):.6f}" for value in values]
+        writer.writerow([row.path, row.label, crops.labels[best], shown[best], *shown])
+        lines.append(line.text.encode())
+    return lines

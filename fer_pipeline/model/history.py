@@ -1,0 +1,116 @@
+"""What is kept and told of a training while it runs: checkpoints, `history.csv` for the curves, a bar or lines."""
+
+import csv
+import math
+import shutil
+import time
+from pathlib import Path
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fer_pipeline import console
+
+HISTORY = "history.csv"
+COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+Rows = list[dict[str, float]]
+
+
+def read_history(folder: Path) -> Rows:
+    """One row an epoch, as numbers."""
+    path = folder / HISTORY
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+class History(Callback):
+    """Write `history.csv` anew after every epoch; after a resume, epochs that will be done again are forgotten."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: Rows = []
+        self.started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        self.started = time.monotonic()
+        self.rows = [row for row in self.rows or read_history(self.folder) if row["epoch"] <= trainer.current_epoch]
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        values = {name: float(trainer.callback_metrics[name]) for name in COLUMNS if name in trainer.callback_metrics}
+        values |= {
+            "epoch": trainer.current_epoch + 1,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": time.monotonic() - self.started,
+        }
+        self.rows.append({name: round(values[name], 6) for name in COLUMNS})
+        aside = self.folder / f".{HISTORY}.part"
+        with aside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        aside.replace(self.folder / HISTORY)
+
+
+class Checkpoints(Callback):
+    """Keep the last and the best epoch, each written aside first: a kill while writing costs that epoch at most."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best = math.inf
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        loss = float(trainer.callback_metrics["val_loss"])
+        better = loss < self.best
+        self.best = min(loss, self.best)
+        aside = self.folder / ".last.part"
+        trainer.save_checkpoint(aside)
+        if better:
+            copy = self.folder / ".best.part"
+            shutil.copyfile(aside, copy)
+            copy.replace(self.folder / "best.ckpt")
+        aside.replace(self.folder / "last.ckpt")
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.best = state_dict["best"]
+
+
+class EpochLine(Callback):
+    """A bar with the latest accuracy on a terminal; elsewhere a plain line now and then."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.bar: Progress | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        if console.is_live():
+            columns = (
+                "train",
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+            )
+            self.bar = Progress(*columns, console=console.err, transient=True)
+            self.bar.start()
+            self.bar.add_task("", total=self.epochs, completed=trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        told = f"loss {values['train_loss']:.3f}, validation {values['val_accuracy']:.1%}"
+        epoch = trainer.current_epoch + 1
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=epoch, description=told)
+        elif epoch % max(1, self.epochs // 10) == 0 or epoch == self.epochs:
+            console.note(f"train: epoch {epoch} of {self.epochs}: {told}")
+
+    def teardown(self, _: lightning.Trainer, __: lightning.LightningModule, stage: str) -> None:
+        del stage
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

@@ -1,0 +1,76 @@
+"""One step of learning: augment, predict, loss; and the schedule of the learning rate."""
+
+import lightning
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim import Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
+
+from fer_pipeline.config import TrainConfig
+from fer_pipeline.model.augment import augment
+from fer_pipeline.model.classifier import Classifier
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Learner(lightning.LightningModule):
+    """Trains a classifier on batches of uint8 (B, size, size, 3) and targets int64 (B,)."""
+
+    class_weights: Tensor | None
+
+    def __init__(self, classifier: Classifier, config: TrainConfig, class_weights: Tensor | None) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.config = config
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.dice = torch.Generator()
+
+    def on_train_epoch_start(self) -> None:
+        """Draw all chance anew from seed and epoch: a resumed epoch is the same as one that never stopped."""
+        seed = self.config.seed * 100_003 + self.current_epoch
+        self.dice.manual_seed(seed)
+        torch.manual_seed(seed)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        images, targets = batch
+        pictures = augment(images.permute(0, 3, 1, 2), self.config.augment, self.dice, flip=self.config.flip)
+        logits = self.classifier.logits(pictures)
+        smoothing = self.config.label_smoothing
+        loss = functional.cross_entropy(logits, targets, self.class_weights, label_smoothing=smoothing)
+        self._note("train", loss, logits, targets)
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        images, targets = batch
+        probabilities = self.classifier(images)
+        self._note("val", functional.nll_loss(probabilities.clamp_min(1e-9).log(), targets), probabilities, targets)
+
+    def _note(self, part: str, loss: Tensor, scores: Tensor, targets: Tensor) -> None:
+        accuracy = (scores.argmax(dim=1) == targets).float().mean()
+        values = {f"{part}_loss": loss.detach(), f"{part}_accuracy": accuracy}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(targets))
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        """Adam or AdamW; norms and biases are not decayed, since they have no scale to keep small."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [one for one in trained if one.ndim > 1], "weight_decay": self.config.weight_decay},
+            {"params": [one for one in trained if one.ndim <= 1], "weight_decay": 0.0},
+        ]
+        rate = self.config.learning_rate
+        optimizer = AdamW(groups, lr=rate) if self.config.optimizer == "adamw" else Adam(trained, lr=rate)
+        schedule = self._schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _schedule(self, optimizer: Optimizer, steps: int) -> dict[str, LRScheduler | str] | None:
+        match self.config.schedule:
+            case "onecycle":
+                cycle = OneCycleLR(optimizer, self.config.learning_rate, total_steps=max(steps, 2), pct_start=0.25)
+                return {"scheduler": cycle, "interval": "step"}
+            case "cosine":
+                return {"scheduler": CosineAnnealingLR(optimizer, T_max=max(steps, 1)), "interval": "step"}
+            case "step":
+                return {"scheduler": StepLR(optimizer, self.config.step_epochs, gamma=0.1), "interval": "epoch"}
+            case _:
+                return None

@@ -1,0 +1,113 @@
+"""From a photo to labels, by the model file alone: no torch in the process."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline.boxes import Box
+from fer_pipeline.crops import as_crop, prepare
+from fer_pipeline.errors import InputError
+from fer_pipeline.images import BadImage, Image, read_image
+from fer_pipeline.model.bundle import find_model, open_session, read_card
+
+Outcome = Literal["ok", "no_face", "bad_image"]
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One face and what the model says of it; the box is in pixels of the upright photo."""
+
+    box: Box
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One file: `ok` with at least one face, else why there is none."""
+
+    path: str
+    outcome: Outcome
+    faces: list[Answer]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        faces = [
+            {
+                "box": list(face.box),
+                "label": face.label,
+                "confidence": face.confidence,
+                "probabilities": face.probabilities,
+            }
+            for face in self.faces
+        ]
+        return {"path": self.path, "outcome": self.outcome, "faces": faces}
+
+
+class Predictor:
+    """A model file, opened once."""
+
+    def __init__(self, run: Path, threads: int = 0) -> None:
+        path = find_model(run)
+        self.session = open_session(path, threads)
+        self.card = read_card(self.session, path)
+
+    def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities (n, classes) of crops (n, size, size, 3)."""
+        parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
+        answers = [self.session.run(None, {"crops": np.ascontiguousarray(part)})[0] for part in parts]
+        return np.concatenate(answers) if answers else np.zeros((0, len(self.card.labels)), np.float32)
+
+    def predict(self, photo: Image, *, is_crop: bool = False) -> list[Answer]:
+        """The faces of an upright RGB photo with their labels; a crop is taken as it is."""
+        if is_crop:
+            boxes, images = [Box(0, 0, photo.shape[1], photo.shape[0])], [photo]
+        else:
+            crops = prepare(photo, self.card.recipe)
+            boxes, images = [crop.face.box for crop in crops], [crop.image for crop in crops]
+        if not images:
+            return []
+        inputs = np.stack([as_crop(image, self.card.size) for image in images])
+        return [self._answer(box, row) for box, row in zip(boxes, self.classify(inputs), strict=True)]
+
+    def _answer(self, box: Box, row: NDArray[np.float32]) -> Answer:
+        best = int(row.argmax())
+        probabilities = {label: round(float(value), 6) for label, value in zip(self.card.labels, row, strict=True)}
+        return Answer(box, self.card.labels[best], round(float(row[best]), 6), probabilities)
+
+
+@lru_cache(maxsize=1)
+def load_predictor(run: Path) -> Predictor:
+    """One predictor per process and run, on one thread: the processes are the parallelism."""
+    return Predictor(run, threads=1)
+
+
+def predict_file(run: Path, is_crop: bool, path: Path) -> Prediction:
+    """Predict one file; a bad one is an outcome, not an error."""
+    predictor = load_predictor(run)
+    try:
+        faces = predictor.predict(read_image(path), is_crop=is_crop)
+    except (BadImage, OSError):
+        return Prediction(str(path), "bad_image", [])
+    return Prediction(str(path), "ok" if faces else "no_face", faces)
+
+
+def list_photos(paths: list[Path]) -> list[Path]:
+    """The files named, and those below the folders named, by path; raises InputError for what does not exist."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder: name photos or folders of photos")
+    if not files:
+        raise InputError(f"{', '.join(map(str, paths))}: an empty folder: name photos or folders of photos")
+    return files

@@ -1,0 +1,211 @@
+"""Train a classifier on a split folder: from crops to `runs/NAME/model.onnx`, read top to bottom.
+
+The loop is Lightning's. All chance (order, augmentation, dropout) is drawn from seed and epoch, so that a run that was
+killed and resumed at the last finished epoch ends with the same weights as one that was not.
+"""
+
+import logging
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from fer_pipeline import console
+from fer_pipeline.config import Recipe, TrainConfig
+from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.journal import Journal, cannot_write
+from fer_pipeline.manifest import MANIFEST, Row, hash_file
+from fer_pipeline.model.bundle import MODEL, Card, write_bundle
+from fer_pipeline.model.classifier import Classifier
+from fer_pipeline.model.dataset import Crops, check_classes, list_crops, load_crops
+from fer_pipeline.model.history import Checkpoints, EpochLine, History
+from fer_pipeline.model.learner import Learner
+from fer_pipeline.model.networks import build_network, default_normalisation, default_size
+from fer_pipeline.recipe import check_recipe, make_recipe, settings_of, start_over
+from fer_pipeline.splits import part_groups
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the model is, and whether it was made now."""
+
+    model: Path
+    fresh: bool
+    seconds: float
+
+
+def train(config: TrainConfig, *, force: bool = False) -> Outcome:
+    """Train into the run folder; goes on after the last finished epoch, and leaves a finished run alone."""
+    started = time.monotonic()
+    recipe = make_recipe("train", config)
+    with Journal(config.output):  # holds the folder's lock
+        if force:
+            start_over(config.output)
+        try:
+            check_recipe(config.output, recipe)
+            fresh = not (config.output / MODEL).is_file()
+            if fresh:
+                _train(config)
+        except OSError as error:
+            raise cannot_write(config.output, error) from None
+    return Outcome(config.output / MODEL, fresh, time.monotonic() - started)
+
+
+def _train(config: TrainConfig) -> None:
+    torch.manual_seed(config.seed)
+    size = config.size or default_size(config.network)
+    rows = list_crops(config.input, "train")
+    labels = check_classes(rows, config.input)
+    crops = load_crops(config.input, rows, labels, size, config.output / "cache")
+    held = part_groups(
+        [str(row.label) for row in rows], [group_of(row) for row in rows], config.validation_share, config.seed
+    )
+    training = crops.part([index for index, out in enumerate(held) if not out])
+    validation = crops.part([index for index, out in enumerate(held) if out])
+    if len({*training.targets.tolist()}) < len(labels) or not len(validation.targets):
+        raise InputError(f"{config.input}: too few images to hold back a validation part: add images per class")
+    learner = Learner(build_classifier(config, labels, size), config, _class_weights(training, config))
+    _fit(learner, training, validation, config)
+    write_bundle(config.output / MODEL, learner.classifier, _card(config, labels, size))
+
+
+def group_of(row: Row) -> str:
+    """What a split may not part: the row's group, or the image alone."""
+    return row.group or row.path
+
+
+def build_classifier(config: TrainConfig, labels: list[str], size: int) -> Classifier:
+    """The network of the configuration with its normalisation; raises UsageError for a name or weights unknown."""
+    try:
+        network = build_network(config.network, len(labels), size, weights=config.weights)
+    except ValueError as error:
+        raise UsageError(f"train.network: {error}") from None
+    except OSError as error:
+        remedy = "go online once, or set train.weights to a file"
+        raise UsageError(f"train.weights: {config.weights} cannot be fetched ({error}): {remedy}") from None
+    mean, deviation = default_normalisation(config.network)
+    return Classifier(network, mean, deviation, grey=config.grey, flip=config.flip)
+
+
+def _class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
+    """Inverse frequencies with mean one over the images, if asked for."""
+    if config.class_weights == "none":
+        return None
+    counts = np.bincount(crops.targets, minlength=len(crops.labels))
+    return torch.tensor(len(crops.targets) / (len(counts) * counts), dtype=torch.float32)
+
+
+def _fit(learner: Learner, training: Crops, validation: Crops, config: TrainConfig) -> None:
+    folder = config.output / "checkpoints"
+    callbacks: list[Callback] = [History(config.output)]
+    if config.ema:
+        callbacks.append(WeightAveraging(avg_fn=_warm_average(config.ema)))
+    if config.patience:
+        callbacks.append(EarlyStopping("val_loss", patience=config.patience))
+    callbacks += [EpochLine(config.epochs), Checkpoints(folder)]
+    with warnings.catch_warnings():
+        _quieten()
+        trainer = lightning.Trainer(
+            max_epochs=config.epochs,
+            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[config.device],
+            devices=1,
+            precision="32-true" if config.precision == "32" else "bf16-mixed",
+            gradient_clip_val=5.0,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            default_root_dir=config.output,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+        last = folder / "last.ckpt"
+        if last.is_file():
+            console.note(f"train: going on after the last finished epoch in {folder}")
+        trainer.fit(
+            learner,
+            _batches(training, config, shuffle=True),
+            _batches(validation, config, shuffle=False),
+            ckpt_path=last if last.is_file() else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if config.keep == "best":
+        state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
+        learner.load_state_dict(state["state_dict"])
+
+
+def _quieten() -> None:
+    """Lightning speaks to its developers; what concerns the user is said by `EpochLine`."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*exists and is not empty.*"):
+        warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", ".*lr_scheduler.step.*")
+
+
+def _warm_average(decay: float):  # type: ignore[no-untyped-def]
+    """Exponential average whose decay grows with the steps, so that a short run is no average of its first steps."""
+
+    def average(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        keep = min(decay, (1 + float(count)) / (10 + float(count)))
+        return mean.lerp(current.to(mean.dtype), 1 - keep) if mean.is_floating_point() else current
+
+    return average
+
+
+class _Picks(Dataset[Batch]):
+    """Hands out whole batches at once: a single copy out of the array, no image by image collation."""
+
+    def __init__(self, crops: Crops) -> None:
+        self.crops = crops
+
+    def __len__(self) -> int:
+        return len(self.crops.targets)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        images = torch.from_numpy(np.asarray(self.crops.images[indices]))
+        return images, torch.from_numpy(self.crops.targets[indices])
+
+
+def _batches(crops: Crops, config: TrainConfig, *, shuffle: bool) -> DataLoader[Batch]:
+    """Batches of uint8 (B, size, size, 3) and int64 (B,); Lightning tells the sampler the epoch."""
+    sampler: DistributedSampler[Batch] = DistributedSampler(_Picks(crops), 1, 0, shuffle=shuffle, seed=config.seed)
+    # A small last batch is a noisy step; it is left out where enough others remain.
+    drop = shuffle and len(crops.targets) >= 4 * config.batch
+    return DataLoader(
+        sampler.dataset, batch_size=config.batch, sampler=sampler, collate_fn=lambda batch: batch, drop_last=drop
+    )
+
+
+def _card(config: TrainConfig, labels: list[str], size: int) -> Card:
+    """What the model file tells of itself; detector and crop are those that made the data."""
+    detector, cut = settings_of(config.input, "filter"), settings_of(config.input, "crop")
+    recipe = Recipe()
+    if detector is not None and cut is not None:
+        cut.pop("embedding", None)
+        recipe = Recipe.model_validate({"detector": detector, "cut": cut})
+    manifest = config.input / MANIFEST
+    return Card(
+        labels=labels,
+        size=size,
+        network=config.network,
+        recipe=recipe,
+        data=hash_file(manifest) if manifest.is_file() else "",
+        settings=config.model_dump(mode="json"),
+    )

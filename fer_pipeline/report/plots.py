@@ -1,0 +1,114 @@
+"""Pictures of a run and of a data set: curves, confusion matrix, funnel, contact sheet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer_pipeline.crops import as_crop
+from fer_pipeline.errors import SetupError
+from fer_pipeline.images import Image, read_image, write_image
+from fer_pipeline.manifest import kept_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CJK_FONTS = ["Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "DejaVu Sans"]
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure without a window; labels may be Chinese where a font has them."""
+    try:
+        import logging
+
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SetupError("pictures need matplotlib: install it with `pip install 'fer-pipeline[train]'`") from None
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    matplotlib.rcParams["font.family"] = CJK_FONTS
+    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure aside and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    figure.savefig(aside, format=path.suffix[1:] or "png")
+    aside.replace(path)
+
+
+def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Loss and accuracy per epoch, of training and validation."""
+    figure = new_figure(9, 3.6)
+    epochs = [row["epoch"] for row in history]
+    for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axis.plot(epochs, [row[f"train_{name}"] for row in history], label="training, augmented")
+        axis.plot(epochs, [row[f"val_{name}"] for row in history], label="validation")
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    save(figure, path)
+
+
+def plot_confusion(metrics: dict[str, Any], path: Path) -> None:
+    """Counts of true (rows) against predicted labels (columns), shaded by the share of the row."""
+    counts, labels = np.array(metrics["confusion"]), metrics["labels"]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.2 + 0.75 * len(labels)
+    figure = new_figure(side, side)
+    axis = figure.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.set_xticks(range(len(labels)), labels, rotation=30 if len(labels) > 4 else 0)
+    axis.set_yticks(range(len(labels)), labels)
+    low, high = metrics["accuracy_ci95"]
+    title = f"accuracy {metrics['accuracy']:.1%} (95 %: {low:.1%} to {high:.1%}), {metrics['count']} images"
+    axis.set(xlabel="predicted", ylabel="true")
+    axis.set_title(title, fontsize=9)
+    for (row, column), count in np.ndenumerate(counts):
+        shade = "white" if shares[row, column] > 0.5 else "black"
+        axis.text(column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=shade, fontsize=8)
+    save(figure, path)
+
+
+def plot_funnel(stages: Sequence[tuple[str, int, dict[str, int]]], path: Path) -> None:
+    """How many images each stage kept (bar) and dropped, by reason (text)."""
+    figure = new_figure(9, 0.8 + 0.5 * len(stages))
+    axis = figure.subplots()
+    names = [name for name, _, _ in stages]
+    kept = np.array([count for _, count, _ in stages])
+    lost = np.array([sum(reasons.values()) for _, _, reasons in stages])
+    axis.barh(names, kept, color="#3b7dd8", label="kept")
+    axis.barh(names, lost, left=kept, color="#d8d8d8", label="dropped")
+    widest = max(int((kept + lost).max()), 1)
+    for index, (_, count, reasons) in enumerate(stages):
+        shown = ", ".join(f"{reason} {number:,}" for reason, number in list(reasons.items())[:5])
+        axis.text(widest * 0.01, index, f"{count:,}", va="center", color="white", fontsize=9, fontweight="bold")
+        axis.text(count + lost[index] + widest * 0.01, index, shown, va="center", fontsize=8)
+    axis.set_xlim(0, widest * 1.75)
+    axis.invert_yaxis()
+    axis.set_xlabel("images")
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    save(figure, path)
+
+
+def contact_sheet(folder: Path, path: Path, columns: int = 12, tile: int = 96) -> int:
+    """One row of pictures per class of a finished stage, spread evenly over the class; returns how many classes."""
+    by_label: dict[str, list[Path]] = {}
+    for row in kept_rows(folder):
+        where = folder / row.split / row.path if row.split and (folder / row.split).is_dir() else folder / row.path
+        by_label.setdefault(str(row.label), []).append(where)
+    strips = [_strip(by_label[label], columns, tile) for label in sorted(by_label)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if strips:
+        write_image(path, np.concatenate(strips))
+    return len(strips)
+
+
+def _strip(files: list[Path], columns: int, tile: int) -> Image:
+    chosen = [files[index * len(files) // columns] for index in range(min(columns, len(files)))]
+    tiles = [as_crop(read_image(file), tile) for file in chosen]
+    blank = np.full((tile, tile, 3), 255, np.uint8)
+    return np.concatenate([*tiles, *[blank] * (columns - len(tiles))], axis=1)
