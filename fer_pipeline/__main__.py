@@ -4,10 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-import click
+import typer
 
 from fer_pipeline.errors import FerError
 
+# Typer carries a click of its own, and names the base of its errors nowhere public.
+CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 ANYWHERE = ("--quiet", "-q", "--verbose", "-v")
 
 
@@ -24,12 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(app(ordered, prog_name="fer", standalone_mode=False) or 0)
     except FerError as error:
         return _fail(str(error), error.exit_code)
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (KeyboardInterrupt, click.Abort):
+    except CLICK_ERROR as error:
+        return _fail(f"{error} (see `fer --help`)", 2)
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted: nothing is lost, the same command goes on where it stopped", 1)
     except BrokenPipeError:  # `fer predict ... | head` has seen enough
         sys.stderr.close()

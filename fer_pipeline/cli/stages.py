@@ -105,7 +105,7 @@ def _step(name: str, config: Config, *, force: bool) -> None:
 def _crawl(config: Config, *, force: bool) -> None:
     from fer_pipeline.crawl.crawler import crawl as fetch
 
-    summary = fetch(config.crawl, force=force)
+    summary = fetch(config.crawl, force=force, on_progress=console.note)
     console.note(str(summary))
 
 

@@ -48,10 +48,10 @@ def paint_nose(photo: Photo, face: Face, points: Points) -> None:
     unit, tip, base = face.width, points[30], points[31:36]
     away = -1.0 if face.light[0] > 0 else 1.0
     for side, strength in ((away, 0.5), (-away, 0.25)):
-        flank = np.array([points[27] + (side * 0.05, 0), (*tip, side * 0.05, -0.05), (*tip, side * 0.085, 0.05),
-                          (*tip, side * 0.03, 0.03), points[28] + (side * 0.025, 0)])  # fmt: skip
+        flank = np.array([points[27] + (side * 0.05, 0), tip + (side * 0.05, -0.05), tip + (side * 0.085, 0.05),
+                          tip + (side * 0.03, 0.03), points[28] + (side * 0.025, 0)])  # fmt: skip
         paint(photo, place(face, flank), shade(face.skin, 0.62), strength, 0.018 * unit)
-    ridge = np.array((points[27] - (0.02, 0.03), points[27] + (0.02, -0.03), (*tip, 0.03, 0), tip - (0.03, 0)))
+    ridge = np.array((points[27] - (0.02, 0.03), points[27] + (0.02, -0.03), tip + (0.03, 0), tip - (0.03, 0)))
     paint(photo, place(face, ridge), shade(face.skin, 1.22), 0.55, 0.015 * unit)
     paint(photo, place(face, ellipse(tip[0], tip[1] + 0.015, 0.04, 0.035)), shade(face.skin, 1.2), 0.5, 0.015 * unit)
     paint(photo, place(face, curve(base)), shade(face.skin, 0.5), 0.6, 0.01 * unit, 0.025 * unit)
@@ -130,7 +130,7 @@ def paint_beard(photo: Photo, face: Face, points: Points, rng: np.random.Generat
     paint(photo, place(face, shape), shade(face.hair, 0.9), face.beard, 0.02 * face.width)
     hairs = rng.uniform((-0.42, 0.42), (0.42, 0.85), (60, 2))
     for spot in hairs[np.abs(hairs[:, 0]) < 0.95 - hairs[:, 1]]:
-        bristle = np.array((spot, (*spot, 0.1 * spot[0], 0.025)))
+        bristle = np.array((spot, spot + (0.1 * spot[0], 0.025)))
         paint(photo, place(face, bristle), shade(face.hair, 0.7), 0.6 * face.beard, 0, 1)
 
 

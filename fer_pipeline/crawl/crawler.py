@@ -1,0 +1,129 @@
+"""Fetch photos into the raw folder by class, engine and keyword, each with where it came from."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+from fer_pipeline.config import CrawlConfig
+from fer_pipeline.crawl.engines import ENGINES, SAMPLE, plan
+from fer_pipeline.crawl.gallery import INDEX, read_index, serve_gallery
+from fer_pipeline.crawl.ledger import Ledger, Origin
+from fer_pipeline.crawl.listing import Listing, answers_of
+from fer_pipeline.crawl.politeness import Fetcher, HostPace
+from fer_pipeline.crawl.pools import JobCrawler, Watch
+from fer_pipeline.errors import InputError
+from fer_pipeline.journal import Journal
+from fer_pipeline.manifest import Row
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CrawlSummary:
+    """What a crawl added to its folder, in rows; `known` results had been fetched by an earlier one."""
+
+    kept: int
+    dropped: int
+    failed: int
+    known: int
+    reasons: dict[str, int]  # why rows were dropped or failed
+    answers: dict[str, str]  # what each engine answered
+
+    def __str__(self) -> str:
+        lost = _counts(" (", self.reasons) + ")" if self.reasons else ""
+        answers = "; ".join(f"{engine}: {answer}" for engine, answer in self.answers.items())
+        rows = f"kept {self.kept}, dropped {self.dropped}, failed {self.failed}{lost}, known {self.known}"
+        return f"crawl: {rows}; {answers}"
+
+
+def crawl(config: CrawlConfig, *, force: bool = False, on_progress: Tell | None = None) -> CrawlSummary:
+    """Fetch what is not yet in `config.output` and complete its manifest; `force` asks again for what failed.
+
+    A crawl that was killed goes on where it stopped. UsageError names a missing key; InputError if the folder holds no
+    file at the end; SetupError if the disk will not take one.
+    """
+    with ExitStack() as stack:
+        labels, address = _open_gallery(config, stack)
+        jobs = plan(config, labels)
+        watch = Watch(threading.Event())
+        fetcher = stack.enter_context(closing(_fetcher(config, watch, address)))
+        ledger = Ledger(config.output, stack.enter_context(Journal(config.output)), force=force)
+        stack.callback(ledger.close)
+        stack.callback(watch.stop.set)  # also on Ctrl-C: what threads still wait for then comes to nothing
+        listings = [Listing(job, config, fetcher, ledger) for job in jobs]
+        for listing in listings:
+            _run(listing, config, fetcher, ledger, watch)
+            if on_progress:
+                on_progress(_progress(listing, ledger))
+        listed = {key for listing in listings for key in listing.listed()}
+        known = len(listed) - ledger.outcomes(listed).total()
+        rows, files = ledger.finish()
+    summary = _summary(rows, known, answers_of(listings))
+    if not files:
+        raise InputError(_explain(config, summary))
+    return summary
+
+
+def _open_gallery(config: CrawlConfig, stack: ExitStack) -> tuple[Sequence[str], str]:
+    """Serve the sample's gallery if it is asked for, drawn where it is missing; gives its labels and its address."""
+    if "sample" not in config.engines or "sample" in config.base:
+        return (), config.base.get("sample", "").rstrip("/")
+    folder = config.sample.folder or config.output.parent / "gallery"
+    if not (folder / INDEX).is_file():
+        from fer_pipeline.sample import draw_gallery
+
+        draw_gallery(folder, config.sample.per_label, config.sample.seed)
+    return sorted(read_index(folder)), stack.enter_context(serve_gallery(folder))
+
+
+def _fetcher(config: CrawlConfig, watch: Watch, address: str) -> Fetcher:
+    """The session of this crawl; only the gallery we serve ourselves is asked without a pause."""
+    free = () if "sample" in config.base else (urlsplit(SAMPLE).netloc,)
+    return Fetcher(config, HostPace(config.interval, free=free, sleep=watch.stop.wait), watch.stop, (SAMPLE, address))
+
+
+def _run(listing: Listing, config: CrawlConfig, fetcher: Fetcher, ledger: Ledger, watch: Watch) -> None:
+    """Fetch all that one engine lists for one class and keyword."""
+    job = listing.job
+    if not job.pages:
+        return
+    origin = Origin(job.query.label, job.engine, job.query.keyword, ENGINES[job.engine].licence(config))
+    crawler = JobCrawler(
+        fetcher,
+        config.threads,
+        parser={"watch": watch, "read": listing.read},
+        downloader={"watch": watch, "note": partial(ledger.note, origin)},
+    )
+    crawler.crawl(job.pages)
+    watch.check()
+
+
+def _progress(listing: Listing, ledger: Ledger) -> str:
+    """One line on a finished listing: `smile: bing, smiling face: 200, 35 results parsed; kept 30, http_404 5`."""
+    engine, (label, keyword), _ = listing.job
+    asked = f"{engine}, {keyword}" if keyword else engine
+    listed = listing.listed()
+    outcomes = ledger.outcomes(listed)
+    known = {"known": len(listed) - outcomes.total()} if len(listed) > outcomes.total() else {}
+    return f"{label}: {asked}: {answers_of([listing])[engine]}{_counts('; ', {**outcomes, **known})}"
+
+
+def _summary(rows: list[Row], known: int, answers: dict[str, str]) -> CrawlSummary:
+    statuses = Counter(row.status.value for row in rows)
+    reasons = Counter(row.reason for row in rows if row.reason)
+    return CrawlSummary(statuses["kept"], statuses["dropped"], statuses["failed"], known, dict(reasons), answers)
+
+
+def _explain(config: CrawlConfig, summary: CrawlSummary) -> str:
+    """Why there is nothing, and what to try, in one line."""
+    answers = "; ".join(f"{engine}: {answer}" for engine, answer in summary.answers.items())
+    remedy = "check the network, try other keywords or crawl.engines, or ask again for what failed with --force"
+    return f"{config.output}: no picture found: {answers}{_counts('; fetching them: ', summary.reasons)}: {remedy}"
+
+
+def _counts(before: str, counts: dict[str, int]) -> str:
+    return before + ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) if counts else ""

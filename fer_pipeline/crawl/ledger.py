@@ -1,0 +1,139 @@
+"""What became of every URL: files named by their content, a journal line at once, and one row each in the manifest."""
+
+import hashlib
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from fer_pipeline.crawl.parsers import url_suffix
+from fer_pipeline.crawl.politeness import Answer
+from fer_pipeline.images import sniff_suffix
+from fer_pipeline.journal import Journal, cannot_write, existing_rows
+from fer_pipeline.manifest import Row, Status, write_aside
+
+Key = tuple[str, str]  # label and URL: what is fetched once
+
+
+class Origin(NamedTuple):
+    """Why a URL was fetched."""
+
+    label: str
+    engine: str
+    keyword: str
+    licence: str
+
+
+class Ledger:
+    """The rows of one raw folder while a crawl adds to them; safe to use from many threads."""
+
+    def __init__(self, folder: Path, journal: Journal, *, force: bool = False) -> None:
+        self.folder, self._journal = folder, journal
+        begun = list(journal.rows())
+        self._fetched = {key: row for row in begun if (key := key_of(row))}
+        imported = [row for row in begun if not key_of(row)]  # by an import that was killed in the same folder
+        self._existing = list({row.path: row for row in [*existing_rows(folder), *imported]}.values())
+        done = (row for row in self._existing if not (force and row.status is Status.FAILED))
+        self._known = {key for row in done if (key := key_of(row))} | self._fetched.keys()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def is_known(self, label: str, url: str) -> bool:
+        """Whether this URL needs no fetching."""
+        with self._lock:
+            return (label, url) in self._known
+
+    def note(self, origin: Origin, url: str, answer: Answer) -> None:
+        """Write the file if there is one, and that the URL is finished; SetupError if the disk will not take it."""
+        with self._lock:  # one at a time, since two URLs may bring the same file
+            if self._closed:
+                return
+            row = make_row(origin, url, answer)
+            try:
+                self._write(row, answer)
+            except OSError as error:
+                raise cannot_write(self.folder, error) from None
+            self._fetched[origin.label, url] = row
+            self._known.add((origin.label, url))
+
+    def _write(self, row: Row, answer: Answer) -> None:
+        if not answer.reason:
+            path = self.folder / row.path
+            path.parent.mkdir(exist_ok=True)
+            write_aside(path, [answer.body])
+        self._journal.append(f"{row.label} {row.source['url']}", [row])
+
+    def outcomes(self, keys: Iterable[Key]) -> Counter[str]:
+        """How many of these URLs were fetched in this crawl, by `kept` or the reason."""
+        with self._lock:
+            return Counter(self._fetched[key].reason or "kept" for key in keys if key in self._fetched)
+
+    def close(self) -> None:
+        """Take no more notes; threads that are still on their way come to nothing."""
+        with self._lock:
+            self._closed = True
+
+    def finish(self) -> tuple[list[Row], int]:
+        """Complete the manifest; gives the rows of this crawl, and how many files the folder holds in all."""
+        stay = [row for row in self._existing if key_of(row) not in self._fetched]
+        fresh = settle(stay, self._fetched)
+        held = {row.path for row in stay} | {row.path for row in fresh}
+        for row in self._fetched.values():
+            if row.path not in held:  # the same bytes came under another suffix
+                (self.folder / row.path).unlink(missing_ok=True)
+        if stay + fresh:
+            self._journal.finish(stay + fresh)
+        else:
+            self._journal.drop()
+        return fresh, sum(row.status is Status.KEPT for row in stay + fresh)
+
+
+def make_row(origin: Origin, url: str, answer: Answer) -> Row:
+    """The row of one finished URL, before copies are settled."""
+    source = {
+        "url": url,
+        "engine": origin.engine,
+        "keyword": origin.keyword,
+        "licence": origin.licence,
+        "time": answer.time,
+        "content_type": answer.content_type,
+    }
+    if answer.reason:
+        path = path_without_file(origin.label, url)
+        return Row(path=path, label=origin.label, source=source, status=Status.FAILED, reason=answer.reason)
+    digest = hashlib.sha256(answer.body).hexdigest()
+    path = f"{origin.label}/{digest[:12]}{file_suffix(url, answer.body)}"
+    return Row(path=path, label=origin.label, source=source, sha256=digest)
+
+
+def settle(stay: Iterable[Row], fetched: Mapping[Key, Row]) -> list[Row]:
+    """Of several URLs with the same bytes in a class keep the one that was there before, else the first by name."""
+    held = {(row.label, row.sha256): row.path for row in stay if row.status is Status.KEPT}
+    settled: list[Row] = []
+    for (label, url), row in sorted(fetched.items()):
+        if row.status is not Status.KEPT or (label, row.sha256) not in held:
+            settled.append(row)
+            held.setdefault((label, row.sha256), row.path)
+            continue
+        copy = row.dropped("same_bytes", copy_of=held[label, row.sha256])
+        settled.append(copy.but(path=path_without_file(label, url)))
+    return settled
+
+
+def key_of(row: Row) -> Key | None:
+    """Label and URL of a row; None if it came from elsewhere, an import for example."""
+    url = row.source.get("url")
+    return (row.label or "", url) if isinstance(url, str) else None
+
+
+def path_without_file(label: str, url: str) -> str:
+    """The path of a row that has no file: unique to its URL."""
+    return f"{label}/{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+
+
+def file_suffix(url: str, body: bytes) -> str:
+    """By content; for what is no image by the URL, if that says anything."""
+    suffix = url_suffix(url)
+    return sniff_suffix(body) or (suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else ".bin")

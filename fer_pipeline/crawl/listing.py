@@ -1,0 +1,70 @@
+"""What the engines list: results page by page, up to the limit, and what each engine answered."""
+
+from collections.abc import Iterable
+
+from fer_pipeline.config import CrawlConfig
+from fer_pipeline.crawl.engines import ENGINES, Job
+from fer_pipeline.crawl.ledger import Key, Ledger
+from fer_pipeline.crawl.politeness import Fetcher
+
+
+class Listing:
+    """The results of one job; `read` is called for one page after another."""
+
+    def __init__(self, job: Job, config: CrawlConfig, fetcher: Fetcher, ledger: Ledger) -> None:
+        self.job = job
+        self.results: int | None = None  # on the pages that could be read; None: there was none
+        self.problems: dict[str, None] = {}  # of the others, each once
+        self._engine, self._limit, self._fetcher, self._ledger = ENGINES[job.engine], config.limit, fetcher, ledger
+        self._urls: dict[str, None] = {}
+        self._is_over = False
+
+    def listed(self) -> list[Key]:
+        """All that was listed, known or new."""
+        return [(self.job.query.label, url) for url in self._urls]
+
+    def read(self, page: str) -> list[str] | None:
+        """The results of one page that are still to be fetched; None: no further pages are wanted."""
+        if self._is_over:
+            return None
+        room = self._limit - len(self._urls)
+        new = [url for url in dict.fromkeys(self._find(page)) if url not in self._urls][:room]
+        self._urls.update(dict.fromkeys(new))
+        self._is_over = len(self._urls) >= self._limit or (self._engine.paged and not new)
+        return [url for url in new if not self._ledger.is_known(self.job.query.label, url)]
+
+    def _find(self, page: str) -> list[str]:
+        try:
+            found = self._ask(page)
+        except ValueError as error:
+            self.problems[str(error)] = None
+            return []
+        self.results = (self.results or 0) + len(found)
+        return found
+
+    def _ask(self, page: str) -> list[str]:
+        """What a page lists; ValueError says why it cannot be read."""
+        if self._engine.parse is None:
+            return [page]
+        answer = self._fetcher.fetch(page)
+        if answer.reason:
+            raise ValueError(answer.detail or answer.reason)
+        try:
+            return self._engine.parse(answer.url, answer.body)
+        except ValueError as error:
+            raise ValueError(f"200, {error}") from None
+
+
+def answers_of(listings: Iterable[Listing]) -> dict[str, str]:
+    """What each engine answered to all it was asked: `bing: 200, 0 results parsed`."""
+    by_engine: dict[str, list[Listing]] = {}
+    for listing in listings:
+        by_engine.setdefault(listing.job.engine, []).append(listing)
+    return {engine: _answer(engine, asked) for engine, asked in by_engine.items()}
+
+
+def _answer(engine: str, listings: list[Listing]) -> str:
+    counts = [listing.results for listing in listings if listing.results is not None]
+    shown = f"{sum(counts)} URLs listed" if engine == "urls" else f"200, {sum(counts)} results parsed"
+    problems = dict.fromkeys(problem for listing in listings for problem in listing.problems)
+    return " / ".join([*([shown] if counts else []), *problems]) or "nothing to ask"
