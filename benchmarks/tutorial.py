@@ -18,7 +18,8 @@ def clean_and_crop(photos: list[Path], out: Path) -> int:
     import imagehash
     from PIL import Image
 
-    cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
+    folder = getattr(cv2, "data").haarcascades  # noqa: B009  the stubs do not know it
+    cascade = cv2.CascadeClassifier(str(Path(folder) / "haarcascade_frontalface_default.xml"))
     predictor = dlib.shape_predictor(str(find_weights(LANDMARKS)))
     for folder in ("jpeg", "faces", "crops"):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -31,14 +32,14 @@ def clean_and_crop(photos: list[Path], out: Path) -> int:
             seen.add(fingerprint)
             rgb.save(out / "jpeg" / f"{number}.jpg", quality=95)
     for path in sorted((out / "jpeg").iterdir()):
-        image = cv2.imread(str(path))
+        image: Any = cv2.imread(str(path))
         if len(cascade.detectMultiScale(image, 1.3, 5)):
             cv2.imwrite(str(out / "faces" / path.name), image)
     return sum(_crop(path, cascade, predictor, out / "crops" / path.name) for path in sorted((out / "faces").iterdir()))
 
 
 def _crop(path: Path, cascade: Any, predictor: Any, target: Path) -> bool:
-    image = cv2.imread(str(path))
+    image: Any = cv2.imread(str(path))
     faces = cascade.detectMultiScale(image, 1.3, 5)
     if len(faces) == 0:
         return False
@@ -75,7 +76,8 @@ def train_epochs(folder: Path, epochs: int) -> int:
     for _ in range(epochs):
         for pictures, targets in loader:
             optimizer.zero_grad()
-            nn.functional.cross_entropy(network(pictures), targets).backward()
+            loss: Any = nn.functional.cross_entropy(network(pictures), targets)
+            loss.backward()
             optimizer.step()
             seen += len(targets)
     return seen

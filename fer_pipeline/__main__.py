@@ -9,7 +9,7 @@ import typer
 from fer_pipeline.errors import FerError
 
 # Typer carries a click of its own, and names the base of its errors nowhere public.
-CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 ANYWHERE = ("--quiet", "-q", "--verbose", "-v")
 
 
