@@ -19,7 +19,7 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.journal import Journal
 from fer_pipeline.manifest import Row
 
-Tell = Callable[[str], None]
+Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def crawl(config: CrawlConfig, *, force: bool = False, on_progress: Tell | None 
     A crawl that was killed goes on where it stopped. UsageError names a missing key; InputError if the folder holds no
     file at the end; SetupError if the disk will not take one.
     """
+    tell = on_progress or str  # str: a function that does nothing with a line
     with ExitStack() as stack:
         labels, address = _open_gallery(config, stack)
         jobs = plan(config, labels)
@@ -57,8 +58,7 @@ def crawl(config: CrawlConfig, *, force: bool = False, on_progress: Tell | None 
         listings = [Listing(job, config, fetcher, ledger) for job in jobs]
         for listing in listings:
             _run(listing, config, fetcher, ledger, watch)
-            if on_progress:
-                on_progress(_progress(listing, ledger))
+            tell(_progress(listing, ledger))
         listed = {key for listing in listings for key in listing.listed()}
         known = len(listed) - ledger.outcomes(listed).total()
         rows, files = ledger.finish()

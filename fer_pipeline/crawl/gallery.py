@@ -64,6 +64,7 @@ class _Server(ThreadingHTTPServer):
     """Waits for its threads when it closes, so that none outlives the crawl."""
 
     daemon_threads = False
+    request_queue_size = 128  # with the usual 5, a crawl with more threads would wait a second for each it overruns
 
     def __init__(self, folder: Path) -> None:
         files = read_index(folder)

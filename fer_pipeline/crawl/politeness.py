@@ -10,10 +10,10 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from fer_pipeline import __version__
 from fer_pipeline.config import CrawlConfig
+from fer_pipeline.crawl.deadline import DeadlineAdapter
 from fer_pipeline.errors import UsageError
 
 MAX_REDIRECTS = 5
@@ -102,8 +102,7 @@ class Fetcher:
         self._session = _Session()
         self._session.headers["User-Agent"] = user_agent(config.contact)
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=config.threads + 1))
-
+            self._session.mount(scheme, DeadlineAdapter(pool_maxsize=config.threads + 1))
         self.close = self._session.close
 
     def fetch(self, url: str) -> Answer:
@@ -115,7 +114,7 @@ class Fetcher:
                 break
             wait = answer.wait if answer.wait >= 0 else 2.0**attempt
             self._pace.hold(answer.url, min(wait, MAX_WAIT))
-        return answer if answer.time else replace(answer, time=_iso(datetime.now(UTC)))
+        return replace(answer, time=answer.time or datetime.now(UTC).isoformat(timespec="seconds"))
 
     def _attempt(self, url: str) -> Answer:
         try:
@@ -136,9 +135,10 @@ class Fetcher:
             deadline = time.monotonic() + self._config.timeout
             with self._get(url) as response:
                 target = requests.Session.get_redirect_target(self._session, response)
-                if not target:
-                    return self._read(response, url, deadline)
-            url = urljoin(url, target)
+                answer = None if target else self._read(response, url, deadline)
+            if answer is not None:
+                return answer
+            url = urljoin(url, target or "")
         return Answer(url, reason="redirects")
 
     def _get(self, url: str) -> requests.Response:
@@ -150,8 +150,8 @@ class Fetcher:
         return self._session.get(url, stream=True, timeout=self._config.timeout, proxies=proxies)
 
     def _read(self, response: requests.Response, url: str, deadline: float) -> Answer:
-        clock = _date(response, "Date")
-        answer = Answer(url, time=_iso(clock), content_type=response.headers.get("Content-Type", ""))
+        clock, kind = _date(response, "Date"), response.headers.get("Content-Type", "")
+        answer = Answer(url, time=clock.isoformat(timespec="seconds") if clock else "", content_type=kind)
         if response.status_code != 200:
             reason = f"http_{response.status_code}"
             wait = _retry_after(response) if reason in BUSY else 0.0
@@ -165,16 +165,12 @@ class Fetcher:
             if len(body) > self._config.max_bytes:
                 return replace(answer, reason="too_large")
             if time.monotonic() > deadline:
-                return replace(answer, reason="timeout")
-        return replace(answer, body=bytes(body))
+                break
+        return replace(answer, reason="timeout") if time.monotonic() > deadline else replace(answer, body=bytes(body))
 
     def _check(self) -> None:
         if self._stop.is_set():
             raise Stopped
-
-
-def _iso(moment: datetime | None) -> str:
-    return moment.isoformat(timespec="seconds") if moment else ""
 
 
 def _date(response: requests.Response, header: str) -> datetime | None:

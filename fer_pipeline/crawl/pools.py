@@ -96,11 +96,18 @@ def _tasks(pool: Any, upstream: str) -> Iterator[Any]:
     """All that comes in; icrawler's own loop ends at a lull, and may miss what came just before the last pool ended."""
     while not pool.watch.stop.is_set():
         was_last = pool.signal.get(upstream)
-        try:
-            yield pool.in_queue.get(timeout=POLL)
-        except queue.Empty:
-            if was_last:
-                return
+        task = _take(pool.in_queue)
+        if task is not None:
+            yield task
+        elif was_last:
+            return
+
+
+def _take(tasks: queue.Queue[Any]) -> Any:
+    try:
+        return tasks.get(timeout=POLL)
+    except queue.Empty:
+        return None
 
 
 class JobCrawler(Crawler):  # type: ignore[misc]

@@ -1,0 +1,338 @@
+"""What a crawl promises: every result ends in a row, nothing is fetched twice, and a killed crawl goes on."""
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, settings
+
+from fer_pipeline.crawl.crawler import crawl
+from fer_pipeline.errors import InputError, SetupError, UsageError
+from fer_pipeline.journal import JOURNAL, Journal
+from fer_pipeline.manifest import MANIFEST, Row, Status, hash_file, read_rows, write_rows
+
+CRAWL = "import sys; from fer_pipeline.crawl.crawler import crawl; from fer_pipeline.config import CrawlConfig; "
+CRAWL += "crawl(CrawlConfig.model_validate_json(sys.argv[1]))"
+
+
+def by_path(folder: Path, web: Web) -> dict[str, Row]:
+    """The rows of a raw folder by the path of their URL."""
+    return {row.source["url"].removeprefix(web.url): row for row in read_rows(folder)}
+
+
+def pictures(number: int) -> dict[str, Reply]:
+    return {f"/{seed}.png": Reply(picture(seed)) for seed in range(number)}
+
+
+def test_a_picture_is_a_file_named_by_its_content_and_a_row_that_says_where_it_came_from(tmp_path: Path) -> None:
+    with Web({"/a.png": Reply(picture(1), kind="image/x-odd")}) as web:
+        summary = crawl(listed(tmp_path, web, "/a.png?size=1"))
+        (row,) = read_rows(tmp_path / "raw")
+        assert row.source == {
+            "url": f"{web.url}/a.png?size=1",
+            "engine": "urls",
+            "keyword": "",
+            "licence": "any",
+            "time": TIME,
+            "content_type": "image/x-odd",
+        }
+    assert (row.status, row.label, row.path) == (Status.KEPT, "smile", f"smile/{row.sha256[:12]}.png")
+    assert hash_file(tmp_path / "raw" / row.path) == row.sha256
+    assert (summary.kept, summary.dropped, summary.failed, summary.known) == (1, 0, 0, 0)
+
+
+def test_the_suffix_follows_the_content_and_only_else_the_url(tmp_path: Path) -> None:
+    pages = {
+        "/photo.png": Reply(picture(1, "JPEG")),
+        "/page.jpg": Reply(b"<html>not a picture</html>", kind="text/html"),
+        "/script.php": Reply(picture(2, "GIF")),
+        "/nothing": Reply(b"what is this"),
+        "/empty.jpg": Reply(b""),
+    }
+    with Web(pages) as web:
+        crawl(listed(tmp_path, web, *pages))
+        rows = by_path(tmp_path / "raw", web)
+    suffixes = {path: Path(row.path).suffix for path, row in rows.items()}
+    assert suffixes == {
+        "/photo.png": ".jpg",
+        "/page.jpg": ".jpg",
+        "/script.php": ".gif",
+        "/nothing": ".bin",
+        "/empty.jpg": ".jpg",
+    }
+    assert all(row.status is Status.KEPT and (tmp_path / "raw" / row.path).is_file() for row in rows.values())
+    assert (tmp_path / "raw" / rows["/page.jpg"].path).read_bytes() == pages["/page.jpg"].body
+    assert rows["/page.jpg"].source["content_type"] == "text/html"
+
+
+def test_what_cannot_be_fetched_ends_in_a_row_that_says_why(tmp_path: Path) -> None:
+    pages = {
+        "/good.png": Reply(picture(1)),
+        "/big.png": Reply(bytes(2000)),
+        "/boast.png": Reply(b"", declared=10**12),
+        "/torn.png": Reply(picture(2), declared=10**3),
+        "/silent.png": SILENCE,
+        "/round.png": Reply(status=302, headers={"Location": "/round.png"}),
+        "/away.png": Reply(status=302, headers={"Location": "file:///etc/passwd"}),
+        "/private.png": Reply(status=403),
+    }
+    with Web(pages) as web:
+        config = listed(tmp_path, web, *pages, "/gone.png", timeout=2, max_bytes=1500)
+        with config.urls["smile"].open("a") as lines:
+            lines.write("http://127.0.0.1:1/refused.png\nno address at all\nhttp://[half\n")
+        summary = crawl(config)
+        rows = by_path(tmp_path / "raw", web)
+    reasons = {path: row.reason for path, row in rows.items()}
+    assert reasons == {
+        "/good.png": "",
+        "/big.png": "too_large",
+        "/boast.png": "connection",
+        "/torn.png": "connection",
+        "/silent.png": "timeout",
+        "/round.png": "redirects",
+        "/away.png": "bad_url",
+        "/private.png": "http_403",
+        "/gone.png": "http_404",
+        "http://127.0.0.1:1/refused.png": "connection",
+        "no address at all": "bad_url",
+        "http://[half": "bad_url",
+    }
+    failed = [row for row in rows.values() if row.status is Status.FAILED]
+    assert (summary.kept, summary.failed) == (1, len(failed)) == (1, 11)
+    assert not any((tmp_path / "raw" / row.path).exists() for row in failed)
+    assert len({row.path for row in failed}) == 11
+
+
+def test_a_redirect_is_followed_and_the_row_keeps_the_url_that_was_listed(tmp_path: Path) -> None:
+    with Web({"/old.png": Reply(status=301, headers={"Location": "new.png"}), "/new.png": Reply(picture(1))}) as web:
+        crawl(listed(tmp_path, web, "/old.png"))
+        assert by_path(tmp_path / "raw", web)["/old.png"].status is Status.KEPT
+
+
+def test_of_the_same_bytes_one_file_is_kept_whatever_the_timing(tmp_path: Path) -> None:
+    pages = {name: Reply(picture(1)) for name in ("/c.png", "/a.png", "/b.png")} | {"/z.png": Reply(picture(2))}
+    with Web(pages) as web:
+        crawl(listed(tmp_path, web, *pages))
+        rows = by_path(tmp_path / "raw", web)
+    assert {path: row.reason for path, row in rows.items()} == {
+        "/a.png": "",
+        "/b.png": "same_bytes",
+        "/c.png": "same_bytes",
+        "/z.png": "",
+    }
+    assert rows["/b.png"].sha256 == rows["/a.png"].sha256
+    assert rows["/b.png"].facts == {"copy_of": rows["/a.png"].path}
+    assert sorted(path.name for path in (tmp_path / "raw" / "smile").iterdir()) == sorted(
+        Path(rows[name].path).name for name in ("/a.png", "/z.png")
+    )
+
+
+def test_the_same_bytes_under_another_suffix_leave_no_file_behind(tmp_path: Path) -> None:
+    with Web({"/a.jpg": Reply(b"no picture"), "/b.gif": Reply(b"no picture")}) as web:
+        crawl(listed(tmp_path, web, "/b.gif", "/a.jpg"))
+        rows = by_path(tmp_path / "raw", web)
+    assert (rows["/a.jpg"].reason, rows["/b.gif"].reason) == ("", "same_bytes")
+    assert [path.name for path in (tmp_path / "raw" / "smile").iterdir()] == [Path(rows["/a.jpg"].path).name]
+
+
+def test_the_same_bytes_in_two_classes_are_kept_in_both(tmp_path: Path) -> None:
+    with Web({"/a.png": Reply(picture(1))}) as web:
+        smile, pout = listed(tmp_path, web, "/a.png"), listed(tmp_path, web, "/a.png", label="pout")
+        crawl(smile.model_copy(update={"urls": {**smile.urls, **pout.urls}}))
+    assert [(row.label, row.status) for row in read_rows(tmp_path / "raw")] == [("pout", "kept"), ("smile", "kept")]
+
+
+def test_a_url_that_two_searches_find_is_fetched_once(tmp_path: Path) -> None:
+    with Web(
+        {"/a.png": Reply(picture(1)), "/page.html": Reply(b"<img src=a.png>"), "/again": Reply(b"<img src=/a.png>")}
+    ) as web:
+        config = listed(tmp_path, web, "/a.png", sites={"smile": (f"{web.url}/page.html", f"{web.url}/again")})
+        crawl(config.model_copy(update={"engines": ("urls", "site")}))
+        assert web.asked.count("/a.png") == 1
+    assert [row.source["engine"] for row in read_rows(tmp_path / "raw")] == ["urls"]
+
+
+def test_a_second_run_fetches_only_what_is_new(tmp_path: Path) -> None:
+    with Web(pictures(3)) as web:
+        crawl(listed(tmp_path, web, "/0.png", "/gone.png"))
+        before = read_rows(tmp_path / "raw")
+        before_it = len(web.asked)
+        summary = crawl(listed(tmp_path, web, "/0.png", "/gone.png", "/1.png"))
+        assert web.asked[before_it:] == ["/1.png"]
+    after = read_rows(tmp_path / "raw")
+    assert (summary.kept, summary.failed, summary.known) == (1, 0, 2)
+    assert len(after) == 3
+    assert all(row in after for row in before)
+
+
+def test_a_second_run_without_news_leaves_every_byte(tmp_path: Path) -> None:
+    with Web(pictures(3)) as web:
+        config = listed(tmp_path, web, *pictures(3))
+        crawl(config)
+        before = (tmp_path / "raw" / MANIFEST).read_bytes()
+        assert crawl(config).known == 3
+    assert (tmp_path / "raw" / MANIFEST).read_bytes() == before
+
+
+def test_force_asks_again_only_for_what_failed(tmp_path: Path) -> None:
+    pages: dict[str, Script] = {
+        **pictures(2),
+        "/late.png": lambda number: Reply(picture(9), 200 if number > 1 else 404),
+    }
+    with Web(pages) as web:
+        config = listed(tmp_path, web, *pages)
+        crawl(config)
+        before_it = len(web.asked)
+        summary = crawl(config, force=True)
+        assert web.asked[before_it:] == ["/late.png"]
+    assert (summary.kept, summary.known) == (1, 2)
+    assert [row.status for row in read_rows(tmp_path / "raw")] == [Status.KEPT] * 3
+
+
+def test_rows_of_an_import_stay_and_their_bytes_are_not_taken_twice(tmp_path: Path) -> None:
+    with Web(pictures(2)) as web:
+        crawl(listed(tmp_path / "first", web, "/0.png"))
+        (row,) = read_rows(tmp_path / "first" / "raw")
+        imported = row.but(path="smile/zz.png", source={"name": "mine", "file": "0.png"})
+        (tmp_path / "raw" / "smile").mkdir(parents=True)
+        (tmp_path / "raw" / "smile" / "zz.png").write_bytes(picture(0))
+        write_rows(tmp_path / "raw", [imported])
+        crawl(listed(tmp_path, web, "/0.png", "/1.png"))
+    rows = read_rows(tmp_path / "raw")
+    assert imported in rows
+    assert sorted((row.source.get("url", "").removeprefix(web.url), row.reason) for row in rows) == [
+        ("", ""),
+        ("/0.png", "same_bytes"),
+        ("/1.png", ""),
+    ]
+
+
+def test_what_a_killed_import_finished_is_not_lost(tmp_path: Path) -> None:
+    row = Row(path="smile/zz.png", label="smile", source={"name": "mine", "file": "0.png"}, sha256="00")
+    with Journal(tmp_path / "raw") as journal:
+        journal.append("mine 0.png", [row])
+    with Web(pictures(1)) as web:
+        crawl(listed(tmp_path, web, "/0.png"))
+    assert row in read_rows(tmp_path / "raw")
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_killed_crawl_goes_on_where_it_stopped_and_ends_with_the_same_rows(tmp_path: Path, threads: int) -> None:
+    pages: dict[str, Script] = {**pictures(12)}
+    child: list[subprocess.Popen[bytes]] = []
+
+    def kill_once(number: int) -> Reply:
+        if number == 1:
+            child[0].kill()
+            child[0].wait()
+        return Reply(picture(8))
+
+    pages["/8.png"] = kill_once
+    with Web(pages) as web:
+        config = listed(tmp_path, web, *pages, threads=threads)
+        child.append(subprocess.Popen([sys.executable, "-c", CRAWL, config.model_dump_json()]))
+        assert child[0].wait(60) == -signal.SIGKILL
+        assert not (tmp_path / "raw" / MANIFEST).exists()
+        with Journal(tmp_path / "raw") as journal:
+            finished = {row.source["url"].removeprefix(web.url) for row in journal.rows()}
+        before_it = len(web.asked)
+        crawl(config)
+        assert set(web.asked[before_it:]) == set(pages) - finished
+        whole = listed(tmp_path / "whole", web, *pages, threads=1)
+        crawl(whole)
+    assert finished or threads > 1
+    assert not (tmp_path / "raw" / JOURNAL).exists()
+    assert (tmp_path / "raw" / MANIFEST).read_bytes() == (whole.output / MANIFEST).read_bytes()
+
+
+def test_ctrl_c_stops_a_crawl_that_waits_for_a_server(tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def silent(_: int) -> Reply:
+        asked.set()
+        return SILENCE
+
+    with Web({**pictures(1), "/silent.png": silent}) as web:
+        config = listed(tmp_path, web, "/0.png", "/silent.png", timeout=600, threads=1)
+        child = subprocess.Popen([sys.executable, "-c", CRAWL, config.model_dump_json()], stderr=subprocess.PIPE)
+        assert asked.wait(60)
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=60)  # a tenth of what the server is waited for
+    assert child.returncode != 0
+    assert b"KeyboardInterrupt" in errors
+    with Journal(tmp_path / "raw") as journal:
+        assert len(list(journal.entries())) == 1
+
+
+def test_no_picture_at_all_is_an_error_that_says_what_each_engine_answered(tmp_path: Path) -> None:
+    with Web({"/images/async": Reply(b"<html></html>", kind="text/html")}) as web:
+        config = settings(
+            tmp_path,
+            engines=("bing", "baidu"),
+            keywords={"smile": ("smile",)},
+            base={"bing": web.url, "baidu": "http://127.0.0.1:1"},
+        )
+        with pytest.raises(InputError) as error:
+            crawl(config)
+    assert "bing: 200, 0 results parsed; baidu: connection refused" in str(error.value)
+    assert "crawl.engines" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "raw" / MANIFEST).exists()
+
+
+def test_results_that_all_fail_are_an_error_and_still_end_in_rows(tmp_path: Path) -> None:
+    with Web() as web:
+        config = listed(tmp_path, web, "/a.png", "/b.png")
+        with pytest.raises(InputError, match=r"urls: 2 URLs listed; fetching them: http_404 2.*--force"):
+            crawl(config)
+    assert [row.reason for row in read_rows(tmp_path / "raw")] == ["http_404", "http_404"]
+
+
+def test_a_disk_that_takes_no_file_stops_the_crawl(tmp_path: Path) -> None:
+    with Web(pictures(9)) as web:
+        config = listed(tmp_path, web, *pictures(9))
+        config.output.mkdir()
+        (config.output / "smile").write_text("a file where the folder should be")
+        with pytest.raises(SetupError, match="cannot write"):
+            crawl(config)
+    assert not (config.output / MANIFEST).exists()
+
+
+def test_threads_end_and_logging_stays_as_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    threads, handlers, level = set(threading.enumerate()), logging.root.handlers[:], logging.root.level
+    lines: list[str] = []
+    with Web(pictures(2)) as web:
+        crawl(listed(tmp_path, web, *pictures(2), "/gone.png"), on_progress=lines.append)
+    assert set(threading.enumerate()) == threads
+    assert (logging.root.handlers, logging.root.level) == (handlers, level)
+    assert capfd.readouterr() == ("", "")
+    assert lines == ["smile: urls: 3 URLs listed; http_404 1, kept 2"]
+
+
+def test_every_result_is_fetched_even_when_fetching_is_slower_than_listing(tmp_path: Path) -> None:
+    with Web(pictures(60)) as web:
+        summary = crawl(listed(tmp_path, web, *pictures(60), threads=1))
+    assert summary.kept == 60
+
+
+def test_we_go_by_an_honest_name(tmp_path: Path) -> None:
+    with Web(pictures(1)) as web:
+        crawl(listed(tmp_path, web, "/0.png", contact="me@example.org"))
+        (agent,) = web.agents
+    assert agent.startswith("fer-pipeline/")
+    assert agent.endswith(" (+me@example.org)")
+
+
+def test_a_contact_that_no_header_can_hold_is_refused(tmp_path: Path) -> None:
+    with Web() as web, pytest.raises(UsageError, match=r"crawl\.contact"):
+        crawl(listed(tmp_path, web, "/0.png", contact="me\r\nX: y"))
+
+
+def test_two_crawls_do_not_write_one_folder(tmp_path: Path) -> None:
+    with Web() as web, Journal(tmp_path / "raw"), pytest.raises(InputError, match="another fer command"):
+        crawl(listed(tmp_path, web, "/0.png"))
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == [".lock"]

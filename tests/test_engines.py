@@ -1,0 +1,293 @@
+"""What each engine is asked and how its answer is read: answers in the shape the engines were seen to give."""
+
+import html
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from loopback import Reply, Web, picture, settings
+
+from fer_pipeline.crawl import parsers
+from fer_pipeline.crawl.crawler import crawl
+from fer_pipeline.crawl.engines import ENGINES, plan
+from fer_pipeline.errors import UsageError
+from fer_pipeline.manifest import Row, read_rows
+
+HERE = "https://example.org/page/"
+
+
+def found(folder: Path, web: Web) -> dict[str, Row]:
+    return {row.source["url"].removeprefix(web.url): row for row in read_rows(folder / "raw")}
+
+
+def asked(web: Web, path: str) -> list[dict[str, list[str]]]:
+    """The query of each request to a path."""
+    return [parse_qs(urlsplit(line).query) for line in web.asked if urlsplit(line).path == path]
+
+
+def bing_page(*urls: Any) -> bytes:
+    """As `www.bing.com/images/async` answers."""
+    divs = "".join(
+        '<div class="imgpt"><a class="iusc" style="height:200px" m="'
+        + html.escape(
+            json.dumps(
+                {"cid": "x", "purl": "https://a.org/page.html", "murl": url, "turl": "https://tse1.mm.bing.net/th?id=1"}
+            )
+        )
+        + '" href="/images/search?view=detail"><div class="img_cont"><img class="mimg" src="https://tse1.mm.bing.net/th?id=1"></div></a></div>'
+        for url in urls
+    )
+    return f'<div class="dg_b"><div class="imgpt"><a class="iusc" m="{{broken">x</a></div>{divs}</div>'.encode()
+
+
+def baidu_page(*items: Any) -> bytes:
+    """As `image.baidu.com/search/acjson` answers: an empty object ends the list."""
+    return json.dumps({"queryEnc": "x", "displayNum": 9, "data": [*items, {}]}).encode()
+
+
+def google_page(*rows: Any) -> bytes:
+    """As `www.google.com/search?tbm=isch` answers where it answers with results."""
+    data = json.dumps(
+        [[["https://encrypted-tbn0.gstatic.com/images?q=tbn:1", 183, 275], row] for row in rows], separators=(",", ":")
+    )
+    data = data.replace("=", "\\u003d").replace("&", "\\u0026")
+    return f"<html><script>AF_initDataCallback({{key: 'ds:1', data:{data}}});</script></html>".encode()
+
+
+def flickr_page(*photos: Any, stat: str = "ok", **more: Any) -> bytes:
+    """As `flickr.photos.search` answers."""
+    return json.dumps({"photos": {"page": 1, "pages": 1, "photo": photos}, "stat": stat, **more}).encode()
+
+
+def test_bing_gives_whole_addresses_whatever_their_suffix_and_query(tmp_path: Path) -> None:
+    with Web({"/b.jpeg": Reply(picture(1)), "/c.png": Reply(picture(2)), "/d": Reply(picture(3))}) as web:
+        urls = [f"{web.url}/b.jpeg", f"{web.url}/c.png?w=1&copy=2&h=3", f"{web.url}/d?id=a.jpg&amp;x=1", None, 7, ""]
+        web.pages["/images/async"] = lambda number: Reply(bing_page(*urls) if number == 1 else b"")
+        crawl(settings(tmp_path, engines=("bing",), keywords={"smile": ("big smile & co",)}, base={"bing": web.url}))
+        rows = found(tmp_path, web)
+        assert [query["q"] for query in asked(web, "/images/async")] == [["big smile & co"]] * 2
+    assert sorted(rows) == ["/b.jpeg", "/c.png?w=1&copy=2&h=3", "/d?id=a.jpg&x=1"]
+    assert {row.source["keyword"] for row in rows.values()} == {"big smile & co"}
+    assert {row.source["engine"] for row in rows.values()} == {"bing"}
+
+
+def test_baidu_prefers_the_original_and_guards_against_what_is_missing(tmp_path: Path) -> None:
+    with Web({f"/{name}.png": Reply(picture(seed)) for seed, name in enumerate("pht")}) as web:
+        items = [
+            {"objURL": f"{web.url}/p.png", "hoverURL": f"{web.url}/x.png"},
+            {"objURL": "", "hoverURL": f"{web.url}/h.png"},
+            {"thumbURL": f"{web.url}/t.png"},
+            {"hoverURL": None},
+            "nonsense",
+        ]
+        web.pages["/search/acjson"] = lambda number: Reply(baidu_page(*(items if number == 1 else [])))
+        crawl(settings(tmp_path, engines=("baidu",), keywords={"pout": ("嘟嘴",)}, base={"baidu": web.url}))
+        assert asked(web, "/search/acjson")[0]["word"] == ["嘟嘴"]
+        assert sorted(found(tmp_path, web)) == ["/h.png", "/p.png", "/t.png"]
+
+
+def test_baidu_originals_are_deciphered() -> None:
+    hidden = "ippr_z2C$qAzdH3FAzdH3Fjxw4rsj_z&e3B562AzdH3Fw_z&e3B3r2"
+    assert parsers.parse_baidu("", baidu_page({"objURL": hidden})) == ["http://example.org/a.jpg"]
+
+
+def test_google_results_are_taken_where_it_gives_any_and_its_previews_are_not(tmp_path: Path) -> None:
+    with Web({"/a": Reply(picture(1)), "/b.webp": Reply(picture(2))}) as web:
+        page = google_page([f"{web.url}/a?x=1&y=2", 768, 1024], f"{web.url}/b.webp", f"{web.url}/about.html")
+        web.pages["/search"] = Reply(page)
+        crawl(settings(tmp_path, engines=("google",), keywords={"smile": ("smile",)}, base={"google": web.url}))
+        assert sorted(found(tmp_path, web)) == ["/a?x=1&y=2", "/b.webp"]
+
+
+def test_flickr_gives_the_largest_sensible_size_in_one_request(tmp_path: Path) -> None:
+    with Web({"/l.jpg": Reply(picture(1)), "/m.jpg": Reply(picture(2))}) as web:
+        page = flickr_page(
+            {"id": "1", "url_m": f"{web.url}/no.jpg", "url_l": f"{web.url}/l.jpg"},
+            {"id": "2"},
+            {"url_m": f"{web.url}/m.jpg"},
+        )
+        web.pages["/services/rest/"] = lambda number: Reply(page if number == 1 else flickr_page())
+        base = {"flickr": f"{web.url}/"}
+        crawl(
+            settings(
+                tmp_path,
+                engines=("flickr",),
+                keywords={"smile": ("smile",)},
+                base=base,
+                flickr_key="k3y",
+                licence="commercial",
+            )
+        )
+        first = asked(web, "/services/rest/")[0]
+        rows = found(tmp_path, web)
+    assert (first["api_key"], first["text"], first["license"]) == (["k3y"], ["smile"], ["4,5,6,7,8,9,10"])
+    assert sorted(rows) == ["/l.jpg", "/m.jpg"]
+    assert {row.source["licence"] for row in rows.values()} == {"commercial"}
+    assert b"k3y" not in (tmp_path / "raw" / "manifest.jsonl").read_bytes()
+
+
+def test_a_site_gives_the_pictures_it_shows_and_links(tmp_path: Path) -> None:
+    page = b"""<!doctype html><img src="a.png"><img src="data:image/png;base64,AAAA"><img alt=nothing>
+        <picture><source srcset="/small.png 1x, /large.png?a=1,2 2x"></picture>
+        <a href="../up.JPG#top">x</a><a href="other.html">no</a><a href="javascript:void(0)">no</a>
+        <img src="a.png"><p"""
+    names = ("/sub/a.png", "/large.png", "/up.JPG")
+    with Web({name: Reply(picture(seed)) for seed, name in enumerate(names)}) as web:
+        web.pages["/sub/page.html"] = Reply(page, kind="text/html")
+        summary = crawl(
+            settings(tmp_path, engines=("site",), sites={"smile": (f"{web.url}/gone.html", f"{web.url}/sub/page.html")})
+        )
+        assert sorted(found(tmp_path, web)) == ["/large.png?a=1,2", "/sub/a.png", "/up.JPG"]
+    assert summary.answers == {"site": "200, 4 results parsed / 404"}
+
+
+def test_links_of_a_site_that_moved_start_from_where_it_is_now(tmp_path: Path) -> None:
+    with Web(
+        {"/old": Reply(status=301, headers={"Location": "/new/page"}), "/new/page": Reply(b"<img src=a.png>")}
+    ) as web:
+        web.pages["/new/a.png"] = Reply(picture(1))
+        crawl(settings(tmp_path, engines=("site",), sites={"smile": (f"{web.url}/old",)}))
+        assert list(found(tmp_path, web)) == ["/new/a.png"]
+
+
+def test_a_list_of_urls_may_hold_comments_and_blanks(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(
+        b"\xef\xbb\xbf# ours\r\n\r\n  http://a.org/1.png  \r\nhttp://a.org/1.png\r\n#http://no.org\r\n/2.png\r\n"
+    )
+    config = settings(tmp_path, engines=("urls",), urls={"smile": tmp_path / "list.txt"}, base={"urls": "http://b.org"})
+    assert plan(config)[0].pages == ["http://a.org/1.png", "http://b.org/2.png"]
+
+
+def test_pages_are_asked_until_the_limit_or_a_page_without_news(tmp_path: Path) -> None:
+    with Web({f"/{seed}.png": Reply(picture(seed)) for seed in range(90)}) as web:
+
+        def page(number: int) -> Reply:  # 30 a page though 20 are asked for, as with the real one; the third repeats
+            first = 20 * min(number - 1, 1)
+            return Reply(bing_page(*(f"{web.url}/{seed}.png" for seed in range(first, first + 30))))
+
+        web.pages["/images/async"] = page
+        crawl(settings(tmp_path, engines=("bing",), keywords={"a": ("x",)}, base={"bing": web.url}, limit=200))
+        assert len(asked(web, "/images/async")) == 3
+        assert len(found(tmp_path, web)) == 50
+        crawl(settings(tmp_path / "few", engines=("bing",), keywords={"a": ("x",)}, base={"bing": web.url}, limit=25))
+        assert len(asked(web, "/images/async")) == 4
+        assert len(found(tmp_path / "few", web)) == 25
+
+
+def test_what_an_engine_answers_instead_of_results_is_told(tmp_path: Path) -> None:
+    with Web({"/0.png": Reply(picture(0)), "/images/async": Reply(status=403)}) as web:
+        web.pages["/search/acjson"] = Reply(b'{"antiFlag": 1, "message": "Forbid spider access"}')
+        web.pages["/services/rest/"] = Reply(flickr_page(stat="fail", code=100, message="Invalid API Key"))
+        web.pages["/search"] = Reply(b"<html>please turn on JavaScript</html>")
+        (tmp_path / "list.txt").write_text(f"{web.url}/0.png")
+        engines = ("bing", "baidu", "flickr", "google", "urls")
+        base = dict.fromkeys(engines[:4], web.url)
+        config = settings(tmp_path, engines=engines, keywords={"smile": ("a", "b")}, base=base, flickr_key="k")
+        summary = crawl(config.model_copy(update={"urls": {"smile": tmp_path / "list.txt"}}))
+    assert summary.answers == {
+        "bing": "403",
+        "baidu": "200, Forbid spider access",
+        "flickr": "200, Invalid API Key",
+        "google": "200, 0 results parsed",
+        "urls": "1 URLs listed",
+    }
+
+
+def test_everything_is_asked_class_by_class_in_the_order_of_the_configuration(tmp_path: Path) -> None:
+    config = settings(tmp_path, engines=("baidu", "bing"), keywords={"pout": ("p", "q", "p"), "smile": ("s",)})
+    jobs = [(job.query.label, job.engine, job.query.keyword) for job in plan(config)]
+    assert jobs == [("pout", engine, word) for engine in ("baidu", "bing") for word in ("p", "q")] + [
+        ("smile", "baidu", "s"),
+        ("smile", "bing", "s"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "licence", "asked_for", "in_force"),
+    [
+        ("bing", "commercial", "qft=+filterui:license-L2_L3_L4", "commercial"),
+        ("bing", "any", "", "any"),
+        ("google", "noncommercial", "tbs=sur%3Af", "noncommercial"),
+        ("flickr", "share", "license=1%2C2%2C3%2C4%2C5%2C6%2C7%2C8%2C9%2C10", "share"),
+        ("baidu", "commercial", "", "any"),
+    ],
+)
+def test_the_licence_filter_is_asked_for_and_the_rows_claim_none_that_was_not(
+    tmp_path: Path, engine: Any, licence: str, asked_for: str, in_force: str
+) -> None:
+    config = settings(tmp_path, engines=(engine,), keywords={"a": ("b",)}, flickr_key="k", licence=licence)
+    assert all(asked_for in page for page in plan(config)[0].pages)
+    assert ENGINES[engine].licence(config) == in_force
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"engines": ("bing",)}, "crawl.keywords"),
+        ({"engines": ("baidu",), "keywords": {"smile": ()}}, "crawl.keywords.smile"),
+        ({"engines": ("google",), "keywords": {"smile": (" ",)}}, "crawl.keywords.smile"),
+        ({"engines": ("flickr",), "keywords": {"smile": ("x",)}}, "crawl.flickr_key"),
+        ({"engines": ("urls",)}, "crawl.urls"),
+        ({"engines": ("urls",), "urls": {"smile": Path("no/such.txt")}}, "crawl.urls.smile"),
+        ({"engines": ("site",)}, "crawl.sites"),
+        ({"engines": ("sample",), "base": {"sample": "http://127.0.0.1:1"}}, "crawl.keywords"),
+    ],
+)
+def test_a_missing_setting_is_named_before_anything_is_written(
+    tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(UsageError, match=named):
+        crawl(settings(tmp_path, **changes))
+    assert not (tmp_path / "raw").exists()
+
+
+HOSTILE = [
+    b"",
+    b"\x00\xff\xfe" * 50,
+    b"<" * 5000,
+    b"<a m='" + b"[" * 100_000 + b"'>",
+    b"[" * 100_000,
+    b'{"data": 7}',
+    b'{"data": [[], null, {"objURL": []}]}',
+    b'{"stat": "ok", "photos": []}',
+    b'{"stat": "ok", "photos": {"photo": [7, {"url_l": 3}]}}',
+    b'"https://a.org/\\ud800",1,2 "https://a.org/\\q.jpg" "http://[half.png"',
+    b'<?xml version="1.0" encoding="x"?><base href="http://[half"><img src="http://[half"><img srcset=" , ,, 1x 2..w">',
+    b"<div>" * 50_000,
+]
+
+
+@pytest.mark.parametrize("engine", [name for name, engine in ENGINES.items() if engine.parse])
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_page_breaks_a_parser(engine: Any, body: bytes) -> None:
+    parse = ENGINES[engine].parse
+    assert parse is not None
+    with suppress(ValueError):  # the one error that a crawl expects
+        assert all(url.encode() and url.startswith("http") for url in parse(HERE, body))
+
+
+def test_addresses_can_be_written_to_a_file_even_if_json_held_half_a_character() -> None:
+    page = b'{"data": [{"thumbURL": "http://a.org/\\ud83d.png"}]}'
+    assert parsers.parse_baidu("", page) == ["http://a.org/?.png"]
+
+
+@pytest.mark.parametrize(
+    ("srcset", "largest"),
+    [
+        ("a.png", "a.png"),
+        ("a.png 1x, b.png 2x", "b.png"),
+        ("a.png 300w,b.png 100w", "a.png"),
+        ("a,b.png 1.5x, c.png", "a,b.png"),
+        ("  ", ""),
+    ],
+)
+def test_a_srcset_is_one_picture_in_several_sizes(srcset: str, largest: str) -> None:
+    assert parsers.largest_candidate(srcset) == ([largest] if largest else [])
+
+
+def test_a_base_element_moves_the_links_of_a_page() -> None:
+    page = b'<base href="/files/"><img src="a.png"><a href="https://b.org/c.webp?x=1">c</a>'
+    assert parsers.parse_page(HERE, page) == ["https://example.org/files/a.png", "https://b.org/c.webp?x=1"]

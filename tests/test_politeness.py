@@ -1,0 +1,185 @@
+"""How servers are asked: with pauses, within limits, and with patience where they ask for it."""
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import DATE, TIME, Reply, Web, settings
+
+from fer_pipeline.crawl.politeness import Answer, Fetcher, HostPace, Stopped, may_ask, user_agent
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def fetch(url: str, folder: Path, clock: Clock | None = None, **changes: Any) -> Answer:
+    """Ask once, with a pace that waits for nothing unless it is given a clock."""
+    clock = clock or Clock()
+    pace = HostPace(0, clock=clock, sleep=clock.sleep)
+    with closing(Fetcher(settings(folder, **changes), pace, threading.Event())) as fetcher:
+        return fetcher.fetch(url)
+
+
+@contextmanager
+def raw_server(said: bytes, then: bytes = b"", pause: float = 0) -> Iterator[str]:
+    """A server that says one thing, then another every `pause` seconds until the client has gone."""
+
+    def serve() -> None:
+        with listener.accept()[0] as client:
+            client.recv(65536)
+            try:
+                client.sendall(said)
+                while then:
+                    client.sendall(then)
+                    time.sleep(pause)
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def test_requests_to_one_host_are_spaced_and_other_hosts_do_not_wait() -> None:
+    clock = Clock()
+    pace = HostPace(0.5, clock=clock, sleep=clock.sleep)
+    for url in ("http://a.org/1", "http://b.org/1", "http://a.org/2", "https://a.org/3"):
+        pace.wait(url)
+    assert clock.slept == [0.5, 0.5]
+
+
+def test_threads_that_wait_for_one_host_take_turns() -> None:
+    sleeps: list[float] = []
+    pace = HostPace(2, clock=lambda: 0.0, sleep=sleeps.append)
+    for _ in range(3):
+        pace.wait("http://a.org/")
+    assert sleeps == [2, 4]
+
+
+def test_our_own_gallery_is_asked_without_a_pause() -> None:
+    clock = Clock()
+    pace = HostPace(9, free=("sample.invalid",), clock=clock, sleep=clock.sleep)
+    pace.wait("http://sample.invalid/1")
+    pace.wait("http://sample.invalid/2")
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("header", "waited"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "9999999999"}, 30.0),
+        ({"Retry-After": DATE.replace("03:04:05", "03:04:16")}, 11.0),
+        ({"Retry-After": "soon"}, 1.0),
+        ({}, 1.0),
+    ],
+)
+def test_a_busy_server_is_left_alone_as_long_as_it_asks_within_bounds(
+    tmp_path: Path, status: int, header: dict[str, str], waited: float
+) -> None:
+    clock = Clock()
+    pages = {"/a": lambda number: Reply(b"x") if number > 1 else Reply(status=status, headers=header)}
+    with Web(pages) as web:
+        assert fetch(f"{web.url}/a", tmp_path, clock, retries=2).body == b"x"
+    assert clock.slept == [waited]
+
+
+@pytest.mark.parametrize(("status", "asked"), [(500, 3), (503, 3), (429, 3), (404, 1), (403, 1)])
+def test_only_what_may_pass_is_asked_again(tmp_path: Path, status: int, asked: int) -> None:
+    with Web({"/a": Reply(status=status)}) as web:
+        answer = fetch(f"{web.url}/a", tmp_path, retries=3)
+        assert len(web.asked) == asked
+    assert (answer.reason, answer.detail, answer.time) == (f"http_{status}", str(status), TIME)
+
+
+def test_the_size_is_counted_after_unpacking(tmp_path: Path) -> None:
+    bomb = Reply(gzip.compress(bytes(10_000_000)), headers={"Content-Encoding": "gzip"})
+    small = Reply(gzip.compress(b"text"), headers={"Content-Encoding": "gzip"})
+    with Web({"/bomb": bomb, "/small": small}) as web:
+        assert len(bomb.body) < 100_000
+        assert fetch(f"{web.url}/bomb", tmp_path, max_bytes=1_000_000).reason == "too_large"
+        assert fetch(f"{web.url}/small", tmp_path).body == b"text"
+
+
+def test_a_body_without_end_is_cut_off(tmp_path: Path) -> None:
+    with raw_server(b"HTTP/1.1 200 OK\r\n\r\n", then=bytes(10_000)) as url:
+        assert fetch(url, tmp_path, max_bytes=100_000).reason == "too_large"
+
+
+def test_a_redirect_with_a_body_without_end_is_followed_unread(tmp_path: Path) -> None:
+    with Web({"/a": Reply(b"there")}) as web:
+        head = f"HTTP/1.1 302 Found\r\nLocation: {web.url}/a\r\n\r\n".encode()
+        with raw_server(head, then=bytes(10_000)) as url:
+            assert fetch(url, tmp_path).body == b"there"
+
+
+def test_a_body_that_drips_forever_is_a_timeout(tmp_path: Path) -> None:
+    with raw_server(b"HTTP/1.1 200 OK\r\n\r\n", then=b".") as url:
+        assert fetch(url, tmp_path, timeout=0.3, max_bytes=10**12).reason == "timeout"
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nX-Drip: "])
+def test_an_answer_that_drips_before_it_begins_is_a_timeout(tmp_path: Path, said: bytes) -> None:
+    with raw_server(said, then=b"H", pause=0.05) as url:  # a line may have 65,536 bytes: an hour, but for the deadline
+        assert fetch(url, tmp_path, timeout=0.5).reason == "timeout"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", b"\x00\xff nonsense\r\n\r\n"]
+)
+def test_an_answer_that_breaks_off_is_a_broken_connection(tmp_path: Path, said: bytes) -> None:
+    with raw_server(said) as url:
+        assert fetch(url, tmp_path).reason == "connection"
+
+
+def test_without_an_answer_the_time_is_ours(tmp_path: Path) -> None:
+    answer = fetch("http://127.0.0.1:1/", tmp_path)
+    assert (answer.reason, answer.detail) == ("connection", "connection refused")
+    assert answer.time.endswith("+00:00")
+
+
+def test_nothing_is_asked_once_the_crawl_stops(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with Web() as web, closing(Fetcher(settings(tmp_path), HostPace(0), stop)) as fetcher:
+        with pytest.raises(Stopped):
+            fetcher.fetch(web.url)
+        assert web.asked == []
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x", "ftp://a.org/x", "http://", "http://a.org:x/", "http://a.org:0/", "http://[half", "data:,x"]
+)
+def test_what_is_no_web_address_may_not_be_asked(url: str) -> None:
+    assert may_ask(url) == "bad_url"
+
+
+def test_a_name_that_no_resolver_takes_is_no_address(tmp_path: Path) -> None:
+    assert fetch(f"http://{'a' * 70}.org/", tmp_path).reason in {"bad_url", "connection"}
+    assert fetch("http://.example.org/", tmp_path).reason == "bad_url"
+
+
+def test_the_name_we_go_by_has_the_contact_if_there_is_one() -> None:
+    assert "(" not in user_agent("")
+    assert user_agent("https://example.org").endswith("(+https://example.org)")
