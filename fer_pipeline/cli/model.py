@@ -35,11 +35,12 @@ def run_training(config: Config, *, force: bool) -> None:
 
     outcome = fit(config.train, force=force)
     folder = outcome.model.parent
+    if not (folder / "curves.png").is_file():  # also after a kill between the model and its pictures
+        write_environment(folder, config)
+        plot_curves(read_history(folder), folder / "curves.png")
     if not outcome.fresh:
         console.note(f"train: {folder} is finished, nothing to do")
         return
-    write_environment(folder, config)
-    plot_curves(read_history(folder), folder / "curves.png")
     console.note(f"train: {outcome.model} in {outcome.seconds:.0f} s")
 
 
