@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from fer_pipeline.errors import FerError
 
 # Typer carries a click of its own, and names the base of its errors nowhere public.
-CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 ANYWHERE = ("--quiet", "-q", "--verbose", "-v")
 
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Exit as error:
         return error.exit_code
     except CLICK_ERROR as error:
-        return _fail(f"{error} (see `fer --help`)", 2)
+        return _fail(f"{error.format_message()} (see `fer --help`)", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted: nothing is lost, the same command goes on where it stopped", 1)
     except BrokenPipeError:  # `fer predict ... | head` has seen enough

@@ -148,15 +148,22 @@ class TrainConfig(Section):
     weights: str | None = Field(None, description="torchvision weights (`DEFAULT`) or a file to start from")
     size: int | None = Field(None, ge=16, le=512, description="input side in pixels; default: the network's own")
     grey: bool = Field(False, description="throw colours away")
-    epochs: int = Field(40, ge=1, le=10_000, description="passes over the training part")
-    batch: int = Field(64, ge=2, le=4096, description="crops a step")
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="passes over the training part; default: as many as make 1,600 steps, 20 to 200",
+    )
+    batch: int | None = Field(
+        None, ge=2, le=4096, description="crops a step; default: 32 below 2,000 images, 64 below 10,000, else 128"
+    )
     optimizer: Literal["adam", "adamw"] = Field("adamw", description="kind of optimizer")
     learning_rate: float = Field(3e-3, gt=0, le=1, description="largest learning rate")
-    weight_decay: float = Field(0.02, ge=0, le=1, description="of AdamW")
+    weight_decay: float = Field(0.05, ge=0, le=1, description="of AdamW")
     schedule: Literal["onecycle", "cosine", "step", "constant"] = Field("onecycle", description="of the learning rate")
     step_epochs: int = Field(100, ge=1, description="epochs between two tenfold drops (schedule: step)")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the averaged weights; 0: none")
+    ema: float = Field(0.998, ge=0, lt=1, description="decay a step of the averaged weights; 0: none")
     class_weights: Literal["none", "balanced"] = Field("none", description="weigh rare classes up in the loss")
     augment: Literal["none", "light", "strong"] = Field("strong", description="how crops are varied in training")
     flip: bool = Field(True, description="mirror in training and average over both at prediction")

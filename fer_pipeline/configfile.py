@@ -144,6 +144,8 @@ def _remedy(problem: Any, at: tuple[str, ...]) -> str:
         )
     if problem["type"] == "missing":
         return "missing: add it to the file"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"must be a plain name, without slashes or a leading dot, not {json.dumps(problem['input'])}"
     message = str(problem["msg"]).removeprefix("Input ").removeprefix("Value ")
     given = problem["input"]
     shown = "" if isinstance(given, dict) else f", not {json.dumps(given, ensure_ascii=False)[:60]}"

@@ -7,7 +7,8 @@ import numpy as np
 
 from fer_pipeline.boxes import Box, Square, bounding_box
 from fer_pipeline.config import Cut, Recipe
-from fer_pipeline.faces import Face, Landmarks, detect_faces, find_landmarks
+from fer_pipeline.detectors import Face
+from fer_pipeline.faces import Landmarks, detect_faces, find_landmarks
 from fer_pipeline.geometry import MOUTH, eye_distance, tilt
 from fer_pipeline.images import Image, resize
 

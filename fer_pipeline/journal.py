@@ -1,11 +1,13 @@
 """What a running stage has finished so far: an append-only file that survives `kill -9` and a torn last line."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
@@ -33,7 +35,7 @@ class Journal:
         self.folder = folder
         self.path = folder / JOURNAL
         self._lock = FileLock(folder / LOCK)
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -74,10 +76,11 @@ class Journal:
     def append(self, item: str, rows: Sequence[Row]) -> None:
         """Note that an item is finished and what became of it."""
         if self._file is None:
-            self._file = self.path.open("ab")
+            self._file = self.path.open("ab", buffering=0)  # a full disk shows here, not when the file is closed
         dumped = ",".join(row.to_line().rstrip("\n") for row in rows)
-        self._file.write(f'{{"item":{json.dumps(item)},"rows":[{dumped}]}}\n'.encode())
-        self._file.flush()
+        line = f'{{"item":{json.dumps(item)},"rows":[{dumped}]}}\n'.encode()
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def rows_at(self, entry: Entry) -> list[Row]:
         """The rows of one finished item."""

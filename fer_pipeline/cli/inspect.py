@@ -78,6 +78,14 @@ def show(
     console.note(f"show: {rows} classes in {out}")
 
 
+@app.command("config")
+def config_() -> None:
+    """Print every setting with its default and meaning.  Example: fer config"""
+    from fer_pipeline.report.configuration import describe_settings
+
+    typer.echo(describe_settings(), nl=False)
+
+
 @app.command()
 def doctor() -> None:
     """Say what this machine has and lacks, and how to mend it.  Example: fer doctor"""

@@ -81,5 +81,5 @@ def _bring(found: Iterable[Found], output: Path, name: str) -> None:
     from fer_pipeline.stages.sources import import_images
 
     counts = import_images(found, output, name)
-    told = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common())
+    told = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common()) or "nothing new"
     console.note(f"import: {told} -> {output}")

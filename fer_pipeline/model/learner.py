@@ -9,9 +9,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR,
 
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.model.augment import augment
+from fer_pipeline.model.batches import Batch
 from fer_pipeline.model.classifier import Classifier
-
-Batch = tuple[Tensor, Tensor]
 
 
 class Learner(lightning.LightningModule):

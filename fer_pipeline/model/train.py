@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from fer_pipeline import console
 from fer_pipeline.config import Recipe, TrainConfig
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.journal import Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, Row, hash_file
+from fer_pipeline.model.batches import Loader, make_batches
 from fer_pipeline.model.bundle import MODEL, Card, write_bundle
 from fer_pipeline.model.classifier import Classifier
 from fer_pipeline.model.dataset import Crops, check_classes, list_crops, load_crops
@@ -31,7 +31,7 @@ from fer_pipeline.model.networks import build_network, default_normalisation, de
 from fer_pipeline.recipe import check_recipe, make_recipe, settings_of, start_over
 from fer_pipeline.splits import part_groups
 
-Batch = tuple[Tensor, Tensor]
+STEPS = 1_600
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,25 @@ def _train(config: TrainConfig) -> None:
     validation = crops.part([index for index, out in enumerate(held) if out])
     if len({*training.targets.tolist()}) < len(labels) or not len(validation.targets):
         raise InputError(f"{config.input}: too few images to hold back a validation part: add images per class")
+    epochs, batch = settle_length(config, len(training.targets))
     learner = Learner(build_classifier(config, labels, size), config, _class_weights(training, config))
-    _fit(learner, training, validation, config)
+    batches = (
+        make_batches(training, config, batch, shuffle=True),
+        make_batches(validation, config, batch, shuffle=False),
+    )
+    _fit(learner, batches, epochs, config)
     write_bundle(config.output / MODEL, learner.classifier, _card(config, labels, size))
+
+
+def settle_length(config: TrainConfig, count: int) -> tuple[int, int]:
+    """Epochs and batch size for `count` crops, where the configuration leaves them open.
+
+    What counts is the number of steps: 150 mouths reached 66 % after 80 steps, 87 after 400, 90 after 800, and 2,236
+    were done after 1,600.
+    """
+    batch = config.batch or (32 if count < 2_000 else 64 if count < 10_000 else 128)
+    epochs = config.epochs or min(200, max(20, round(STEPS * batch / count)))
+    return epochs, batch
 
 
 def group_of(row: Row) -> str:
@@ -104,18 +120,18 @@ def _class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
     return torch.tensor(len(crops.targets) / (len(counts) * counts), dtype=torch.float32)
 
 
-def _fit(learner: Learner, training: Crops, validation: Crops, config: TrainConfig) -> None:
+def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: TrainConfig) -> None:
     folder = config.output / "checkpoints"
     callbacks: list[Callback] = [History(config.output)]
     if config.ema:
         callbacks.append(WeightAveraging(avg_fn=_warm_average(config.ema)))
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience))
-    callbacks += [EpochLine(config.epochs), Checkpoints(folder)]
+    callbacks += [EpochLine(epochs), Checkpoints(folder)]
     with warnings.catch_warnings():
         _quieten()
         trainer = lightning.Trainer(
-            max_epochs=config.epochs,
+            max_epochs=epochs,
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[config.device],
             devices=1,
             precision="32-true" if config.precision == "32" else "bf16-mixed",
@@ -134,8 +150,7 @@ def _fit(learner: Learner, training: Crops, validation: Crops, config: TrainConf
             console.note(f"train: going on after the last finished epoch in {folder}")
         trainer.fit(
             learner,
-            _batches(training, config, shuffle=True),
-            _batches(validation, config, shuffle=False),
+            *batches,
             ckpt_path=last if last.is_file() else None,
             weights_only=True,
         )
@@ -164,33 +179,6 @@ def _warm_average(decay: float):  # type: ignore[no-untyped-def]
         return mean.lerp(current.to(mean.dtype), 1 - keep) if mean.is_floating_point() else current
 
     return average
-
-
-class _Picks(Dataset[Batch]):
-    """Hands out whole batches at once: a single copy out of the array, no image by image collation."""
-
-    def __init__(self, crops: Crops) -> None:
-        self.crops = crops
-
-    def __len__(self) -> int:
-        return len(self.crops.targets)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: list[int]) -> Batch:
-        images = torch.from_numpy(np.asarray(self.crops.images[indices]))
-        return images, torch.from_numpy(self.crops.targets[indices])
-
-
-def _batches(crops: Crops, config: TrainConfig, *, shuffle: bool) -> DataLoader[Batch]:
-    """Batches of uint8 (B, size, size, 3) and int64 (B,); Lightning tells the sampler the epoch."""
-    sampler: DistributedSampler[Batch] = DistributedSampler(_Picks(crops), 1, 0, shuffle=shuffle, seed=config.seed)
-    # A small last batch is a noisy step; it is left out where enough others remain.
-    drop = shuffle and len(crops.targets) >= 4 * config.batch
-    return DataLoader(
-        sampler.dataset, batch_size=config.batch, sampler=sampler, collate_fn=lambda batch: batch, drop_last=drop
-    )
 
 
 def _card(config: TrainConfig, labels: list[str], size: int) -> Card:

@@ -5,7 +5,8 @@ from typing import Any
 from fer_pipeline.boxes import Box
 from fer_pipeline.config import CropConfig
 from fer_pipeline.crops import Crop, cut_crops
-from fer_pipeline.faces import Face, embed_face, load_landmarks
+from fer_pipeline.detectors import Face
+from fer_pipeline.faces import embed_face, load_landmarks
 from fer_pipeline.geometry import measure_mouth, tilt
 from fer_pipeline.images import Image, measure_sharpness
 from fer_pipeline.manifest import Row

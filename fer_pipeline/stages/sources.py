@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,14 +40,15 @@ def import_images(found: Iterable[Found], output: Path, source: str) -> Counter[
 
     Returns how many were added, by reason (`kept` for those that go on).
     """
+    images = iter(found)
+    first = next(images, None)
+    if first is None:
+        raise InputError(f"{source}: holds no file to import: name a folder with images or class folders")
     with Journal(output) as journal:
         try:
-            counts = _import(found, output, source, journal)
+            return _import(chain([first], images), output, source, journal)
         except OSError as error:
             raise cannot_write(output, error) from None
-    if not counts:
-        raise InputError(f"{source}: no new image to import into {output}: name a folder that holds others")
-    return counts
 
 
 def _import(found: Iterable[Found], output: Path, source: str, journal: Journal) -> Counter[str]:
