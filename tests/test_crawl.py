@@ -268,6 +268,24 @@ def test_ctrl_c_stops_a_crawl_that_waits_for_a_server(tmp_path: Path) -> None:
         assert len(list(journal.entries())) == 1
 
 
+def test_an_answer_that_comes_after_ctrl_c_changes_nothing(tmp_path: Path) -> None:
+    released = threading.Event()
+
+    def late(_: int) -> Reply:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        released.wait()
+        return Reply(picture(1))
+
+    with Web({"/late.png": late}) as web:
+        with pytest.raises(KeyboardInterrupt):
+            crawl(listed(tmp_path, web, "/late.png"))
+        released.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("downloader"):
+                thread.join()
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == [".lock"]
+
+
 def test_no_picture_at_all_is_an_error_that_says_what_each_engine_answered(tmp_path: Path) -> None:
     with Web({"/images/async": Reply(b"<html></html>", kind="text/html")}) as web:
         config = settings(

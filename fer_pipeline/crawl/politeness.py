@@ -157,9 +157,8 @@ class Fetcher:
             wait = _retry_after(response) if reason in BUSY else 0.0
             return replace(answer, reason=reason, detail=str(response.status_code), wait=wait)
         body = bytearray()
-        while chunk := response.raw.read1(
-            65536, decode_content=True
-        ):  # read() would wait for a full chunk, however slow
+        # Not read(), which waits for a full chunk, however slow it comes.
+        while chunk := response.raw.read1(65536, decode_content=True):
             self._check()
             body += chunk
             if len(body) > self._config.max_bytes:
