@@ -10,6 +10,8 @@ from fer_pipeline import console
 from fer_pipeline.cli.app import ConfigFile, Force, Overrides, Workers, app, count_workers, read_config
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fer_pipeline.config import Config
     from fer_pipeline.stages.runner import Summary
 
@@ -88,7 +90,6 @@ def run(
 
 def _step(name: str, config: Config, *, force: bool) -> None:
     from fer_pipeline.cli import model
-    from fer_pipeline.manifest import MANIFEST
 
     if name == "train":
         model.run_training(config, force=force)
@@ -96,10 +97,17 @@ def _step(name: str, config: Config, *, force: bool) -> None:
         model.run_evaluation(config.train.output)
     elif name != "crawl":
         _run_one(name, config, force=force)
-    elif (config.crawl.output / MANIFEST).is_file():
+    elif _is_filled(config.crawl.output):
         console.note(f"crawl: {config.crawl.output} is filled, nothing to do (`fer crawl` looks for more)")
     else:
         _crawl(config, force=force)
+
+
+def _is_filled(raw: Path) -> bool:
+    """Whether a crawl or an import has brought at least one image."""
+    from fer_pipeline.manifest import MANIFEST, kept_rows
+
+    return (raw / MANIFEST).is_file() and next(kept_rows(raw), None) is not None
 
 
 def _crawl(config: Config, *, force: bool) -> None:

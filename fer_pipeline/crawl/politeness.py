@@ -114,7 +114,9 @@ class Fetcher:
                 break
             wait = answer.wait if answer.wait >= 0 else 2.0**attempt
             self._pace.hold(answer.url, min(wait, MAX_WAIT))
-        return replace(answer, time=answer.time or datetime.now(UTC).isoformat(timespec="seconds"))
+        if answer.time or answer.reason:  # a failure without an answer has no time: it would differ in every run
+            return answer
+        return replace(answer, time=datetime.now(UTC).isoformat(timespec="seconds"))
 
     def _attempt(self, url: str) -> Answer:
         try:
