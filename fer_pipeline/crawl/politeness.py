@@ -114,9 +114,9 @@ class Fetcher:
                 break
             wait = answer.wait if answer.wait >= 0 else 2.0**attempt
             self._pace.hold(answer.url, min(wait, MAX_WAIT))
-        if answer.time or answer.reason:  # a failure without an answer has no time: it would differ in every run
-            return answer
-        return replace(answer, time=datetime.now(UTC).isoformat(timespec="seconds"))
+        # A failure without an answer has no time: it would differ in every run.
+        ours = "" if answer.reason else datetime.now(UTC).isoformat(timespec="seconds")
+        return replace(answer, time=answer.time or ours)
 
     def _attempt(self, url: str) -> Answer:
         try:
