@@ -1,4 +1,4 @@
-"""Four face detectors behind one shape: an RGB copy of the photo in, boxes and scores in its pixels out.
+"""Four face detectors behind one shape: a picture in (grey for haar and hog, else RGB), boxes and scores out.
 
 `haar` Viola & Jones 2001 (OpenCV's frontal cascade), `hog` Dalal & Triggs 2005 and `cnn` King 2015 (dlib), `yunet`
 Wu et al. 2023 (a model file the user names). Each model is loaded once per process.
@@ -27,11 +27,8 @@ class Face(NamedTuple):
 
 def find_haar(image: Image, detector: Detector) -> list[Face]:
     """Viola-Jones; the score is the weight of the last stage."""
-    import cv2
-
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     boxes, _, scores = _load_haar().detectMultiScale3(
-        grey,
+        image,
         scaleFactor=detector.scale_factor,
         minNeighbors=detector.min_neighbors,
         minSize=(detector.min_size, detector.min_size),

@@ -15,6 +15,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import TypeVar
 
+from fer_pipeline.errors import SetupError
+
 T = TypeVar("T")
 R = TypeVar("R")
 CHUNK = 8  # items a message: enough to hide the cost of sending, few enough to keep the journal close behind
@@ -62,10 +64,21 @@ def _one_by_one(task: Callable[[T], R], chunk: Sequence[T]) -> Iterator[tuple[T,
     """Find out which item of a chunk kills its process, each in a process of its own."""
     for item in chunk:
         with _new_pool(1) as pool:
+            _check_start(pool)
             try:
                 yield item, pool.submit(_apply, task, [item]).result()[0]
             except BrokenProcessPool:
                 yield item, WorkerCrash()
+
+
+def _check_start(pool: ProcessPoolExecutor) -> None:
+    """A process that dies before it sees an image is no fault of the image."""
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool:
+        raise SetupError(
+            "worker processes die as they start: look for memory or for the error above, or use --workers 1"
+        ) from None
 
 
 def _apply(task: Callable[[T], R], chunk: Sequence[T]) -> list[R]:
