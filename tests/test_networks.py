@@ -67,7 +67,7 @@ def test_training_leaves_the_frozen_batch_norms_alone() -> None:
 
 @pytest.mark.parametrize("name", ["resnet5000", "Compact_ResNet", "", "fcn_resnet50", "raft_small"])
 def test_an_unknown_name_is_refused_with_the_choices(name: str) -> None:
-    with pytest.raises(ValueError, match="unknown network .*choose compact_resnet, simpleconv3 or a torchvision"):
+    with pytest.raises(ValueError, match=r"unknown network .*choose compact_resnet, simpleconv3 or a torchvision"):
         build_network(name, 2, 64)
 
 
@@ -89,7 +89,7 @@ def test_a_head_for_other_classes_starts_afresh(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(build_network("simpleconv3", 2, 32).state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match="fits 0 of .* layers: weights of another network"):
+    with pytest.raises(ValueError, match=r"fits 0 of .* layers: weights of another network"):
         build_network("compact_resnet", 2, 32, weights=str(tmp_path / "weights.pt"))
 
 
