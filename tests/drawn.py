@@ -26,7 +26,7 @@ def draw_mouth(label: str, number: int, side: int = 48) -> Image:
     tall = half * (0.8 if label == "open" else 0.12)
     pen.ellipse((x - half, y - tall, x + half, y + tall), fill=(60, 10, 20), outline=(170, 60, 70))
     noise = rng.integers(-8, 9, (side, side, 3))
-    return np.clip(np.asarray(picture).astype(np.int64) + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.asarray(picture).astype(np.int64) + noise, 0, 255), dtype=np.uint8)
 
 
 def write_png(path: Path, image: Image) -> Path:

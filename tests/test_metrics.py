@@ -20,7 +20,7 @@ from fer_pipeline.model.metrics import bootstrap_macro_f1, score, wilson_interva
     ],
 )
 def test_the_interval_is_the_one_wilson_gives(correct: int, total: int, low: float, high: float) -> None:
-    assert wilson_interval(correct, total) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+    assert list(wilson_interval(correct, total)) == pytest.approx([low, high], abs=5e-5)
 
 
 def guessed(count: int, classes: int, hit: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
