@@ -119,7 +119,8 @@ def test_the_version_is_told(capsys: Capture) -> None:
 
 def test_usage_errors_are_one_line_and_exit_code_2(tmp_path: Path, capsys: Capture) -> None:
     config = str(write_config(tmp_path))
-    bad = str(write_config(tmp_path / "bad", "crop:\n  regoin: lips") if (tmp_path / "bad").mkdir() is None else "")
+    (tmp_path / "bad").mkdir()
+    bad = str(write_config(tmp_path / "bad", "crop:\n  regoin: lips"))
     for arguments, told in (
         (["crop", "-c", bad], r"config\.yaml:5: crop\.regoin: unknown key, did you mean `region`\?"),
         (["crop", "-c", config, "--set", "crop.size=3"], r"crop\.size: .*16"),
