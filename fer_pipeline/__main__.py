@@ -11,6 +11,8 @@ from fer_pipeline.errors import FerError
 
 # Typer carries a click of its own, and names the base of its errors nowhere public.
 CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+CTRL_C = 130  # what Typer makes of a KeyboardInterrupt
+INTERRUPTED = "interrupted: nothing is lost, the same command goes on where it stopped"
 ANYWHERE = ("--quiet", "-q", "--verbose", "-v")
 
 
@@ -24,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # `fer crop --quiet` reads as naturally as `fer --quiet crop`.
     ordered = [one for one in given if one in ANYWHERE] + [one for one in given if one not in ANYWHERE]
     try:
-        return int(app(ordered, prog_name="fer", standalone_mode=False) or 0)
+        code = int(app(ordered, prog_name="fer", standalone_mode=False) or 0)
+        return _fail(INTERRUPTED, 1) if code == CTRL_C else code
     except FerError as error:
         return _fail(str(error), error.exit_code)
     except typer.Exit as error:
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CLICK_ERROR as error:
         return _fail(f"{error.format_message()} (see `fer --help`)", 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted: nothing is lost, the same command goes on where it stopped", 1)
+        return _fail(INTERRUPTED, 1)
     except BrokenPipeError:  # `fer predict ... | head` has seen enough
         sys.stderr.close()
         return 1

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_pipeline.errors import InputError
-from fer_pipeline.manifest import Row, write_aside
+from fer_pipeline.errors import InputError, StaleError
+from fer_pipeline.manifest import MANIFEST, Row, hash_file, write_aside
 from fer_pipeline.model.dataset import Crops, list_crops, load_crops
 from fer_pipeline.model.metrics import score, wilson_interval
 from fer_pipeline.model.predictor import Predictor
@@ -33,6 +33,9 @@ def evaluate(run: Path, data: Path | None = None, out: Path | None = None) -> Ev
     folder = data or Path(str(predictor.card.settings.get("input", "")))
     target = out or (run if run.is_dir() else run.parent)
     rows = list_crops(folder, "test")
+    manifest = folder / MANIFEST
+    if not data and manifest.is_file() and hash_file(manifest) != predictor.card.data:
+        raise StaleError(f"{folder} has changed since {run} was trained on it: run `fer train --force`, or name --data")
     if not data and any(row.split == "train" for row in rows):
         raise InputError(f"{folder} has no test part: run `fer split` first")
     crops = load_crops(folder, rows, predictor.card.labels, predictor.card.size, target / "cache")

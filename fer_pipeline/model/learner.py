@@ -65,7 +65,8 @@ class Learner(lightning.LightningModule):
     def _schedule(self, optimizer: Optimizer, steps: int) -> dict[str, LRScheduler | str] | None:
         match self.config.schedule:
             case "onecycle":
-                cycle = OneCycleLR(optimizer, self.config.learning_rate, total_steps=max(steps, 2), pct_start=0.25)
+                # torch divides by a quarter of the steps less one: four of them would be a division by zero.
+                cycle = OneCycleLR(optimizer, self.config.learning_rate, total_steps=max(steps, 5), pct_start=0.25)
                 return {"scheduler": cycle, "interval": "step"}
             case "cosine":
                 return {"scheduler": CosineAnnealingLR(optimizer, T_max=max(steps, 1)), "interval": "step"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Self
 
 import torch
@@ -77,7 +78,9 @@ class Residual(nn.Module):
         self.body = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inner != outer:
-            self.shortcut = nn.Sequential(nn.AvgPool2d(stride), nn.Conv2d(inner, outer, 1, bias=False))
+            # Rounded up as the padded convolutions do it, else odd sides would not add up.
+            pool = nn.AvgPool2d(stride, ceil_mode=True)
+            self.shortcut = nn.Sequential(pool, nn.Conv2d(inner, outer, 1, bias=False))
         # A block that starts as the identity trains steadily at the high peak rate of one cycle (Goyal et al. 2017).
         nn.init.zeros_(second[1].weight)
 
@@ -153,14 +156,23 @@ def _torchvision_network(name: str, classes: int, size: int) -> nn.Module:
 def _read_weights(name: str, weights: str) -> Mapping[str, Tensor]:
     """A state dict from a file, or from torchvision, which downloads it once."""
     if Path(weights).is_file():
-        state: Mapping[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
-        return state
+        return _read_file(weights)
     try:
         known = models.get_model_weights(name)[weights]
     except (KeyError, ValueError):
         raise ValueError(f"weights {weights!r}: neither a file nor torchvision weights of {name}") from None
     fetched: OrderedDict[str, Tensor] = known.get_state_dict(progress=False, check_hash=True)
     return fetched
+
+
+def _read_file(path: str) -> Mapping[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError):
+        state = None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"weights {path}: not a file of weights as torch.save writes a state dict")
+    return state
 
 
 def _load_matching(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -148,14 +148,10 @@ def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: 
         last = folder / "last.ckpt"
         if last.is_file():
             console.note(f"train: going on after the last finished epoch in {folder}")
-        trainer.fit(
-            learner,
-            *batches,
-            ckpt_path=last if last.is_file() else None,
-            weights_only=True,
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(learner, *batches, ckpt_path=last if last.is_file() else None, weights_only=True)
+        except SystemExit:  # how Lightning leaves on Ctrl-C
+            raise KeyboardInterrupt from None
     if config.keep == "best":
         state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
         learner.load_state_dict(state["state_dict"])

@@ -1,0 +1,430 @@
+"""Promises of the command line."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from drawn import draw_mouth, tiny_training, write_classes, write_config, write_png, write_split
+
+from fer_pipeline.__main__ import main
+from fer_pipeline.cli import app
+from fer_pipeline.manifest import Row, read_rows, write_rows
+
+Capture = pytest.CaptureFixture[str]
+# The photo is the crop: no detector is needed, and stages take milliseconds.
+WHOLE = "filter: {detector: none}\ncrop: {region: whole, size: 32}\nsplit: {test_share: 0.25}\n"
+TRAINING = "train: {network: simpleconv3, size: 32, epochs: 2, batch: 8, device: cpu, augment: none, ema: 0}\n"
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with the words that name it."""
+    group = group or typer.main.get_command(app)
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands())
+
+
+def fails(capsys: Capture, arguments: list[str], code: int) -> str:
+    """Run a command that must fail with that code and one line; returns the line."""
+    assert main(["--quiet", *arguments]) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("fer: ")
+    assert told.err.count("\n") == 1, told.err
+    assert "Traceback" not in told.err
+    return told.err.strip()
+
+
+def run_fer(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "fer_pipeline", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+
+
+def import_mouths(folder: Path, text: str = "", count: int = 8) -> Path:
+    """A configuration whose raw folder is filled with drawn mouths."""
+    photos = write_classes(folder / "photos", count)
+    assert main(["-q", "import", "folder", str(photos), "-o", str(folder / "data" / "drawn" / "raw")]) == 0
+    # The mouths are near-copies of one another; that is not what is tested here.
+    return write_config(folder, f"workers: 1\ndedupe: {{distance: 0, group_distance: 0}}\n{WHOLE}{text}")
+
+
+# --- help
+
+
+def test_every_step_has_its_command() -> None:
+    steps = "crawl unify dedupe filter clean crop split run train eval predict sample status show config doctor"
+    assert {(name,) for name in steps.split()} <= COMMANDS.keys()
+    assert {("import", "folder"), ("import", "fer2013"), ("import", "celeba")} <= COMMANDS.keys()
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_of_every_command_ends_with_an_example_that_parses(words: tuple[str, ...], capsys: Capture) -> None:
+    assert main([*words, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    example = re.search(r"Example: (fer .+)", COMMANDS[words].help)
+    assert example, "no example"
+    assert example.group(1) in shown
+    given = shlex.split(example.group(1))
+    assert given[: 1 + len(words)] == ["fer", *words]
+    # Parses it without running: an option that is gone, or an argument that is missing, raises.
+    COMMANDS[words].make_context(" ".join(words), given[1 + len(words) :])
+
+
+def test_help_of_the_whole_ends_with_an_example(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Example: fer run --config configs/sample.yaml" in " ".join(shown.split())
+    assert all(words[0] in shown for words in COMMANDS)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom fer_pipeline.__main__ import main\nmain(['--help'])\n"
+        "print('loaded', sorted({'torch', 'cv2', 'numpy', 'PIL', 'onnxruntime', 'dlib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_fer_alone_shows_its_help(capsys: Capture) -> None:
+    main([])
+    told = capsys.readouterr()
+    assert "Usage: fer" in told.out + told.err
+
+
+def test_the_version_is_told(capsys: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"fer \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+# --- mistakes
+
+
+def test_usage_errors_are_one_line_and_exit_code_2(tmp_path: Path, capsys: Capture) -> None:
+    config = str(write_config(tmp_path))
+    (tmp_path / "bad").mkdir()
+    bad = str(write_config(tmp_path / "bad", "crop:\n  regoin: lips"))
+    for arguments, told in (
+        (["crop", "-c", bad], r"config\.yaml:5: crop\.regoin: unknown key, did you mean `region`\?"),
+        (["crop", "-c", config, "--set", "crop.size=3"], r"crop\.size: .*16"),
+        (["crop", "-c", config, "--set", "crop"], r"write it as section\.key=value"),
+        (["crop", "-c", str(tmp_path / "none.yaml")], r"none\.yaml: No such file .*--config"),
+        (["crop"], r"--config"),
+        (["bake"], r"bake"),
+        (["crop", "-c", config, "--sice", "3"], r"--sice"),
+        (["crop", "-c", config, "--workers", "many"], r"--workers.*valid integer"),
+        (["run", "-c", config, "--until", "nonsense"], r"--until nonsense: no such step: name one of crawl,"),
+        (["predict", str(tmp_path)], r"PATHS"),
+        (["import", "folder", str(tmp_path), "-o", str(tmp_path / "raw"), "--group", "("], r"--group"),
+    ):
+        assert re.search(told, fails(capsys, arguments, 2), re.IGNORECASE), arguments
+
+
+def test_several_problems_of_a_configuration_are_told_at_once(tmp_path: Path, capsys: Capture) -> None:
+    config = write_config(tmp_path, "crop: {sice: 3, margin: 99}\nfilter: {detector: eyes}")
+    assert main(["crop", "-c", str(config)]) == 2
+    told = capsys.readouterr().err
+    assert all(key in told for key in ("crop.sice", "crop.margin", "filter.detector"))
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("stage", "remedy"),
+    [
+        ("unify", "fer crawl` or `fer import"),
+        ("dedupe", "fer unify"),
+        ("filter", "fer dedupe"),
+        ("crop", "fer filter"),
+        ("split", "fer crop"),
+        ("train", "fer split"),
+    ],
+)
+def test_a_stage_without_its_input_names_the_stage_before(
+    stage: str, remedy: str, tmp_path: Path, capsys: Capture
+) -> None:
+    told = fails(capsys, [stage, "-c", str(write_config(tmp_path))], 1)
+    assert "holds no finished stage" in told
+    assert f"run `{remedy}` first" in told
+    assert not (tmp_path / "data").exists(), "a command that failed at once leaves no folder behind"
+
+
+def test_what_is_not_there_is_named_with_exit_code_1(tmp_path: Path, capsys: Capture) -> None:
+    nowhere, empty = str(tmp_path / "nowhere"), tmp_path / "empty"
+    empty.mkdir()
+    for arguments, told in (
+        (["eval", nowhere], r"nowhere holds no finished model .*run `fer train` first"),
+        (["predict", nowhere, "photo.jpg"], r"photo\.jpg: no such file|nowhere holds no finished model"),
+        (["show", str(empty)], r"empty holds no finished stage"),
+        (["import", "folder", nowhere, "-o", str(tmp_path / "raw")], r"nowhere: no such folder"),
+        (["import", "folder", str(empty), "-o", str(tmp_path / "raw")], r"empty: holds no file to import"),
+    ):
+        assert re.search(told, fails(capsys, arguments, 1)), arguments
+
+
+def test_mistakes_show_no_traceback_in_a_real_process(tmp_path: Path) -> None:
+    for arguments, code in ((["crop", "-c", "none.yaml"], 2), (["eval", "nowhere"], 1), (["--nosuch"], 2)):
+        done = run_fer(*arguments, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert done.stderr.startswith("fer: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+
+
+# --- stages
+
+
+def test_run_does_every_step_and_a_second_one_nothing(tmp_path: Path, capsys: Capture) -> None:
+    config = import_mouths(tmp_path, TRAINING)
+    assert main(["run", "-c", str(config), "--until", "split"]) == 0
+    home = tmp_path / "data" / "drawn"
+    rows = read_rows(home / "split")
+    assert {row.split for row in rows} == {"train", "test"}
+    assert all((home / "split" / str(row.split) / row.path).is_file() for row in rows)
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file() and path.name != ".lock"}
+    capsys.readouterr()
+    assert main(["run", "-c", str(config), "--until", "split"]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in told] == ["crawl", "unify", "dedupe", "filter", "crop", "split"]
+    assert all("nothing to do" in line for line in told)
+    after = {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert after == before
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_goes_from_photos_to_a_measured_model(tmp_path: Path, capsys: Capture) -> None:
+    config = import_mouths(tmp_path, TRAINING)
+    assert main(["run", "-c", str(config)]) == 0
+    told = capsys.readouterr()
+    assert re.search(r"accuracy \d+\.\d% \(95 %: \d+\.\d% to \d+\.\d%\), macro-F1 .*, 4 images", told.out)
+    run = tmp_path / "runs" / "drawn"
+    for name in ("model.onnx", "history.csv", "curves.png", "confusion.png", "config.json", "environment.json"):
+        assert (run / name).is_file(), name
+    assert json.loads((run / "config.json").read_text())["name"] == "drawn"
+    assert main(["status", "-c", str(config)]) == 0
+    assert "all done" in capsys.readouterr().out
+
+
+def test_other_settings_are_refused_until_forced(tmp_path: Path, capsys: Capture) -> None:
+    config = str(import_mouths(tmp_path))
+    assert main(["-q", "run", "-c", config, "--until", "crop"]) == 0
+    capsys.readouterr()
+    again = ["crop", "-c", config, "--set", "crop.size=40"]
+    assert "crop.size = 32 (now 40)" in fails(capsys, again, 1)
+    assert main(["-q", *again, "--force"]) == 0
+    assert main(["-q", "run", "-c", config, "--set", "crop.size=48", "--until", "split", "--force"]) == 0
+
+
+def test_status_shows_the_funnel_and_the_next_step(tmp_path: Path, capsys: Capture) -> None:
+    config = str(import_mouths(tmp_path))
+    (tmp_path / "photos" / "open" / "note.txt").write_text("no photo")
+    raw = str(tmp_path / "data" / "drawn" / "raw")
+    assert main(["-q", "import", "folder", str(tmp_path / "photos"), "-o", raw]) == 0
+    assert main(["-q", "unify", "-c", config]) == 0
+    capsys.readouterr()
+    assert main(["status", "-c", config, "--picture", str(tmp_path / "funnel.png")]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"crawl +16 +1 +not_an_image 1", told)
+    assert re.search(r"unify +16 +0 +-", told)
+    assert told.splitlines()[-1] == "next: fer dedupe"
+    assert (tmp_path / "funnel.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_show_draws_a_sheet(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=2, test=1)
+    assert main(["-q", "show", str(data), "--out", str(tmp_path / "sheet.png")]) == 0
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_quiet_is_quiet_wherever_it_stands(tmp_path: Path, capsys: Capture) -> None:
+    config = str(import_mouths(tmp_path))
+    capsys.readouterr()
+    assert main(["unify", "-c", config, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["unify", "-c", config]) == 0
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_sample_draws_a_gallery(tmp_path: Path) -> None:
+    assert main(["-q", "sample", str(tmp_path / "faces"), "--per-label", "4"]) == 0
+    records = json.loads((tmp_path / "faces" / "index.json").read_text())
+    assert all((tmp_path / "faces" / record["file"]).is_file() for record in records)
+
+
+def test_config_tells_every_setting(capsys: Capture) -> None:
+    assert main(["config"]) == 0
+    told = capsys.readouterr().out
+    assert "## train" in told
+    assert "`learning_rate`" in told
+
+
+# --- models
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, beside its split."""
+    import torch
+
+    from fer_pipeline.model.train import train
+
+    torch.set_num_threads(1)
+    home = tmp_path_factory.mktemp("trained")
+    write_split(home / "split", train=12, test=4)
+    train(tiny_training(home / "split", home / "run", network="simpleconv3"))
+    return home / "run"
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder with a photo that can be read and one that cannot."""
+    write_png(tmp_path / "mixed" / "a.png", draw_mouth("open", 5))
+    (tmp_path / "mixed" / "b.jpg").write_bytes(b"no photo")
+    return tmp_path / "mixed"
+
+
+def test_predict_prints_one_json_object_a_line(trained: Path, mixed: Path, capsys: Capture) -> None:
+    assert main(["predict", str(trained), str(mixed), "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["path"], line["outcome"]) for line in lines] == [
+        (str(mixed / "a.png"), "ok"),
+        (str(mixed / "b.jpg"), "bad_image"),
+    ]
+    face = lines[0]["faces"][0]
+    assert face.keys() == {"box", "label", "confidence", "probabilities"}
+    assert face["box"] == [0, 0, 48, 48]
+    assert face["probabilities"].keys() == {"closed", "open"}
+    assert face["probabilities"][face["label"]] == face["confidence"]
+    assert lines[1]["faces"] == []
+
+
+def test_predict_tells_people_label_and_share(trained: Path, mixed: Path, capsys: Capture) -> None:
+    assert main(["predict", str(trained / "model.onnx"), str(mixed), "--crops"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(rf"{re.escape(str(mixed / 'a.png'))}: (open|closed) \d+%", first)
+    assert second == f"{mixed / 'b.jpg'}: bad_image"
+
+
+def test_a_photo_without_a_face_is_an_outcome(tmp_path: Path, capsys: Capture) -> None:
+    from test_predictor import HAAR, write_model
+
+    from fer_pipeline.config import Cut, Recipe
+
+    run = write_model(tmp_path / "run", Recipe(detector=HAAR, cut=Cut()))
+    photo = write_png(tmp_path / "blank.png", np.full((200, 200, 3), 99, np.uint8))
+    assert main(["predict", str(run), str(photo), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"path": str(photo), "outcome": "no_face", "faces": []}
+
+
+def test_several_processes_answer_the_same_in_the_same_order(trained: Path, tmp_path: Path, capsys: Capture) -> None:
+    photos = write_classes(tmp_path / "photos", count=6)
+    answers = []
+    for workers in ("1", "2"):
+        assert main(["predict", str(trained), str(photos), "--json", "--workers", workers]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+    assert len(answers[0].splitlines()) == 12
+
+
+def test_missing_photos_and_empty_folders_are_told(trained: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "gone.jpg: no such file" in fails(capsys, ["predict", str(trained), str(tmp_path / "gone.jpg")], 1)
+    assert "empty" in fails(capsys, ["predict", str(trained), str(tmp_path / "empty")], 1)
+
+
+def test_a_model_that_is_none_is_told_in_one_line(tmp_path: Path, mixed: Path, capsys: Capture) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"none")
+    told = fails(capsys, ["predict", str(tmp_path / "model.onnx"), str(mixed)], 1)
+    assert "not a model ONNX Runtime can open" in told
+
+
+def test_predict_in_a_process_of_its_own_speaks_json_alone(trained: Path, mixed: Path) -> None:
+    done = run_fer("predict", str(trained), str(mixed), "--json")
+    assert done.returncode == 0
+    assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["ok", "bad_image"]
+    assert done.stderr == ""
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(trained: Path, tmp_path: Path) -> None:
+    photos = write_classes(tmp_path / "photos", count=30)
+    command = [sys.executable, "-m", "fer_pipeline", "predict", str(trained), *[str(photos)] * 40, "--workers", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        process.wait(timeout=60)
+
+
+def test_eval_measures_another_folder(trained: Path, tmp_path: Path, capsys: Capture) -> None:
+    other = write_classes(tmp_path / "other", count=2)
+    assert main(["eval", str(trained), "--data", str(other), "--out", str(tmp_path / "scores")]) == 0
+    assert "4 images" in capsys.readouterr().out
+    assert (tmp_path / "scores" / "confusion.png").is_file()
+
+
+def test_a_training_shows_no_warnings_of_the_libraries_it_uses(tmp_path: Path) -> None:
+    write_split(tmp_path / "data" / "drawn" / "split", train=8, test=2)
+    config = write_config(tmp_path, TRAINING)
+    done = run_fer("train", "-c", str(config))
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert all(re.match(r"(train|decode): ", line) for line in done.stderr.splitlines()), done.stderr
+
+
+# --- Ctrl-C
+
+
+def interrupt(arguments: list[str], sign: Path) -> tuple[int, str]:
+    """Run a command, press Ctrl-C as soon as `sign` is there and filled; returns exit code and stderr."""
+    command = [sys.executable, "-m", "fer_pipeline", "--quiet", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        end = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < end:
+            if sign.is_file() and sign.stat().st_size:
+                break
+            time.sleep(0.005)
+        assert process.poll() is None, "it ended before it could be interrupted"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the processes of a pool get it too
+        told = process.communicate(timeout=60)[1]
+    return process.returncode, told
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_in_a_stage_is_one_line_and_leaves_the_journal(tmp_path: Path, workers: int) -> None:
+    raw = tmp_path / "data" / "drawn" / "raw"
+    photo = write_png(raw / "open" / "0.png", np.asarray(draw_mouth("open", 0).repeat(40, 0).repeat(40, 1)))
+    for number in range(1, 60):
+        os.link(photo, raw / "open" / f"{number}.png")
+    write_rows(raw, [Row(path=f"open/{number}.png", label="open") for number in range(60)])
+    config = write_config(tmp_path, f"workers: {workers}")
+    journal = tmp_path / "data" / "drawn" / "unified" / "journal.jsonl"
+    code, told = interrupt(["unify", "-c", str(config)], journal)
+    assert code == 1
+    assert told == "fer: interrupted: nothing is lost, the same command goes on where it stopped\n"
+    assert journal.is_file()
+    assert not journal.with_name("manifest.jsonl").exists()
+
+
+def test_ctrl_c_in_a_training_is_one_line(tmp_path: Path) -> None:
+    write_split(tmp_path / "data" / "drawn" / "split")
+    config = write_config(tmp_path, "train: {epochs: 9000, size: 32, batch: 4, device: cpu}")
+    code, told = interrupt(["train", "-c", str(config)], tmp_path / "runs" / "drawn" / "history.csv")
+    assert code == 1
+    assert told == "fer: interrupted: nothing is lost, the same command goes on where it stopped\n"

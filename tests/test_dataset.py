@@ -1,0 +1,125 @@
+"""Promises of `fer_pipeline.model.dataset`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import draw_mouth, write_classes, write_split
+
+from fer_pipeline.errors import InputError
+from fer_pipeline.manifest import Row, write_rows
+from fer_pipeline.model.dataset import check_classes, list_crops, load_crops
+
+
+def test_a_split_folder_lists_only_the_part_that_is_asked_for(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=3, test=2)
+    assert {row.split for row in list_crops(data, "train")} == {"train"}
+    assert len(list_crops(data, "train")) == 6
+    assert len(list_crops(data, "test")) == 4
+    assert len(list_crops(data)) == 10
+    assert all((data / row.path).is_file() for row in list_crops(data))
+
+
+def test_plain_class_folders_are_a_data_set_too(tmp_path: Path) -> None:
+    data = write_classes(tmp_path / "mine", count=3)
+    rows = list_crops(data, "test")
+    assert [row.label for row in rows] == ["closed"] * 3 + ["open"] * 3
+    assert all((data / row.path).is_file() for row in rows)
+
+
+def test_class_folders_below_test_are_its_test_part(tmp_path: Path) -> None:
+    write_classes(tmp_path / "mine" / "test", count=1)
+    write_classes(tmp_path / "mine" / "train", count=4)
+    rows = list_crops(tmp_path / "mine", "test")
+    assert [(row.path, row.label) for row in rows] == [("test/closed/0.png", "closed"), ("test/open/0.png", "open")]
+
+
+def test_rows_that_were_dropped_are_not_listed(tmp_path: Path) -> None:
+    write_split(tmp_path, train=2, test=1)
+    rows = [Row(path="open/x.png", label="open", split="train").dropped("copy")]
+    write_rows(tmp_path, [*rows, Row(path="open/000.png", label="open", split="train")])
+    assert [row.path for row in list_crops(tmp_path)] == ["train/open/000.png"]
+
+
+def test_a_folder_without_images_names_itself_and_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no labelled images for train: run `fer split`"):
+        list_crops(tmp_path, "train")
+    with pytest.raises(InputError, match=r"nowhere: no such folder"):
+        list_crops(tmp_path / "nowhere")
+
+
+def test_pixels_and_targets_belong_to_their_rows(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=2, test=1)
+    crops = load_crops(data, list_crops(data, "train"), ["closed", "open"], 48, tmp_path / "cache")
+    assert crops.images.shape == (4, 48, 48, 3)
+    assert crops.images.dtype == np.uint8
+    assert crops.targets.tolist() == [0, 0, 1, 1]
+    for image, row in zip(crops.images, crops.rows, strict=True):
+        np.testing.assert_array_equal(image, draw_mouth(str(row.label), int(Path(row.path).stem)))
+
+
+def test_the_order_of_the_labels_given_is_the_order_of_the_targets(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=1, test=1)
+    crops = load_crops(data, list_crops(data, "train"), ["open", "closed"], 16, tmp_path / "cache")
+    assert crops.targets.tolist() == [1, 0]
+
+
+def test_crops_stay_on_disk_until_a_part_is_taken(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=2, test=1)
+    crops = load_crops(data, list_crops(data, "train"), ["closed", "open"], 16, tmp_path / "cache")
+    assert isinstance(crops.images, np.memmap)
+    part = crops.part([3, 0])
+    assert part.targets.tolist() == [1, 0]
+    np.testing.assert_array_equal(part.images[1], crops.images[0])
+    assert [row.path for row in part.rows] == [crops.rows[3].path, crops.rows[0].path]
+
+
+def test_what_was_decoded_once_is_not_decoded_again(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=2, test=1)
+    rows = list_crops(data, "train")
+    first = np.array(load_crops(data, rows, ["closed", "open"], 16, tmp_path / "cache").images)
+    for row in rows:
+        (data / row.path).unlink()
+    again = load_crops(data, rows, ["closed", "open"], 16, tmp_path / "cache")
+    np.testing.assert_array_equal(again.images, first)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_changed_pixels_or_another_size_are_decoded_anew(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=2, test=1)
+    rows = list_crops(data, "train")
+    load_crops(data, rows, ["closed", "open"], 16, tmp_path / "cache")
+    load_crops(data, [rows[0].but(sha256="other"), *rows[1:]], ["closed", "open"], 16, tmp_path / "cache")
+    assert load_crops(data, rows, ["closed", "open"], 24, tmp_path / "cache").images.shape == (4, 24, 24, 3)
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+
+
+def test_a_class_the_model_does_not_know_is_named(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=1, test=1)
+    with pytest.raises(InputError, match=r"class 'open' is unknown to the model, which knows closed, pout"):
+        load_crops(data, list_crops(data), ["closed", "pout"], 16, tmp_path / "cache")
+
+
+def test_an_unreadable_crop_is_named_and_leaves_no_array(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=2, test=1)
+    (data / "train/open/001.png").write_bytes(b"\x89PNG and then nothing")
+    for _ in range(2):  # the half-made array of the first attempt is no cache for the second
+        with pytest.raises(InputError, match=r"train/open/001\.png: cannot be read .*: mend or remove it"):
+            load_crops(data, list_crops(data, "train"), ["closed", "open"], 16, tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*.npy"))
+
+
+def test_a_crop_that_is_gone_is_named(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=2, test=1)
+    (data / "train/open/001.png").unlink()
+    with pytest.raises(InputError, match=r"train/open/001\.png: cannot be read"):
+        load_crops(data, list_crops(data, "train"), ["closed", "open"], 16, tmp_path / "cache")
+
+
+def test_nothing_can_be_learned_from_one_class_or_one_image() -> None:
+    one, two = Row(path="a", label="open"), Row(path="b", label="closed")
+    with pytest.raises(InputError, match="only the class 'open'"):
+        check_classes([one, one], Path("data"))
+    with pytest.raises(InputError, match="class 'closed' has one image only"):
+        check_classes([one, one, two], Path("data"))
+    assert check_classes([one, one, two, two], Path("data")) == ["closed", "open"]

@@ -1,0 +1,109 @@
+"""Promises of `fer_pipeline.model.evaluate`."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn import tiny_training, write_classes, write_split
+
+from fer_pipeline.errors import InputError, StaleError
+from fer_pipeline.manifest import read_rows
+from fer_pipeline.model.evaluate import evaluate
+from fer_pipeline.model.train import train
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A split folder and a run trained on it."""
+    home = tmp_path_factory.mktemp("home")
+    write_split(home / "split")
+    train(tiny_training(home / "split", home / "run", network="simpleconv3"))
+    return home
+
+
+def test_metrics_hold_every_figure_with_its_interval(home: Path) -> None:
+    result = evaluate(home / "run")
+    assert json.loads((home / "run" / "metrics.json").read_text()) == result.metrics
+    metrics = result.metrics
+    assert {"accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95", "per_class", "confusion"} <= metrics.keys()
+    assert metrics["labels"] == ["closed", "open"]
+    assert metrics["count"] == 16
+    assert list(metrics["per_class"]) == ["closed", "open"]
+    assert all(values.keys() == {"precision", "recall", "f1", "support"} for values in metrics["per_class"].values())
+    assert np.array(metrics["confusion"]).shape == (2, 2)
+    assert metrics["accuracy"] >= 0.75, "12 of 16 by chance: one in 26; it was trained on such mouths"
+
+
+def test_there_is_a_prediction_for_every_test_image(home: Path) -> None:
+    metrics = evaluate(home / "run").metrics
+    with (home / "run" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["path"] for line in lines] == [
+        f"test/{row.path}" for row in read_rows(home / "split") if row.split == "test"
+    ]
+    hits = sum(line["label"] == line["predicted"] for line in lines)
+    assert metrics["accuracy"] == pytest.approx(hits / len(lines), abs=5e-5)
+    for line in lines:
+        values = {label: float(line[f"p_{label}"]) for label in metrics["labels"]}
+        assert sum(values.values()) == pytest.approx(1, abs=1e-5)
+        assert float(line["confidence"]) == max(values.values()) == values[line["predicted"]]
+
+
+def test_accuracy_is_told_per_source(home: Path) -> None:
+    metrics = evaluate(home / "run").metrics
+    assert {name: values["count"] for name, values in metrics["per_source"].items()} == {"even": 8, "odd": 8}
+    hits = sum(values["count"] * values["accuracy"] for values in metrics["per_source"].values())
+    assert hits / 16 == pytest.approx(metrics["accuracy"], abs=1e-4)
+
+
+def test_another_folder_is_measured_on_its_own_and_written_elsewhere(home: Path, tmp_path: Path) -> None:
+    other = write_classes(tmp_path / "other", count=3)
+    before = evaluate(home / "run").metrics
+    result = evaluate(home / "run", other, tmp_path / "scores" / "deep")
+    assert result.metrics["count"] == 6
+    assert result.metrics["data"] == str(other)
+    assert {"metrics.json", "predictions.csv"} <= {path.name for path in (tmp_path / "scores" / "deep").iterdir()}
+    assert json.loads((home / "run" / "metrics.json").read_text()) == before
+
+
+def test_a_class_the_model_does_not_know_is_named(home: Path, tmp_path: Path) -> None:
+    other = write_classes(tmp_path / "other", count=1, labels=("open", "wink"))
+    with pytest.raises(InputError, match="class 'wink' is unknown to the model, which knows closed, open"):
+        evaluate(home / "run", other, tmp_path / "scores")
+    assert not (tmp_path / "scores" / "metrics.json").exists()
+
+
+def test_data_parted_anew_after_the_training_is_refused(tmp_path: Path) -> None:
+    """What is test now may have been trained on."""
+    data = write_split(tmp_path / "split", train=6, test=2)
+    train(tiny_training(data, tmp_path / "run", epochs=1, network="simpleconv3"))
+    evaluate(tmp_path / "run")
+    write_split(data, train=4, test=4)
+    with pytest.raises(StaleError, match=r"has changed since .* was trained on it: run `fer train --force`"):
+        evaluate(tmp_path / "run")
+
+
+def test_a_split_without_a_test_part_names_the_remedy(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=4, test=0)
+    train(tiny_training(data, tmp_path / "run", epochs=1, network="simpleconv3"))
+    with pytest.raises(InputError, match=r"no labelled images for test: run `fer split` first"):
+        evaluate(tmp_path / "run")
+
+
+def test_a_folder_without_a_run_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run `fer train` first"):
+        evaluate(tmp_path)
+
+
+def test_a_run_whose_data_is_gone_says_so(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=4, test=1)
+    train(tiny_training(data, tmp_path / "gone", epochs=1, network="simpleconv3"))
+    shutil.rmtree(data)
+    with pytest.raises(InputError, match=r"split: no such folder"):
+        evaluate(tmp_path / "gone")

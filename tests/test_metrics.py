@@ -1,0 +1,86 @@
+"""Promises of `fer_pipeline.model.metrics`."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+
+from fer_pipeline.model.metrics import bootstrap_macro_f1, score, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [
+        (8, 10, 0.4902, 0.9433),
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (1, 1, 0.2065, 1.0),
+        (50, 100, 0.4038, 0.5962),
+        (0, 0, 0.0, 1.0),
+    ],
+)
+def test_the_interval_is_the_one_wilson_gives(correct: int, total: int, low: float, high: float) -> None:
+    assert list(wilson_interval(correct, total)) == pytest.approx([low, high], abs=5e-5)
+
+
+def guessed(count: int, classes: int, hit: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Targets, and guesses of which about a share `hit` is right."""
+    rng = np.random.default_rng(5)
+    targets = rng.integers(0, classes, count)
+    return targets, np.where(rng.random(count) < hit, targets, rng.integers(0, classes, count))
+
+
+def as_probabilities(guesses: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    return np.eye(classes, dtype=np.float32)[guesses]
+
+
+def test_macro_f1_is_that_of_scikit_learn() -> None:
+    targets, guesses = guessed(200, 4, 0.6)
+    metrics = score(targets, as_probabilities(guesses, 4), list("abcd"))
+    assert metrics["macro_f1"] == pytest.approx(f1_score(targets, guesses, average="macro"), abs=5e-5)
+    each = f1_score(targets, guesses, average=None)
+    assert [values["f1"] for values in metrics["per_class"].values()] == pytest.approx(each.tolist(), abs=5e-5)
+
+
+def test_counts_add_up() -> None:
+    targets, guesses = guessed(100, 3, 0.5)
+    metrics = score(targets, as_probabilities(guesses, 3), ["a", "b", "c"])
+    confusion = np.array(metrics["confusion"])
+    assert confusion.sum() == metrics["count"] == 100
+    assert confusion.sum(axis=1).tolist() == [values["support"] for values in metrics["per_class"].values()]
+    assert metrics["accuracy"] == pytest.approx(np.trace(confusion) / 100)
+    assert confusion[0, 1] == ((targets == 0) & (guesses == 1)).sum(), "rows are true, columns predicted"
+    recall = confusion[1, 1] / confusion[1].sum()
+    precision = confusion[1, 1] / confusion[:, 1].sum()
+    assert metrics["per_class"]["b"]["recall"] == pytest.approx(recall, abs=5e-5)
+    assert metrics["per_class"]["b"]["precision"] == pytest.approx(precision, abs=5e-5)
+
+
+def test_the_bootstrap_brackets_the_score_and_narrows_with_the_count() -> None:
+    widths = []
+    for count in (40, 400):
+        targets, guesses = guessed(count, 3, 0.7)
+        low, high = bootstrap_macro_f1(targets, guesses, 3)
+        assert 0 <= low < f1_score(targets, guesses, average="macro") < high <= 1
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 2
+
+
+def test_the_bootstrap_repeats() -> None:
+    targets, guesses = guessed(50, 3, 0.7)
+    assert bootstrap_macro_f1(targets, guesses, 3) == bootstrap_macro_f1(targets, guesses, 3)
+
+
+def test_intervals_hold_their_score() -> None:
+    targets, guesses = guessed(60, 3, 0.8)
+    metrics = score(targets, as_probabilities(guesses, 3), ["a", "b", "c"])
+    for name in ("accuracy", "macro_f1"):
+        low, high = metrics[f"{name}_ci95"]
+        assert low < metrics[name] < high
+
+
+def test_a_class_without_test_images_does_not_spoil_the_mean() -> None:
+    targets = np.array([0, 0, 1, 1])
+    metrics = score(targets, as_probabilities(targets, 3), ["a", "b", "never"])
+    assert metrics["accuracy"] == metrics["macro_f1"] == 1
+    assert metrics["per_class"]["never"]["support"] == 0

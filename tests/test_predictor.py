@@ -1,0 +1,141 @@
+"""Promises of `fer_pipeline.model.predictor`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn import draw_mouth, write_classes, write_png
+
+from fer_pipeline.config import CropConfig, Cut, Detector, FilterConfig, Recipe
+from fer_pipeline.errors import InputError
+from fer_pipeline.images import read_image
+from fer_pipeline.manifest import Row, Status, kept_rows, read_rows, write_rows
+from fer_pipeline.model.bundle import Card, write_bundle
+from fer_pipeline.model.classifier import Classifier
+from fer_pipeline.model.networks import build_network
+from fer_pipeline.model.predictor import Predictor, list_photos, predict_file
+from fer_pipeline.sample import draw_photo, random_face
+from fer_pipeline.stages.crop import CROP
+from fer_pipeline.stages.filter import FILTER
+from fer_pipeline.stages.runner import run_stage
+
+torch.set_num_threads(1)
+HALF = (0.5, 0.5, 0.5)
+HAAR = Detector(detector="haar", sides=(480,))
+
+
+def write_model(folder: Path, recipe: Recipe, size: int = 32) -> Path:
+    """A run folder with an untrained model of that recipe."""
+    torch.manual_seed(2)
+    folder.mkdir(parents=True)
+    classifier = Classifier(build_network("simpleconv3", 2, size), HALF, HALF, grey=False, flip=True)
+    card = Card(labels=["closed", "open"], size=size, network="simpleconv3", recipe=recipe)
+    write_bundle(folder / "model.onnx", classifier, card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as unify leaves it, of drawn photos with a face each, and one without."""
+    folder = tmp_path_factory.mktemp("unified")
+    rows = []
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        photo = draw_photo([random_face(rng, "smile", 320, 320)], 320, 320, rng)[0]
+        write_png(folder / "smile" / f"{number}.png", photo)
+        rows.append(Row(path=f"smile/{number}.png", label="smile"))
+    write_png(folder / "smile" / "blank.png", np.full((200, 260, 3), 128, np.uint8))
+    write_rows(folder, [*rows, Row(path="smile/blank.png", label="smile")])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [Cut(scale="eyes", align=True), Cut(scale="mouth", size=64), Cut(region="face", size=48)],
+    ids=["eyes", "mouth", "face"],
+)
+def test_a_photo_and_the_crop_cut_from_it_get_the_same_answer(photos: Path, tmp_path: Path, cut: Cut) -> None:
+    """What the stages write and training sees is what prediction cuts out of the photo."""
+    run_stage(FILTER, FilterConfig(input=photos, output=tmp_path / "faces", **HAAR.model_dump()))
+    run_stage(CROP, CropConfig(input=tmp_path / "faces", output=tmp_path / "crops", **cut.model_dump()))
+    predictor = Predictor(write_model(tmp_path / "run", Recipe(detector=HAAR, cut=cut)), threads=1)
+    rows = list(kept_rows(tmp_path / "crops"))
+    assert len(rows) >= 3, "Haar no longer finds the drawn faces"
+    for row in rows:
+        from_photo = predictor.predict(read_image(photos / row.path))[0]
+        from_crop = predictor.predict(read_image(tmp_path / "crops" / row.path), is_crop=True)[0]
+        assert from_photo.probabilities == pytest.approx(from_crop.probabilities, abs=1e-4)
+        assert from_photo.box == pytest.approx(row.box, abs=0.01)
+
+
+def test_photos_are_answered_by_their_outcome(photos: Path, tmp_path: Path) -> None:
+    run = write_model(tmp_path / "run", Recipe(detector=HAAR, cut=Cut()))
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 no photo")
+    good = predict_file(run, False, photos / "smile" / "0.png")
+    assert good.outcome == "ok"
+    assert good.faces[0].label in {"closed", "open"}
+    assert good.faces[0].confidence == max(good.faces[0].probabilities.values())
+    assert sum(good.faces[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
+    blank = predict_file(run, False, photos / "smile" / "blank.png")
+    assert (blank.outcome, blank.faces) == ("no_face", [])
+    for path in (tmp_path / "bad.jpg", tmp_path / "gone.jpg"):
+        assert predict_file(run, False, path).outcome == "bad_image"
+    assert json.loads(json.dumps(good.as_dict()))["faces"][0]["box"] == list(good.faces[0].box)
+
+
+def test_a_folder_of_many_crops_is_answered_as_one_by_one(tmp_path: Path) -> None:
+    predictor = Predictor(write_model(tmp_path / "run", Recipe()), threads=1)
+    crops = np.stack([draw_mouth("open", number, 32) for number in range(300)])
+    together = predictor.classify(crops)
+    assert together.shape == (300, 2)
+    alone = np.concatenate([predictor.classify(crop[None]) for crop in crops[250:260]])
+    np.testing.assert_allclose(together[250:260], alone, atol=1e-5)
+    assert predictor.classify(crops[:0]).shape == (0, 2)
+
+
+def test_a_crop_of_another_size_or_shape_is_taken_as_it_is(tmp_path: Path) -> None:
+    predictor = Predictor(write_model(tmp_path / "run", Recipe()), threads=1)
+    answer = predictor.predict(draw_mouth("open", 1, 90)[:60], is_crop=True)[0]
+    assert tuple(answer.box) == (0, 0, 90, 60)
+
+
+def test_folders_and_files_are_listed_by_path_and_what_is_missing_is_named(tmp_path: Path) -> None:
+    folder = write_classes(tmp_path / "mine", count=1)
+    (folder / ".hidden").touch()
+    single = write_png(tmp_path / "one.png", draw_mouth("open", 1))
+    assert list_photos([single, folder]) == [single, folder / "closed/0.png", folder / "open/0.png"]
+    with pytest.raises(InputError, match=r"gone\.png: no such file or folder"):
+        list_photos([tmp_path / "gone.png"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="an empty folder"):
+        list_photos([tmp_path / "empty"])
+
+
+PREDICT = """
+import sys
+from pathlib import Path
+from fer_pipeline.model.predictor import predict_file
+prediction = predict_file(Path(sys.argv[1]), False, Path(sys.argv[2]))
+heavy = {"torch", "torchvision", "lightning", "sklearn", "matplotlib", "onnx"} & sys.modules.keys()
+print(prediction.outcome, sorted(heavy))
+"""
+
+
+def test_prediction_needs_no_torch(photos: Path, tmp_path: Path) -> None:
+    run = write_model(tmp_path / "run", Recipe(detector=HAAR, cut=Cut()))
+    command = [sys.executable, "-c", PREDICT, str(run), str(photos / "smile" / "0.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "ok []"
+
+
+def test_the_stages_noted_the_photo_without_a_face(photos: Path, tmp_path: Path) -> None:
+    """Prediction and filter agree on what a face is."""
+    run_stage(FILTER, FilterConfig(input=photos, output=tmp_path / "faces", **HAAR.model_dump()))
+    run = write_model(tmp_path / "run", Recipe(detector=HAAR, cut=Cut()))
+    for row in read_rows(tmp_path / "faces"):
+        outcome = predict_file(run, False, photos / row.path).outcome
+        assert outcome == ("ok" if row.status is Status.KEPT else row.reason)

@@ -1,0 +1,260 @@
+"""Promises of `fer_pipeline.model.train`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from drawn import tiny_training, write_split
+from numpy.typing import NDArray
+
+from fer_pipeline.config import TrainConfig
+from fer_pipeline.errors import InputError, StaleError, UsageError
+from fer_pipeline.manifest import hash_file
+from fer_pipeline.model.dataset import list_crops, load_crops
+from fer_pipeline.model.history import read_history
+from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.model.train import settle_length, train
+
+torch.set_num_threads(1)
+SIMPLE: dict[str, Any] = {"network": "simpleconv3"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_split(tmp_path_factory.mktemp("drawn") / "split")
+
+
+def probabilities(run: Path, data: Path) -> NDArray[np.float32]:
+    """What a run says of the test part."""
+    predictor = Predictor(run, threads=1)
+    rows = list_crops(data, "test")
+    return predictor.classify(load_crops(data, rows, predictor.card.labels, predictor.card.size, run / "cache").images)
+
+
+def state_of(path: Path) -> dict[str, Any]:
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    return dict(checkpoint["state_dict"])
+
+
+def test_a_run_learns_the_drawn_mouths_and_leaves_all_it_promises(data: Path, tmp_path: Path) -> None:
+    outcome = train(tiny_training(data, tmp_path / "run", batch=4, epochs=4))
+    assert outcome.fresh
+    assert outcome.model == tmp_path / "run" / "model.onnx"
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
+    history = read_history(tmp_path / "run")
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    targets = np.array([row.label == "open" for row in list_crops(data, "test")])
+    hits = (probabilities(tmp_path / "run", data).argmax(axis=1) == targets).sum()
+    assert hits >= 14, "14 of 16 by chance: one in 500"
+    left = [path.name for path in (tmp_path / "run").rglob("*") if path.name.endswith(".part")]
+    assert left == []
+
+
+def test_the_card_tells_labels_size_data_and_settings(data: Path, tmp_path: Path) -> None:
+    config = tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE)
+    card = Predictor(train(config).model).card
+    assert (card.labels, card.size, card.network) == (["closed", "open"], 32, "simpleconv3")
+    assert card.data == hash_file(data / "manifest.jsonl")
+    assert card.settings["epochs"] == 1
+    assert card.settings["input"] == str(data)
+
+
+def test_the_same_settings_end_with_the_same_probabilities(data: Path, tmp_path: Path) -> None:
+    changes = {"epochs": 2, "augment": "light", **SIMPLE}
+    for name in ("one", "two"):
+        train(tiny_training(data, tmp_path / name, **changes))
+    train(tiny_training(data, tmp_path / "other", seed=1, **changes))
+    first = probabilities(tmp_path / "one", data)
+    np.testing.assert_array_equal(first, probabilities(tmp_path / "two", data))
+    assert not np.array_equal(first, probabilities(tmp_path / "other", data))
+
+
+def test_a_finished_run_is_left_alone(data: Path, tmp_path: Path) -> None:
+    config = tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE)
+    train(config)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"}
+    assert not train(config).fresh
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"} == before
+
+
+def test_other_settings_are_refused_by_name_and_forced(data: Path, tmp_path: Path) -> None:
+    train(tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE))
+    changed = tiny_training(data, tmp_path / "run", epochs=1, seed=7, **SIMPLE)
+    with pytest.raises(StaleError, match=r"train\.seed = 0 \(now 7\).*fer train --force"):
+        train(changed)
+    assert train(changed, force=True).fresh
+    assert Predictor(tmp_path / "run").card.settings["seed"] == 7
+
+
+def test_other_data_is_refused(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=6, test=1)
+    config = tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE)
+    train(config)
+    write_split(data, train=7, test=1)
+    with pytest.raises(StaleError, match="made from another state of its input folder"):
+        train(config)
+
+
+def test_a_folder_that_fer_did_not_make_is_not_touched(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(InputError, match="not made by fer"):
+            train(tiny_training(data, tmp_path / "run", **SIMPLE), force=force)
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
+
+
+def test_without_a_split_the_remedy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run `fer split` first"):
+        train(tiny_training(tmp_path / "nowhere", tmp_path / "run"))
+
+
+def test_one_class_alone_is_refused(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", labels=("open",), train=4, test=1)
+    with pytest.raises(InputError, match="only the class 'open'"):
+        train(tiny_training(data, tmp_path / "run", **SIMPLE))
+
+
+def test_too_few_images_are_refused(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=1, test=1)
+    with pytest.raises(InputError, match="has one image only"):
+        train(tiny_training(data, tmp_path / "run", **SIMPLE))
+
+
+def test_a_class_that_is_one_group_is_refused(tmp_path: Path) -> None:
+    """Near-copies of one picture cannot be parted, so that nothing is left to validate on."""
+    from fer_pipeline.manifest import read_rows, write_rows
+
+    data = write_split(tmp_path / "split", train=4, test=1)
+    write_rows(data, [row.but(group=row.label) for row in read_rows(data)])
+    with pytest.raises(InputError, match="too few images to hold back a validation part"):
+        train(tiny_training(data, tmp_path / "run", **SIMPLE))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"network": "resnet5000"}, r"train\.network: unknown network 'resnet5000'"),
+        ({"network": "simpleconv3", "size": 16, "weights": "nosuch"}, "'nosuch': neither a file nor torchvision"),
+    ],
+)
+def test_an_unknown_network_or_weights_is_a_usage_error(data: Path, tmp_path: Path, changes: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        train(tiny_training(data, tmp_path / "run", **changes))
+
+
+def test_keep_says_which_epoch_becomes_the_model(data: Path, tmp_path: Path) -> None:
+    # With a rate this high the epochs differ, so that last and best are not the same.
+    changes = {"epochs": 4, "learning_rate": 0.02, "schedule": "constant", **SIMPLE}
+    for keep in ("best", "last"):
+        train(tiny_training(data, tmp_path / keep, keep=keep, **changes))
+    history = read_history(tmp_path / "best")
+    losses = [row["val_loss"] for row in history]
+    best, last = (state_of(tmp_path / "best" / "checkpoints" / f"{name}.ckpt") for name in ("best", "last"))
+    differ = any(not torch.equal(best[name], last[name]) for name in best)
+    assert differ == (losses.index(min(losses)) != len(losses) - 1)
+    assert differ, "the drawing no longer makes the last epoch a worse one: choose another rate"
+    assert not np.array_equal(probabilities(tmp_path / "best", data), probabilities(tmp_path / "last", data))
+
+
+def test_early_stopping_ends_a_run_that_gains_nothing(data: Path, tmp_path: Path) -> None:
+    changes = {"epochs": 60, "patience": 2, "learning_rate": 0.5, "schedule": "constant", **SIMPLE}
+    train(tiny_training(data, tmp_path / "run", **changes))
+    losses = [row["val_loss"] for row in read_history(tmp_path / "run")]
+    assert len(losses) < 60
+    assert min(losses[-2:]) >= min(losses[:-2])
+    assert (tmp_path / "run" / "model.onnx").is_file()
+
+
+def test_the_averaged_weights_differ_from_the_trained_and_become_the_model(data: Path, tmp_path: Path) -> None:
+    for name, ema in (("plain", 0.0), ("averaged", 0.9)):
+        train(tiny_training(data, tmp_path / name, ema=ema, epochs=3, keep="last", **SIMPLE))
+    plain, averaged = (state_of(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("plain", "averaged"))
+    assert plain.keys() == averaged.keys()
+    assert any(not torch.equal(plain[name], averaged[name]) for name in plain)
+    assert not np.array_equal(probabilities(tmp_path / "plain", data), probabilities(tmp_path / "averaged", data))
+    training = torch.load(tmp_path / "averaged" / "checkpoints" / "last.ckpt", weights_only=True)
+    trained = training["current_model_state"]
+    assert all(torch.equal(trained[name], plain[name]) for name in plain), "averaging disturbed the training"
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "step", "constant"])
+def test_every_schedule_and_optimizer_trains(data: Path, tmp_path: Path, schedule: str) -> None:
+    optimizer = "adam" if schedule in {"step", "cosine"} else "adamw"
+    changes = {"schedule": schedule, "optimizer": optimizer, "step_epochs": 1, "class_weights": "balanced", **SIMPLE}
+    train(tiny_training(data, tmp_path / "run", epochs=2, grey=True, flip=False, augment="strong", **changes))
+    rates = [row["learning_rate"] for row in read_history(tmp_path / "run")]
+    assert (rates[1] == rates[0]) == (schedule == "constant")
+
+
+@pytest.mark.parametrize("batch", [2, 4, 8, 20, 40])
+def test_a_run_of_few_steps_ends_too(data: Path, tmp_path: Path, batch: int) -> None:
+    assert train(tiny_training(data, tmp_path / "run", epochs=1, batch=batch, **SIMPLE)).fresh
+
+
+def test_length_and_batch_follow_the_data_where_they_are_left_open() -> None:
+    open_config = TrainConfig(input=Path("in"), output=Path("out"))
+    assert settle_length(open_config, 150) == (200, 32)
+    assert settle_length(open_config, 5_000) == (20, 64)
+    assert settle_length(open_config, 50_000) == (20, 128)
+    assert settle_length(open_config.model_copy(update={"epochs": 3, "batch": 7}), 150) == (3, 7)
+
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from fer_pipeline.config import TrainConfig
+from fer_pipeline.model.train import train
+train(TrainConfig.model_validate_json(sys.argv[1]))
+"""
+
+
+def kill_when(config: TrainConfig, is_time: Callable[[], bool]) -> None:
+    """Train in another process and kill it as soon as it has come so far."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", TRAIN, json.dumps(config.model_dump(mode="json"))]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 60
+        while not is_time() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(timeout=30) == -signal.SIGKILL, "the training ended before it could be killed"
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data: Path, tmp_path: Path, ema: float) -> None:
+    changes = {"epochs": 12, "batch": 4, "augment": "light", "ema": ema, "patience": 11, "keep": "last"}
+    configs = {name: tiny_training(data, tmp_path / name, **changes) for name in ("whole", "killed")}
+    train(configs["whole"])
+    folder = tmp_path / "killed"
+    kill_when(configs["killed"], lambda: len(read_history(folder)) >= 3)
+    assert not (folder / "model.onnx").exists()
+    done = len(read_history(folder))
+    assert 3 <= done < 12
+    (folder / "checkpoints" / ".last.part").write_bytes(b"half a checkpoint, as a kill while writing leaves it")
+    assert train(configs["killed"]).fresh
+    whole, killed = (state_of(configs[name].output / "checkpoints" / "last.ckpt") for name in configs)
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    np.testing.assert_array_equal(probabilities(tmp_path / "whole", data), probabilities(folder, data))
+    told = [[{**row, "seconds": 0.0} for row in read_history(config.output)] for config in configs.values()]
+    assert told[0] == told[1]
+
+
+def test_a_run_is_written_by_one_command_at_a_time(data: Path, tmp_path: Path) -> None:
+    from fer_pipeline.journal import Journal
+
+    with Journal(tmp_path / "run"), pytest.raises(InputError, match="another fer command is writing here"):
+        train(tiny_training(data, tmp_path / "run", **SIMPLE))
