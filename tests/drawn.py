@@ -50,6 +50,7 @@ def draw_noise(seed: int, width: int = 40, height: int = 40) -> Image:
 
 def make_folder(folder: Path, pictures: dict[str, Image | bytes], **fields: Any) -> Path:
     """A finished stage's folder: the pictures under their paths, and a row for each."""
+    folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for path, picture in pictures.items():
         target = folder / path
