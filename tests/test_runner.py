@@ -31,7 +31,7 @@ import judges
 from fer_pipeline.config import UnifyConfig
 from fer_pipeline.stages.runner import run_stage
 
-run_stage(getattr(judges, sys.argv[4]), UnifyConfig(input=Path(sys.argv[1]), output=Path(sys.argv[2])), workers=int(sys.argv[3]))
+run_stage(getattr(judges, sys.argv[3]), UnifyConfig(input=Path(sys.argv[1]), output=Path(sys.argv[2])))
 """
 
 
@@ -48,7 +48,7 @@ def run_killed(config: UnifyConfig, item: str, stage: str = "OR_DIE") -> None:
     """Run in a process of its own, killed with SIGKILL while it judges an item."""
     folders = [str(Path(__file__).parent), str(Path(manifest.__file__).parent.parent)]
     environment = os.environ | {"DIE_AT": item, "PYTHONPATH": os.pathsep.join(folders)}
-    command = [sys.executable, "-c", RUN_OR_DIE, str(config.input), str(config.output), "1", stage]
+    command = [sys.executable, "-c", RUN_OR_DIE, str(config.input), str(config.output), stage]
     killed = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
