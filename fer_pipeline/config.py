@@ -26,7 +26,7 @@ Label = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f][^/\\\x00-\x1f]*$", max_
 class Section(BaseModel):
     """Settings are frozen, and a key that nobody knows is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class StageConfig(Section):
@@ -204,18 +204,13 @@ def with_folders(settings: dict[str, Any]) -> dict[str, Any]:
     filled = dict(settings)
     written: dict[str, str] = {}
     for stage, (source, folder) in FOLDERS.items():
-        section = _section(filled, stage)
-        section.setdefault("output", str(home / folder))
-        written[folder] = section["output"]
-        if source is not None:
-            section.setdefault("input", written[source])
-        filled[stage] = section
-    train = _section(filled, "train")
-    train.setdefault("input", written["split"])
-    train.setdefault("output", str(Path(str(settings.get("runs", "runs"))) / str(settings.get("name", ""))))
-    return {**filled, "train": train}
+        folders = {"output": str(home / folder)} | ({} if source is None else {"input": written[source]})
+        filled[stage] = _filled(filled.get(stage), folders)
+        written[folder] = filled[stage]["output"] if isinstance(filled[stage], dict) else ""
+    run = str(Path(str(settings.get("runs", "runs"))) / str(settings.get("name", "")))
+    return {**filled, "train": _filled(filled.get("train"), {"input": written["split"], "output": run})}
 
 
-def _section(settings: dict[str, Any], name: str) -> Any:
-    section = settings.get(name)
-    return dict(section) if isinstance(section, dict) else {} if section is None else section
+def _filled(section: Any, folders: dict[str, str]) -> Any:
+    """A section with the folders it leaves open; what is no section is left for the check to refuse."""
+    return folders | (section or {}) if section is None or isinstance(section, dict) else section

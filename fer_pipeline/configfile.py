@@ -19,6 +19,7 @@ from fer_pipeline.errors import UsageError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+MAX_DIGITS = 40  # Python refuses to read numbers of some thousand digits
 NUMBER = re.compile(r"^[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?$")
 WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
@@ -111,7 +112,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         return text
     if text in WORDS:
         return WORDS[text]
-    if NUMBER.match(text):
+    if len(text) <= MAX_DIGITS and NUMBER.match(text):
         return float(text) if set(text) & set(".eE") else int(text)
     return text
 

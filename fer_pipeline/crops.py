@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_pipeline.boxes import Box, Square, bounding_box
 from fer_pipeline.config import Cut, Recipe
@@ -55,14 +56,25 @@ def as_crop(image: Image, size: int) -> Image:
 
 
 def place_square(landmarks: Landmarks, cut: Cut) -> Square:
-    """The square over the lips or the face: centred on the box of its points, sized by mouth or eyes."""
-    box = region_box(landmarks, cut.region)
+    """The square over the lips or the face: centred on the box of its points, sized by mouth or eyes.
+
+    An aligned square is measured on the levelled points: the box of a tilted mouth has another middle and other sides.
+    """
+    angle = tilt(landmarks) if cut.align else 0.0
+    box = region_box(_turn(landmarks, -angle), cut.region)
     length = eye_distance(landmarks) if cut.scale == "eyes" else max(box.width, box.height)
     margin = cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
-    return Square(*box.centre, max(length * margin, 4.0), tilt(landmarks) if cut.align else 0.0)
+    x, y = (float(value) for value in _turn(np.array([box.centre]), angle)[0])
+    return Square(x, y, max(length * margin, 4.0), angle)
 
 
-def region_box(landmarks: Landmarks, region: str = "lips") -> Box:
+def _turn(points: NDArray[np.floating], degrees: float) -> NDArray[np.floating]:
+    """Points (n, 2) turned about the origin; positive: what lies to the right sinks."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))
+
+
+def region_box(landmarks: NDArray[np.floating], region: str = "lips") -> Box:
     """The box around the points of the lips (48 to 67, inclusive) or of the whole face."""
     points = landmarks[MOUTH] if region == "lips" else landmarks
     return bounding_box((float(x), float(y)) for x, y in points)

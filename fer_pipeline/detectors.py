@@ -95,7 +95,10 @@ def _load_hog() -> Any:
 def _load_cnn(path: Path) -> Any:
     import dlib
 
-    return dlib.cnn_face_detection_model_v1(str(path))
+    try:
+        return dlib.cnn_face_detection_model_v1(str(path))
+    except RuntimeError:
+        raise SetupError(f"{path}: not a dlib CNN detector: mend the setting filter.weights") from None
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +52,8 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # every line was flushed; on a full disk a torn one is left, and cut off next time
+                self._file.close()
             self._file = None
         self._lock.release()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.config import FOLDERS, StageConfig, TrainConfig
-from fer_pipeline.errors import InputError, StaleError
+from fer_pipeline.errors import InputError, StaleError, UsageError
 from fer_pipeline.journal import LOCK
 from fer_pipeline.manifest import MANIFEST, hash_file, write_aside
 
@@ -18,6 +18,8 @@ MAKERS = {folder: stage for stage, (_, folder) in FOLDERS.items()} | {"raw": "cr
 def make_recipe(stage: str, config: StageConfig | TrainConfig) -> dict[str, Any]:
     """The recipe of a stage: its settings, the hash of its input and, nested, the recipe of its input."""
     manifest = config.input / MANIFEST
+    if config.input.resolve() == config.output.resolve():
+        raise UsageError(f"{stage}.output is its input folder, {config.input}: name another folder")
     if not manifest.is_file():
         raise InputError(f"{config.input} holds no finished stage: run `fer {MAKERS[SOURCES[stage]]}` first")
     settings = config.model_dump(mode="json", exclude={"input", "output"})
@@ -36,7 +38,9 @@ def read_recipe(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, OSError) as error:
-        raise InputError(f"{folder / RECIPE}: unreadable ({error}): run its stage again with --force") from None
+        raise InputError(
+            f"{folder / RECIPE}: unreadable ({error}): delete the folder and run its stage again"
+        ) from None
     return recipe if isinstance(recipe, dict) else None
 
 
@@ -54,7 +58,7 @@ def check_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     """Refuse a folder that was made in another way, or by somebody else; note the recipe in a new one."""
     made = read_recipe(folder)
     if made is None:
-        if any(path.name != LOCK for path in folder.iterdir()):
+        if any(path.name not in {LOCK, f".{RECIPE}.part"} for path in folder.iterdir()):
             raise InputError(f"{folder} is not empty and was not made by fer: name another output folder")
         write_aside(folder / RECIPE, [json.dumps(recipe, indent=2).encode()])
         return
@@ -73,9 +77,9 @@ def _changes(made: dict[str, Any], wanted: dict[str, Any], stage: str) -> list[s
     return [f"{stage}.{key} = {json.dumps(made.get(key))} (now {json.dumps(wanted.get(key))})" for key in keys]
 
 
-def start_over(folder: Path) -> None:
-    """Empty a folder that a stage made; one that was not made by fer is left alone."""
-    if not (folder / RECIPE).is_file():
+def start_over(folder: Path, stage: str) -> None:
+    """Empty a folder that this stage made; what another stage made, or somebody else, is left alone."""
+    if (read_recipe(folder) or {}).get("stage") != stage:
         return
     # The manifest goes first: what is left of a broken-off removal is no finished stage.
     (folder / MANIFEST).unlink(missing_ok=True)

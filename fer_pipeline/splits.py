@@ -16,15 +16,29 @@ def part_groups(labels: Sequence[str], groups: Sequence[str], share: float, seed
         members[group].append(index)
     totals = Counter(labels)
     wanted = {label: max(1, round(share * count)) if count > 1 else 0 for label, count in totals.items()}
+    order = sorted(members, key=lambda name: _order(name, seed))
+    contents = {group: Counter(labels[index] for index in members[group]) for group in order}
     held: Counter[str] = Counter()
-    chosen = [False] * len(labels)
-    for group in sorted(members, key=lambda name: _order(name, seed)):
-        content = Counter(labels[index] for index in members[group])
-        if all(held[label] + count <= wanted[label] for label, count in content.items()):
-            held += content
-            for index in members[group]:
-                chosen[index] = True
-    return chosen
+    chosen = set()
+    for group in order:
+        if all(held[label] + count <= wanted[label] for label, count in contents[group].items()):
+            held += contents[group]
+            chosen.add(group)
+    for label in sorted(label for label in wanted if wanted[label]):
+        if not held[label] and (group := _smallest_spare(contents, label, totals - held)) is not None:
+            held += contents[group]
+            chosen.add(group)
+    return [group in chosen for group in groups]
+
+
+def _smallest_spare(contents: dict[str, Counter[str]], label: str, left: Counter[str]) -> str | None:
+    """Where every group of a label is larger than its share: the smallest that leaves some of each label behind."""
+    spare = [
+        group
+        for group, content in contents.items()
+        if label in content and all(count < left[name] for name, count in content.items())
+    ]
+    return min(spare, key=lambda group: contents[group].total(), default=None)
 
 
 def _order(name: str, seed: int) -> str:

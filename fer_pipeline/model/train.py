@@ -48,9 +48,9 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
     started = time.monotonic()
     recipe = make_recipe("train", config)
     with Journal(config.output):  # holds the folder's lock
-        if force:
-            start_over(config.output)
         try:
+            if force:
+                start_over(config.output, "train")
             check_recipe(config.output, recipe)
             fresh = not (config.output / MODEL).is_file()
             if fresh:

@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 
 from fer_pipeline.errors import InputError, UsageError
-from fer_pipeline.stages.sources import Found
+from fer_pipeline.stages.sources import Found, to_text
 
 FER_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 FER_SIDE = 48
@@ -68,7 +68,7 @@ def _from_tar(source: Path) -> Iterator[Found]:
 
 def _sort_in(name: str, data: bytes | Path) -> Found | None:
     """The label and part of `.../train/happy/1.jpg`; None for what is elsewhere."""
-    parts = PurePosixPath(name).parts[-3:]
+    parts = PurePosixPath(to_text(name).replace("\0", "")).parts[-3:]
     split = USAGES.get(parts[0].lower()) if len(parts) == 3 else None
     if split is None or parts[1].startswith("."):
         return None

@@ -43,9 +43,9 @@ def run_stage(stage: Stage[C], config: C, *, workers: int = 1, force: bool = Fal
     started = time.monotonic()
     recipe = make_recipe(stage.name, config)
     with Journal(config.output) as journal:
-        if force:
-            start_over(config.output)
         try:
+            if force:
+                start_over(config.output, stage.name)
             check_recipe(config.output, recipe)
             fresh = not (config.output / MANIFEST).is_file()
             if fresh:

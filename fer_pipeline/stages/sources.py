@@ -116,9 +116,16 @@ def find_in_folder(folder: Path, group: str | None = None) -> Iterable[Found]:
         relative = path.relative_to(folder)
         if not path.is_file() or path.is_symlink() or any(part.startswith(".") for part in relative.parts):
             continue
-        label = relative.parts[0] if len(relative.parts) > 1 else None
-        match = pattern.search(path.name) if pattern else None
-        yield Found(relative.as_posix(), path, label, group=f"{folder.name}:{match.group(1)}" if match else None)
+        label = to_text(relative.parts[0]) if len(relative.parts) > 1 else None
+        match = pattern.search(to_text(path.name)) if pattern else None
+        yield Found(
+            to_text(relative.as_posix()), path, label, group=f"{folder.name}:{match.group(1)}" if match else None
+        )
+
+
+def to_text(name: str) -> str:
+    """A file name that is no UTF-8 (from an old archive, say) as text that can be hashed and written as JSON."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _compile(group: str | None) -> re.Pattern[str] | None:

@@ -17,7 +17,12 @@ def settle_split(rows: list[Row], config: SplitConfig) -> list[Row]:
     """Give every labelled crop its part; drop the unlabelled and the classes that are not wanted."""
     _check_labels(rows, config)
     groups = group_rows(rows, config.same_person)
-    rows = [_choose(row, config).but(group=group) for row, group in zip(rows, groups, strict=True)]
+    official = {group: row.split for row, group in zip(rows, groups, strict=True) if row.split == "test"}
+    official |= {group: row.split for row, group in zip(rows, groups, strict=True) if row.split == "train"}
+    rows = [
+        _choose(row, config).but(group=group, split=row.split or official.get(group))
+        for row, group in zip(rows, groups, strict=True)
+    ]
     free = [index for index, row in enumerate(rows) if row.status is Status.KEPT and row.split is None]
     parts = part_groups(
         [str(rows[index].label) for index in free], [groups[index] for index in free], config.test_share, config.seed

@@ -1,0 +1,34 @@
+"""What many tests share: a drawn gallery, and plain photos in class folders."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pictures import draw_portrait
+
+from fer_pipeline.images import write_image
+from fer_pipeline.sample import LABELS, draw_gallery
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample gallery at its smallest: four photos a label, and the junk. Not to be changed."""
+    folder = tmp_path_factory.mktemp("drawn") / "gallery"
+    draw_gallery(folder, per_label=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders with three portraits each. Not to be changed; see `photos`."""
+    folder = tmp_path_factory.mktemp("drawn") / "photos"
+    for place, label in enumerate(LABELS):
+        for number in range(3):
+            write_image(folder / label / f"{number}.jpg", draw_portrait(10 * place + number, label, side=240)[0])
+    return folder
+
+
+@pytest.fixture
+def photos(drawn_photos: Path, tmp_path: Path) -> Path:
+    """A copy of the class folders for one test."""
+    return Path(shutil.copytree(drawn_photos, tmp_path / "photos"))

@@ -1,0 +1,66 @@
+"""Stages whose judges behave badly; light and importable, since worker processes import them by name."""
+
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+
+from fer_pipeline.config import StageConfig, UnifyConfig
+from fer_pipeline.errors import SetupError
+from fer_pipeline.images import Image
+from fer_pipeline.manifest import Row
+from fer_pipeline.stages.stage import Drop, Keep, Stage, Verdict
+
+
+def invert(image: Image, row: Row, config: UnifyConfig) -> Keep:
+    """Keep every picture, inverted."""
+    return Keep(image=np.asarray(255 - image, np.uint8), facts={"mean": round(float(image.mean()), 3)})
+
+
+def invert_or_die(image: Image, row: Row, config: UnifyConfig) -> Keep:
+    """Die as by `kill -9` at the image that DIE_AT names."""
+    if row.path == os.environ.get("DIE_AT"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return invert(image, row, config)
+
+
+def measure_or_die(image: Image, row: Row, config: UnifyConfig) -> Verdict:
+    """Keep the file untouched; what becomes of it is settled later."""
+    return replace(invert_or_die(image, row, config), image=None)
+
+
+def behave_badly(image: Image, row: Row, config: UnifyConfig) -> Verdict:
+    """Do what the name of the file says."""
+    name = row.path.rpartition("/")[2].partition(".")[0]
+    if name == "raise":
+        raise ZeroDivisionError("an image of bad luck")
+    if name == "disk":
+        raise OSError(5, "the image cannot be read")
+    if name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "exit":
+        os._exit(3)
+    if name == "setup":
+        raise SetupError("the model went away: install it")
+    if name == "twice":
+        return [Keep(image=image), Keep(image=np.asarray(255 - image, np.uint8))]
+    if name == "drop":
+        return Drop("not_wanted", {"why": 1})
+    return invert(image, row, config)
+
+
+def get_no_model(config: UnifyConfig) -> None:
+    raise SetupError("model.dat is missing: install it")
+
+
+def tie_all(rows: list[Row], config: StageConfig) -> list[Row]:
+    """Settle: put all into one group and drop the last."""
+    return [row.but(group="g") for row in rows[:-1]] + [rows[-1].dropped("last")]
+
+
+INVERT = Stage("unify", judge=invert)
+OR_DIE = replace(INVERT, judge=invert_or_die)
+BAD = replace(INVERT, judge=behave_badly)
+BROKEN = replace(INVERT, get_ready=get_no_model)
+SETTLED = Stage("unify", judge=measure_or_die, settle=tie_all)

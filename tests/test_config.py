@@ -1,0 +1,250 @@
+"""Settings are read strictly, without side effects, and all problems are told at once."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from fer_pipeline.config import FOLDERS, Config, Recipe, UnifyConfig
+from fer_pipeline.configfile import MAX_BYTES, Problems, load_config, parse_override
+from fer_pipeline.errors import UsageError
+
+SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+def load(folder: Path, text: str, *overrides: str) -> Config:
+    path = folder / "test.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+def problems_of(folder: Path, text: str, *overrides: str) -> list[str]:
+    """The problems told, one a line, without the folder."""
+    with pytest.raises(UsageError) as caught:
+        load(folder, text, *overrides)
+    return str(caught.value).replace(f"{folder}/", "").splitlines()
+
+
+def test_there_are_shipped_configurations() -> None:
+    assert {"sample.yaml", "lips.yaml"} <= {path.name for path in SHIPPED}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_configuration_loads_and_is_named_like_its_file(path: Path) -> None:
+    assert load_config(path).name == path.stem
+
+
+def test_each_stage_reads_what_the_one_before_it_writes(tmp_path: Path) -> None:
+    config = load(tmp_path, "name: lips\ndata: /d\nruns: /r")
+    assert config.unify.input == config.crawl.output == Path("/d/lips/raw")
+    assert config.dedupe.input == config.unify.output == Path("/d/lips/unified")
+    assert config.filter.input == config.dedupe.output
+    assert config.crop.input == config.filter.output
+    assert config.split.input == config.crop.output
+    assert (config.train.input, config.train.output) == (config.split.output, Path("/r/lips"))
+    assert set(FOLDERS) | {"train"} <= set(Config.model_fields)
+
+
+def test_a_folder_set_in_one_stage_is_read_by_the_next(tmp_path: Path) -> None:
+    config = load(tmp_path, "name: a\nunify: {output: /elsewhere}\ncrop: {input: /other}")
+    assert config.dedupe.input == Path("/elsewhere")
+    assert config.crop.input == Path("/other")
+    assert config.filter.output == Path("data/a/faces")
+
+
+def test_loading_touches_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    load(tmp_path, "name: a")
+    assert [path.name for path in tmp_path.iterdir()] == ["test.yaml"]
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        UnifyConfig(input=Path("a"), output=Path("b")).quality = 50  # type: ignore[misc]
+
+
+def test_an_unknown_key_is_told_with_file_line_and_the_nearest_known_one(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, "name: a\ncrop:\n  size: 96\n  regoin: lips\n")
+    assert problems == ["test.yaml:4: crop.regoin: unknown key, did you mean `region`?"]
+
+
+def test_an_unknown_section_is_told(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, "name: a\nfitler: {detector: hog}\n") == [
+        "test.yaml:2: fitler: unknown key, did you mean `filter`?"
+    ]
+
+
+def test_an_unknown_key_like_no_other_names_those_there_are(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, "name: a\nsplit: {qqqq: 1}\n")
+    assert problem.startswith("test.yaml:2: split.qqqq: unknown key, remove it or use one of: ")
+    assert "test_share" in problem
+
+
+def test_an_unknown_key_of_a_nested_section_is_told(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, "name: a\ncrawl:\n  sample:\n    per_lable: 8\n")
+    assert problem == "test.yaml:4: crawl.sample.per_lable: unknown key, did you mean `per_label`?"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("crop: {size: big}", 'crop.size: should be a valid integer, not "big"'),
+        ("crop: {size: 96.5}", "crop.size: .*integer.*, not 96.5"),
+        ('crop: {size: "96"}', 'crop.size: should be a valid integer, not "96"'),
+        ("crop: {align: yes}", 'crop.align: should be a valid boolean, not "yes"'),
+        ("crop: {align: 1}", "crop.align: should be a valid boolean, not 1"),
+        ("crop: {region: nose}", "crop.region: should be 'lips', 'face' or 'whole', not \"nose\""),
+        ("crop: {size: 8}", "crop.size: should be greater than or equal to 16, not 8"),
+        ("split: {test_share: 1.0}", "split.test_share: should be less than 1, not 1.0"),
+        ("crawl: {engines: []}", "crawl.engines: .*at least 1 item"),
+        ("crawl: {engines: [bing, gogle]}", "crawl.engines.1: should be .*, not \"gogle\""),
+        ("crawl: {keywords: {../x: [a]}}", "crawl.keywords.../x: .*pattern"),
+        ("workers: 0x10", "workers: should be a valid integer"),
+        ("workers: 010", "workers: should be a valid integer"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_told_and_never_bent_into_shape(tmp_path: Path, setting: str, said: str) -> None:
+    (problem,) = problems_of(tmp_path, f"name: a\n{setting}\n")
+    assert re.match(f"test.yaml:2: {said}", problem), problem
+
+
+@pytest.mark.parametrize("section", ["crop: 3", "crop: [1, 2]", "crop: lips", "train: 7", "crawl: true"])
+def test_a_section_that_is_no_mapping_is_told(tmp_path: Path, section: str) -> None:
+    problems = problems_of(tmp_path, f"name: a\n{section}\n")
+    assert problems[0].startswith(f"test.yaml:2: {section.partition(':')[0]}: ")
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "1e999"])
+def test_a_number_beyond_all_bounds_is_told(tmp_path: Path, number: str) -> None:
+    (problem,) = problems_of(tmp_path, f"name: a\nfilter: {{threshold: {number}}}\n")
+    assert problem.startswith("test.yaml:2: filter.threshold: ")
+    assert len(problem) < 300
+
+
+def test_yes_and_dates_and_times_are_text(tmp_path: Path) -> None:
+    config = load(tmp_path, "name: 2024-01-01\ncrawl: {contact: yes, keywords: {on: [no, 12:30]}}")
+    assert config.name == "2024-01-01"
+    assert (config.crawl.contact, config.crawl.keywords) == ("yes", {"on": ("no", "12:30")})
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), ("1E-3", 0.001), ("0.5", 0.5), ("2e-1", 0.2)])
+def test_a_number_with_an_exponent_is_a_number(tmp_path: Path, text: str, value: float) -> None:
+    assert load(tmp_path, f"name: a\ntrain: {{learning_rate: {text}}}").train.learning_rate == value
+
+
+def test_an_alias_is_refused_before_it_can_grow(tmp_path: Path) -> None:
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{new}: &{new} [*{old}, *{old}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
+    )
+    (problem,) = problems_of(tmp_path, bomb)
+    assert "aliases (*name) are not supported" in problem
+
+
+def test_a_key_given_twice_is_told_at_the_second(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, "name: a\ncrop:\n  size: 32\n  size: 64\n") == [
+        "test.yaml:4: crop.size: given twice: remove one"
+    ]
+
+
+def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, "crop:\n  size: 3\n  colour: red\nsplit: {seed: -1}\nfoo: 1\n")
+    keys = [(problem.split(": ")[0], problem.split(": ")[1]) for problem in problems]
+    assert sorted(keys) == [
+        ("test.yaml", "name"),
+        ("test.yaml:2", "crop.size"),
+        ("test.yaml:3", "crop.colour"),
+        ("test.yaml:4", "split.seed"),
+        ("test.yaml:5", "foo"),
+    ]
+
+
+def test_an_override_wins_over_the_file_and_the_last_over_the_first(tmp_path: Path) -> None:
+    text = "name: a\ncrop: {size: 32}"
+    config = load(tmp_path, text, "crop.size=64", "crop.margin=1.4", "crawl.sample.seed=3", "crop.size=48")
+    assert (config.crop.size, config.crop.margin, config.crawl.sample.seed) == (48, 1.4, 3)
+
+
+def test_an_override_can_hold_a_list_or_nothing(tmp_path: Path) -> None:
+    config = load(tmp_path, "name: a\ncrop: {margin: 2}", "split.labels=[smile, pout]", "crop.margin=null")
+    assert config.split.labels == ("smile", "pout")
+    assert config.crop.margin is None
+
+
+def test_an_override_of_the_data_folder_moves_every_stage(tmp_path: Path) -> None:
+    assert load(tmp_path, "name: a", "data=/d").split.output == Path("/d/a/split")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("crop.size", "--set crop.size: write it as section.key=value"),
+        ("=3", "--set =3: write it as section.key=value"),
+        ("crop.size=[1", "--set crop.size=[1: the value is not valid YAML"),
+        ("crop.size=*a", "--set crop.size=*a: the value is not valid YAML: aliases"),
+        ("name.x=1", "--set name.x=1: `name` is no section"),
+        ("crop.sise=96", "--set crop.sise=96: crop.sise: unknown key, did you mean `size`?"),
+        ("crop.size=huge", '--set crop.size=huge: crop.size: should be a valid integer, not "huge"'),
+        ("crop=3", "--set crop=3: crop: "),
+        ("crop..size=3", "--set crop..size=3: crop.: unknown key"),
+        ("workers=" + "9" * 5000, "--set workers="),
+    ],
+)
+def test_a_wrong_override_is_told_by_what_was_typed(tmp_path: Path, override: str, said: str) -> None:
+    assert problems_of(tmp_path, "name: a\ncrop: {region: lips}\n", override)[0].startswith(said)
+
+
+def test_an_override_is_split_at_its_first_equals_sign() -> None:
+    assert parse_override("crawl.contact=a=b") == (("crawl", "contact"), "a=b")
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just text", "3"])
+def test_a_file_without_keys_is_refused(tmp_path: Path, text: str) -> None:
+    assert "holds no `key: value` lines" in problems_of(tmp_path, text)[0]
+
+
+def test_a_missing_file_and_a_folder_are_refused_in_one_line(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(UsageError, match="name an existing YAML file"):
+            load_config(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"name: [a\n", b"a: b: c\n", b"\xff\xfe\x00", b"name: a\n---\nname: b\n", b"\t- x"]
+)
+def test_broken_yaml_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "test.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="not valid YAML") as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_deep_nesting_and_huge_files_are_refused(tmp_path: Path) -> None:
+    assert "nested deeper" in problems_of(tmp_path, "name: " + "[" * 50 + "]" * 50)[0]
+    assert "not valid YAML" in problems_of(tmp_path, "name: " + "[" * 20_000)[0]
+    assert "larger than" in problems_of(tmp_path, "#" * (MAX_BYTES + 1))[0]
+
+
+def test_a_python_tag_builds_no_object(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, "name: !!python/object/apply:os.getcwd []\n")
+    assert problem == "test.yaml:1: name: should be a valid string, not []"
+
+
+def test_problems_are_a_usage_error_of_one_line_each() -> None:
+    assert str(Problems.of(["a", "b"])) == "a\nb"
+    assert Problems.exit_code == 2
+
+
+def test_every_setting_is_described() -> None:
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            for key, setting in section.model_fields.items():
+                assert setting.description, f"{name}.{key}"
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = Recipe()
+    assert Recipe.model_validate_json(json.dumps(recipe.model_dump(mode="json"))) == recipe

@@ -1,0 +1,119 @@
+"""Of near-copies the best stays; what is alike is tied, so that a split never parts it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pictures import draw_noise, draw_portrait, make_folder
+
+from fer_pipeline.config import DedupeConfig
+from fer_pipeline.images import resize
+from fer_pipeline.manifest import Row, Status, read_rows
+from fer_pipeline.sample.junk import to_jpeg
+from fer_pipeline.stages.dedupe import DEDUPE, drop_copies
+from fer_pipeline.stages.runner import run_stage
+
+
+def row(name: str, bits: int, width: int = 100, sharpness: float = 1.0, label: str = "a", group: str = "") -> Row:
+    """A measured row whose hash has as many bits set as told, from the lowest."""
+    facts = {"hash": f"{(1 << bits) - 1:016x}", "sharpness": sharpness, "width": width, "height": 100}
+    return Row(path=f"{label}/{name}.jpg", label=label, group=group or None, facts=facts)
+
+
+def settle(rows: list[Row], **changes: Any) -> dict[str, Row]:
+    config = DedupeConfig(input=Path("in"), output=Path("out"), **changes)
+    settled = drop_copies(sorted(rows, key=lambda one: one.path), config)
+    assert len(settled) == len(rows)
+    return {one.path: one for one in settled}
+
+
+def kept(rows: dict[str, Row]) -> list[str]:
+    return sorted(path for path, one in rows.items() if one.status is Status.KEPT)
+
+
+def test_the_largest_of_some_copies_stays() -> None:
+    rows = settle([row("1", 0, width=100, sharpness=9), row("2", 1, width=300), row("3", 2, width=200)])
+    assert kept(rows) == ["a/2.jpg"]
+    assert (rows["a/1.jpg"].reason, rows["a/1.jpg"].facts["copy_of"]) == ("copy", "a/2.jpg")
+
+
+def test_the_sharpest_of_some_copies_of_one_size_stays() -> None:
+    assert kept(settle([row("1", 0, sharpness=5), row("2", 1, sharpness=7), row("3", 2, sharpness=6)])) == ["a/2.jpg"]
+
+
+def test_equal_copies_end_the_same_whatever_their_order() -> None:
+    rows = [row(str(number), 0) for number in range(4)]
+    assert kept(settle(rows)) == kept(settle(rows[::-1]))
+    assert len(kept(settle(rows))) == 1
+
+
+def test_a_hash_one_bit_beyond_the_distance_is_no_copy() -> None:
+    assert len(kept(settle([row("1", 0), row("2", 4)], distance=4))) == 1
+    assert len(kept(settle([row("1", 0), row("2", 5)], distance=4))) == 2
+
+
+def test_photos_within_the_group_distance_are_tied_and_both_stay() -> None:
+    rows = settle([row("1", 0), row("2", 8), row("3", 40)], distance=4, group_distance=8)
+    assert len(kept(rows)) == 3
+    assert rows["a/1.jpg"].group == rows["a/2.jpg"].group == "a/1.jpg"
+    assert rows["a/3.jpg"].group is None
+
+
+def test_a_photo_beyond_the_group_distance_is_not_tied() -> None:
+    rows = settle([row("1", 0), row("2", 9)], distance=4, group_distance=8)
+    assert {one.group for one in rows.values()} == {None}
+
+
+def test_a_chain_of_likenesses_is_one_group() -> None:
+    rows = settle([row(str(number), 8 * number) for number in range(5)], distance=2, group_distance=8)
+    assert {one.group for one in rows.values()} == {"a/0.jpg"}
+
+
+def test_a_distance_above_the_group_distance_ties_the_copies_too() -> None:
+    rows = settle([row("1", 0), row("2", 6)], distance=8, group_distance=0)
+    assert len(kept(rows)) == 1
+    assert rows["a/1.jpg"].group == rows["a/2.jpg"].group is not None
+
+
+def test_copies_with_conflicting_labels_are_all_dropped() -> None:
+    rows = settle([row("1", 0), row("1", 0, label="b"), row("2", 1), row("3", 60)])
+    assert kept(rows) == ["a/3.jpg"]
+    assert {one.reason for path, one in rows.items() if path != "a/3.jpg"} == {"conflicting_labels"}
+    assert rows["b/1.jpg"].facts["labels"] == ["a", "b"]
+
+
+def test_conflicting_labels_can_be_kept_the_best_of_each() -> None:
+    rows = settle([row("1", 0), row("2", 0, width=200), row("1", 0, label="b")], conflicts="keep")
+    assert kept(rows) == ["a/2.jpg", "b/1.jpg"]
+    assert rows["a/2.jpg"].group == rows["b/1.jpg"].group is not None
+
+
+def test_images_of_one_person_stay_tied_together_with_what_is_like_them() -> None:
+    rows = settle([row("1", 0, group="p:anna"), row("2", 30, group="p:anna"), row("3", 37), row("4", 60)])
+    assert rows["a/1.jpg"].group == rows["a/2.jpg"].group == rows["a/3.jpg"].group == "p:anna"
+    assert rows["a/4.jpg"].group is None
+
+
+def test_a_person_with_one_image_keeps_their_name() -> None:
+    assert settle([row("1", 0, group="p:anna"), row("2", 60)])["a/1.jpg"].group == "p:anna"
+
+
+@pytest.mark.parametrize("kind", ["phash", "dhash"])
+def test_a_recompressed_and_resized_copy_is_found_and_other_photos_stay(tmp_path: Path, kind: str) -> None:
+    photo, other = draw_portrait(1, side=200)[0], draw_portrait(2, side=200)[0]
+    pictures = {"a/1.jpg": photo, "a/2.jpg": to_jpeg(resize(photo, 150, 150), 50), "a/3.jpg": other}
+    source = make_folder(tmp_path / "in", {**pictures, "a/4.jpg": draw_noise(5, 200, 200)}, facts={"width": 1})
+    config = DedupeConfig.model_validate({"input": source, "output": tmp_path / "out", "hash": kind})
+    run_stage(DEDUPE, config)
+    rows = {one.path: one for one in read_rows(config.output)}
+    assert sum(rows[path].status is Status.KEPT for path in ("a/1.jpg", "a/2.jpg")) == 1
+    assert rows["a/3.jpg"].status is rows["a/4.jpg"].status is Status.KEPT
+    assert len(rows["a/3.jpg"].facts["hash"]) == 16
+    assert (config.output / "a/3.jpg").samefile(source / "a/3.jpg")
+
+
+def test_a_dropped_copy_is_not_handed_on(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "in", {"a/1.jpg": draw_noise(1), "a/2.jpg": draw_noise(1)})
+    run_stage(DEDUPE, DedupeConfig(input=source, output=tmp_path / "out"))
+    assert len(list((tmp_path / "out" / "a").iterdir())) == 1
+    assert len(read_rows(tmp_path / "out")) == 2

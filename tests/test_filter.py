@@ -1,0 +1,64 @@
+"""Photos without a face are dropped; where the faces are goes on with the rest."""
+
+from pathlib import Path
+
+import pytest
+from pictures import draw_pair, draw_portrait, draw_view, list_files, make_folder
+
+from fer_pipeline.boxes import Box
+from fer_pipeline.config import FilterConfig
+from fer_pipeline.errors import SetupError
+from fer_pipeline.faces import detect_faces
+from fer_pipeline.images import read_image
+from fer_pipeline.manifest import MANIFEST, Status, read_rows
+from fer_pipeline.stages.filter import FILTER
+from fer_pipeline.stages.runner import run_stage
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return make_folder(
+        tmp_path / "in",
+        {"a/face.jpg": draw_portrait(1)[0], "a/pair.jpg": draw_pair(1), "a/view.jpg": draw_view(1)},
+    )
+
+
+@pytest.mark.parametrize("detector", ["haar", "hog"])
+def test_photos_with_a_face_stay_and_others_say_no_face(source: Path, detector: str) -> None:
+    output = source.parent / "out"
+    run_stage(FILTER, FilterConfig.model_validate({"input": source, "output": output, "detector": detector}))
+    rows = {row.path: (row.status, row.reason) for row in read_rows(output)}
+    assert rows == {
+        "a/face.jpg": (Status.KEPT, ""),
+        "a/pair.jpg": (Status.KEPT, ""),
+        "a/view.jpg": (Status.DROPPED, "no_face"),
+    }
+    assert (output / "a/face.jpg").samefile(source / "a/face.jpg")
+    assert not (output / "a/view.jpg").exists()
+
+
+def test_every_face_is_noted_the_largest_first(source: Path) -> None:
+    config = FilterConfig(input=source, output=source.parent / "out", sides=(480,))
+    run_stage(FILTER, config)
+    row = next(row for row in read_rows(config.output) if row.path == "a/pair.jpg")
+    faces = row.facts["faces"]
+    assert len(faces) == 2
+    assert row.box == Box(*faces[0][:4])
+    assert row.box.area > Box(*faces[1][:4]).area
+    found = detect_faces(read_image(source / "a/pair.jpg"), config)
+    assert faces == [[*face.box, face.score] for face in found]
+
+
+def test_without_a_detector_every_photo_stays_whole(source: Path) -> None:
+    run_stage(FILTER, FilterConfig(input=source, output=source.parent / "out", detector="none"))
+    rows = {row.path: row for row in read_rows(source.parent / "out")}
+    assert {row.status for row in rows.values()} == {Status.KEPT}
+    assert rows["a/pair.jpg"].box == Box(0, 0, 480, 320)
+
+
+def test_a_missing_model_stops_the_stage_before_the_first_photo(source: Path) -> None:
+    before = list_files(source)
+    with pytest.raises(SetupError, match=r"filter.weights"):
+        run_stage(FILTER, FilterConfig(input=source, output=source.parent / "out", detector="yunet"))
+    assert not (source.parent / "out" / MANIFEST).exists()
+    assert list_files(source) == before

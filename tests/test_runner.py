@@ -1,0 +1,423 @@
+"""The promises of the runner: no image is lost, no run is lost, nothing is done twice."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from judges import BAD, BROKEN, INVERT, OR_DIE, SETTLED
+from pictures import draw_noise, list_files, make_folder, make_noise_folder
+
+from fer_pipeline import manifest
+from fer_pipeline.config import CropConfig, StageConfig, UnifyConfig
+from fer_pipeline.errors import FerError, InputError, SetupError, StaleError, UsageError
+from fer_pipeline.images import link_image, read_image
+from fer_pipeline.journal import JOURNAL, Journal
+from fer_pipeline.manifest import MANIFEST, Row, Status, kept_rows, read_rows, write_rows
+from fer_pipeline.recipe import RECIPE, read_recipe, settings_of
+from fer_pipeline.stages.crop import CROP
+from fer_pipeline.stages.runner import run_stage, run_stages, summarise
+from fer_pipeline.stages.stage import Drop, Keep, Stage
+
+RUN_OR_DIE = """
+import sys
+from pathlib import Path
+import judges
+from fer_pipeline.config import UnifyConfig
+from fer_pipeline.stages.runner import run_stage
+
+run_stage(getattr(judges, sys.argv[3]), UnifyConfig(input=Path(sys.argv[1]), output=Path(sys.argv[2])))
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return make_noise_folder(tmp_path / "in", 6)
+
+
+def settings(source: Path, output: str = "out", **changes: int) -> UnifyConfig:
+    return UnifyConfig(input=source, output=source.parent / output, **changes)
+
+
+def run_killed(config: UnifyConfig, item: str, stage: str = "OR_DIE") -> None:
+    """Run in a process of its own, killed with SIGKILL while it judges an item."""
+    folders = [str(Path(__file__).parent), str(Path(manifest.__file__).parent.parent)]
+    environment = os.environ | {"DIE_AT": item, "PYTHONPATH": os.pathsep.join(folders)}
+    command = [sys.executable, "-c", RUN_OR_DIE, str(config.input), str(config.output), stage]
+    killed = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+
+def refuse_writing(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Every file takes part of what it is given and then no more."""
+
+    def fsync(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+# 1. every item ends in a row
+
+
+def test_every_item_ends_in_a_row(tmp_path: Path) -> None:
+    pictures = {f"a/{name}.jpg": draw_noise(3) for name in ("fine", "raise", "disk", "drop", "twice")}
+    source = make_folder(tmp_path / "in", {**pictures, "a/empty.jpg": b"", "a/html.jpg": b"<html>"})
+    write_rows(source, [*read_rows(source), Row(path="a/missing.jpg"), Row(path="a/gone.jpg").dropped("copy")])
+    summary = run_stage(BAD, settings(source))
+    rows = {row.path: (row.status, row.reason) for row in read_rows(tmp_path / "out")}
+    assert rows == {
+        "a/disk.jpg": (Status.FAILED, "OSError"),
+        "a/drop.jpg": (Status.DROPPED, "not_wanted"),
+        "a/empty.jpg": (Status.DROPPED, "empty"),
+        "a/fine.jpg": (Status.KEPT, ""),
+        "a/html.jpg": (Status.DROPPED, "unreadable"),
+        "a/missing.jpg": (Status.FAILED, "FileNotFoundError"),
+        "a/raise.jpg": (Status.FAILED, "ZeroDivisionError"),
+        "a/twice.jpg": (Status.KEPT, ""),
+        "a/twice-2.jpg": (Status.KEPT, ""),
+    }
+    assert len(rows) >= len(list(kept_rows(source)))
+    assert (summary.kept, summary.total) == (3, 9)
+    assert summary.reasons["ZeroDivisionError"] == 1
+
+
+def test_only_kept_images_have_a_file(tmp_path: Path) -> None:
+    pictures = {f"a/{name}.jpg": draw_noise(3) for name in ("fine", "raise", "drop", "twice")}
+    run_stage(BAD, settings(make_folder(tmp_path / "in", pictures)))
+    images = sorted(path.name for path in (tmp_path / "out" / "a").iterdir())
+    assert images == ["fine.jpg", "twice-2.jpg", "twice.jpg"]
+
+
+def test_what_was_known_of_an_image_goes_on_with_it(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "in", {"a/1.jpg": draw_noise(1)}, source={"url": "u"}, group="g", facts={"x": 1})
+    run_stage(INVERT, settings(source))
+    (row,) = read_rows(tmp_path / "out")
+    assert (row.source, row.group, row.label, row.facts["x"]) == ({"url": "u"}, "g", "a", 1)
+    assert "mean" in row.facts
+
+
+def test_an_untouched_image_is_linked_and_a_changed_one_written_anew(source: Path) -> None:
+    config = CropConfig(input=source, output=source.parent / "linked")
+    run_stage(Stage("crop", judge=lambda *_: Keep()), config)
+    assert (source / "a/00.jpg").samefile(config.output / "a/00.jpg")
+    run_stage(INVERT, settings(source))
+    assert not (source / "a/00.jpg").samefile(source.parent / "out/a/00.jpg")
+
+
+def test_the_input_folder_is_not_changed(source: Path) -> None:
+    before = list_files(source)
+    run_stage(INVERT, settings(source), workers=1)
+    assert list_files(source) == before
+
+
+# 2. a killed run goes on where it stopped
+
+
+def test_a_killed_run_ends_with_the_same_bytes_as_one_that_was_not(source: Path) -> None:
+    killed, whole = settings(source, "killed"), settings(source, "whole")
+    run_stage(OR_DIE, whole)
+    run_killed(killed, "a/03.jpg")
+    assert not (killed.output / MANIFEST).exists()
+    with Journal(killed.output) as journal:
+        assert [entry.item for entry in journal.entries()] == ["a/00.jpg", "a/01.jpg", "a/02.jpg"]
+    done = (killed.output / "a/00.jpg").stat().st_mtime_ns
+    assert run_stage(OR_DIE, killed).fresh
+    assert list_files(killed.output) == list_files(whole.output)
+    assert (killed.output / "a/00.jpg").stat().st_mtime_ns == done  # it was not judged again
+
+
+@pytest.mark.parametrize("torn", [1, 30])
+def test_a_torn_last_line_changes_nothing_in_the_end(source: Path, torn: int) -> None:
+    killed, whole = settings(source, "killed"), settings(source, "whole")
+    run_stage(OR_DIE, whole)
+    run_killed(killed, "a/04.jpg")
+    journal = killed.output / JOURNAL
+    os.truncate(journal, journal.stat().st_size - torn)
+    run_stage(OR_DIE, killed)
+    assert list_files(killed.output) == list_files(whole.output)
+
+
+def test_a_run_killed_twice_and_then_settled_ends_the_same(source: Path) -> None:
+    killed, whole = settings(source, "killed"), settings(source, "whole")
+    run_killed(killed, "a/01.jpg", "SETTLED")
+    run_killed(killed, "a/05.jpg", "SETTLED")
+    for config in (killed, whole):
+        run_stage(SETTLED, config)
+    assert list_files(killed.output) == list_files(whole.output)
+
+
+def test_a_run_killed_between_manifest_and_journal_is_finished(source: Path) -> None:
+    config = settings(source)
+    run_stage(INVERT, config)
+    (config.output / JOURNAL).write_bytes(b'{"item":"a/00.jpg","rows":[]}\n')
+    assert not run_stage(INVERT, config).fresh
+    assert not (config.output / JOURNAL).exists()
+
+
+def test_a_run_killed_while_it_wrote_its_recipe_can_go_on(source: Path) -> None:
+    config = settings(source)
+    config.output.mkdir()
+    (config.output / f".{RECIPE}.part").write_bytes(b'{"sta')
+    assert run_stage(INVERT, config).kept == 6
+
+
+# 3. a finished stage is a no-op
+
+
+def test_a_finished_stage_is_left_alone(source: Path) -> None:
+    first = run_stage(INVERT, settings(source))
+    files = {path: path.stat().st_mtime_ns for path in (source.parent / "out").rglob("*.jp*")}
+    second = run_stage(BROKEN, settings(source))  # not even its models are looked for
+    assert (first.fresh, second.fresh) == (True, False)
+    assert (first.kept, first.reasons) == (second.kept, second.reasons)
+    assert files == {path: path.stat().st_mtime_ns for path in (source.parent / "out").rglob("*.jp*")}
+
+
+def test_the_manifest_is_sorted_by_path(tmp_path: Path) -> None:
+    names = ["b/2.jpg", "a/twice.jpg", "a/10.jpg", "B/1.jpg", "a/9.jpg"]
+    run_stage(BAD, settings(make_folder(tmp_path / "in", {name: draw_noise(1) for name in names})))
+    paths = [row.path for row in read_rows(tmp_path / "out")]
+    assert paths == sorted(paths)
+
+
+def test_a_finished_folder_holds_images_manifest_and_recipe_only(source: Path) -> None:
+    run_stage(INVERT, settings(source))
+    assert sorted(list_files(source.parent / "out")) == [
+        *(f"a/{number:02d}.jpg" for number in range(6)), MANIFEST, RECIPE]  # fmt: skip
+
+
+# 4. other settings or another input are refused
+
+
+def test_changed_settings_are_refused_by_name(source: Path) -> None:
+    run_stage(INVERT, settings(source, quality=90))
+    with pytest.raises(StaleError, match=r"unify.quality = 90 \(now 80\): run `fer unify --force`"):
+        run_stage(INVERT, settings(source, quality=80))
+    assert run_stage(INVERT, settings(source, quality=80), force=True).fresh
+    assert not run_stage(INVERT, settings(source, quality=80)).fresh
+
+
+def test_changed_settings_are_refused_in_a_begun_folder_too(source: Path) -> None:
+    config = settings(source)
+    run_killed(config, "a/03.jpg")
+    with pytest.raises(StaleError, match=r"unify.longest"):
+        run_stage(OR_DIE, config.model_copy(update={"longest": 100}))
+
+
+def test_a_changed_input_is_refused(source: Path) -> None:
+    run_stage(INVERT, settings(source))
+    write_rows(source, read_rows(source)[1:])
+    with pytest.raises(StaleError, match="another state of its input folder"):
+        run_stage(INVERT, settings(source))
+    assert run_stage(INVERT, settings(source), force=True).kept == 5
+
+
+def test_force_leaves_nothing_of_the_old_run(source: Path) -> None:
+    config = settings(source)
+    run_stage(INVERT, config)
+    write_rows(source, read_rows(source)[1:])
+    run_stage(INVERT, config, force=True)
+    assert not (config.output / "a/00.jpg").exists()
+    fresh = settings(source, "fresh")
+    run_stage(INVERT, fresh)
+    assert list_files(fresh.output) == list_files(config.output)
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["thesis.txt", RECIPE])
+def test_a_folder_not_made_by_fer_is_never_emptied(source: Path, name: str, force: bool) -> None:
+    folder = source.parent / "out"
+    (folder / "deep").mkdir(parents=True)
+    (folder / name).write_text('{"cake": "three eggs"}')
+    (folder / "deep" / "photo.jpg").write_text("dear")
+    before = list_files(folder)
+    with pytest.raises(InputError, match="name another output folder"):
+        run_stage(INVERT, settings(source), force=force)
+    assert list_files(folder) == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_made_by_another_stage_is_never_emptied(source: Path, force: bool) -> None:
+    run_stage(INVERT, settings(source))
+    folder = source.parent / "out"
+    before = list_files(folder)
+    with pytest.raises(StaleError, match="was made by `fer unify`: name another output folder"):
+        run_stage(CROP, CropConfig(input=source, output=folder), force=force)
+    with pytest.raises(UsageError, match=r"crop.output is its input folder"):
+        run_stage(CROP, CropConfig(input=folder, output=folder), force=force)
+    assert list_files(folder) == before
+
+
+def test_an_unreadable_recipe_is_told_in_one_line(source: Path) -> None:
+    run_stage(INVERT, settings(source))
+    (source.parent / "out" / RECIPE).write_text("{")
+    with pytest.raises(InputError, match=r"recipe.json: unreadable .* delete the folder"):
+        run_stage(INVERT, settings(source), force=True)
+
+
+def test_recipes_are_nested_so_that_the_way_to_a_folder_is_known(source: Path) -> None:
+    run_stage(INVERT, settings(source, quality=77))
+    second = CropConfig(input=source.parent / "out", output=source.parent / "second")
+    run_stage(Stage("crop", judge=lambda *_: Drop("no")), second)
+    assert (settings_of(second.output, "unify") or {})["quality"] == 77
+    assert (settings_of(second.output, "crop") or {})["size"] == 96
+    assert settings_of(second.output, "filter") is None
+    assert read_recipe(source) is None
+
+
+# 5. a broken set-up is not taken for a broken image
+
+
+def test_a_broken_set_up_stops_the_stage_before_a_manifest_exists(source: Path) -> None:
+    with pytest.raises(SetupError, match=r"model.dat is missing"):
+        run_stage(BROKEN, settings(source))
+    assert not (source.parent / "out" / MANIFEST).exists()
+    assert run_stage(INVERT, settings(source)).kept == 6  # once mended, it goes on
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_set_up_that_breaks_on_the_way_stops_the_stage(tmp_path: Path, workers: int) -> None:
+    source = make_folder(tmp_path / "in", {f"a/{name}.jpg": draw_noise(1) for name in ("fine", "setup")})
+    with pytest.raises(SetupError, match="the model went away"):
+        run_stage(BAD, settings(source), workers=workers)
+    assert not (tmp_path / "out" / MANIFEST).exists()
+
+
+def test_missing_landmark_weights_stop_the_crop_stage(source: Path) -> None:
+    config = CropConfig(input=source, output=source.parent / "crops", landmarks=source / "none.dat")
+    with pytest.raises(SetupError, match=r"crop.landmarks"):
+        run_stage(CROP, config)
+    assert not (config.output / MANIFEST).exists()
+
+
+def test_an_output_below_a_file_is_told_in_one_line(source: Path) -> None:
+    (source.parent / "file").write_text("in the way")
+    with pytest.raises(SetupError, match="cannot write") as caught:
+        run_stage(INVERT, settings(source, "file/out"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_no_more_is_told_in_one_line(
+    source: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    with monkeypatch.context() as full:
+        refuse_writing(full, code)
+        with pytest.raises(SetupError, match=f"cannot write: {os.strerror(code)}"):
+            run_stage(INVERT, settings(source))
+    assert run_stage(INVERT, settings(source)).kept == 6
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_journal_that_takes_no_more_stops_the_stage_in_one_line(source: Path) -> None:
+    config = settings(source)
+    with pytest.raises(SetupError):
+        run_stage(BROKEN, config)
+    (config.output / JOURNAL).symlink_to("/dev/full")
+    with pytest.raises(SetupError, match="No space left on device"):
+        run_stage(INVERT, config)
+    assert not (config.output / MANIFEST).exists()
+    (config.output / JOURNAL).unlink()
+    assert run_stage(INVERT, config).kept == 6
+
+
+def test_a_full_disk_while_an_image_is_written_is_not_that_images_fault(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("fer_pipeline.images.write_aside", refuse)
+        with pytest.raises(SetupError, match="No space left"):
+            run_stage(INVERT, settings(source))
+    assert run_stage(INVERT, settings(source)).reasons == {}
+
+
+def test_an_input_without_a_manifest_or_an_image_names_the_stage_to_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run `fer crawl` or `fer import` first"):
+        run_stage(INVERT, settings(tmp_path / "none"))
+    empty = make_folder(tmp_path / "in", {})
+    with pytest.raises(InputError, match="has no image left for `fer unify`"):
+        run_stage(INVERT, settings(empty))
+    assert not (tmp_path / "out" / MANIFEST).exists()
+
+
+# 6. the same rows in this process and in others
+
+
+def test_one_worker_and_two_write_the_same_bytes(tmp_path: Path) -> None:
+    source = make_noise_folder(tmp_path / "in", 20)
+    for workers in (1, 2):
+        run_stage(INVERT, settings(source, f"by{workers}"), workers=workers)
+    assert list_files(tmp_path / "by1") == list_files(tmp_path / "by2")
+
+
+def test_a_worker_that_dies_costs_one_image(tmp_path: Path) -> None:
+    pictures = {f"a/{name}.jpg": draw_noise(1) for name in ("1", "2", "die", "exit", "fine")}
+    summary = run_stage(BAD, settings(make_folder(tmp_path / "in", pictures)), workers=2)
+    rows = {row.path: (row.status, row.reason) for row in read_rows(tmp_path / "out")}
+    assert {path for path, row in rows.items() if row == (Status.FAILED, "WorkerCrash")} == {"a/die.jpg", "a/exit.jpg"}
+    assert (summary.kept, summary.reasons) == (3, {"WorkerCrash": 2})
+
+
+def test_a_second_command_on_a_folder_is_refused(source: Path) -> None:
+    config = settings(source)
+    with Journal(config.output), pytest.raises(InputError, match="another fer command is writing here"):
+        run_stage(INVERT, config, force=True)
+    assert run_stage(INVERT, config).kept == 6
+
+
+# settle
+
+
+def test_what_settle_drops_has_a_row_and_no_file(source: Path) -> None:
+    config = settings(source)
+    summary = run_stage(SETTLED, config)
+    assert (summary.kept, summary.reasons) == (5, {"last": 1})
+    assert not (config.output / "a/05.jpg").exists()
+    assert (config.output / "a/04.jpg").samefile(source / "a/04.jpg")
+    assert {row.group for row in kept_rows(config.output)} == {"g"}
+
+
+def test_a_settle_that_loses_a_row_is_a_bug_and_no_result(source: Path) -> None:
+    stage: Stage[StageConfig] = Stage("dedupe", settle=lambda rows, _: rows[1:])
+    with pytest.raises(AssertionError, match="settle lost rows"):
+        run_stage(stage, StageConfig(input=source, output=source.parent / "out"))
+    assert not (source.parent / "out" / MANIFEST).exists()
+
+
+def test_a_kept_row_lands_where_the_stage_says(source: Path) -> None:
+    stage: Stage[StageConfig] = Stage("split", settle=lambda rows, _: rows, locate=lambda row: f"sub/{row.path}")
+    config = StageConfig(input=source, output=source.parent / "out")
+    run_stage(stage, config)
+    assert (config.output / "sub/a/00.jpg").samefile(source / "a/00.jpg")
+
+
+def test_stages_run_in_order_and_each_is_summarised(source: Path) -> None:
+    first: Stage[StageConfig] = Stage("dedupe", settle=lambda rows, _: rows)
+    second = replace(first, name="filter")
+    middle = StageConfig(input=source, output=source.parent / "one")
+    last = StageConfig(input=middle.output, output=source.parent / "two")
+    summaries = list(run_stages([(first, middle), (second, last)], 1, force=False))
+    assert [(one.stage, one.kept, one.fresh) for one in summaries] == [("dedupe", 6, True), ("filter", 6, True)]
+    assert summarise("filter", last.output).kept == 6
+
+
+def test_every_refusal_is_an_error_of_ours() -> None:
+    assert all(issubclass(kind, FerError) for kind in (InputError, SetupError, StaleError, UsageError))
+
+
+def test_a_finished_folder_can_be_moved(source: Path) -> None:
+    config = settings(source)
+    run_stage(INVERT, config)
+    moved = Path(shutil.move(config.output, source.parent / "moved"))
+    assert not run_stage(INVERT, settings(source, "moved")).fresh
+    assert read_image(moved / "a/00.jpg").shape == (40, 40, 3)
+    link_image(moved / "a/00.jpg", moved / "a/copy.jpg")
