@@ -25,9 +25,9 @@ def part_groups(labels: Sequence[str], groups: Sequence[str], share: float, seed
             held += contents[group]
             chosen.add(group)
     for label in sorted(label for label in wanted if wanted[label]):
-        if not held[label] and (group := _smallest_spare(contents, label, totals - held)) is not None:
-            held += contents[group]
-            chosen.add(group)
+        if not held[label] and (spare := _smallest_spare(contents, label, totals - held)) is not None:
+            held += contents[spare]
+            chosen.add(spare)
     return [group in chosen for group in groups]
 
 
