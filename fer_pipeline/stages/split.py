@@ -17,7 +17,12 @@ def settle_split(rows: list[Row], config: SplitConfig) -> list[Row]:
     """Give every labelled crop its part; drop the unlabelled and the classes that are not wanted."""
     _check_labels(rows, config)
     groups = group_rows(rows, config.same_person)
-    official = {group: row.split for row, group in zip(rows, groups, strict=True) if row.split is not None}
+    # `train` sorts last and wins: an image tied to both parts must not be tested on.
+    official = {
+        group: part
+        for part, group in sorted((row.split or "", group) for row, group in zip(rows, groups, strict=True))
+        if part
+    }
     rows = [
         _choose(row, config).but(group=group, split=row.split or official.get(group))
         for row, group in zip(rows, groups, strict=True)
