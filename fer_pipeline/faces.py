@@ -83,7 +83,8 @@ def find_hog(image: Image, detector: Detector) -> list[Face]:
 
 def find_cnn(image: Image, detector: Detector) -> list[Face]:
     """dlib's max-margin CNN: the most thorough, and seconds a photo without a GPU."""
-    found = _load_cnn(find_weights(CNN_DETECTOR, detector.weights, "filter.weights"))(image, 0)
+    path = find_weights(CNN_DETECTOR, detector.weights, "filter.weights")
+    found = _load_dlib("cnn_face_detection_model_v1", path, "filter.weights")(image, 0)
     return [Face(_from_dlib(one.rect), float(one.confidence)) for one in found if one.confidence >= detector.threshold]
 
 
@@ -147,19 +148,14 @@ def embed_face(image: Image, landmarks: Landmarks) -> list[float]:
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)
     rect = dlib.rectangle(*(round(float(value)) for value in (*low, *high)))
     shape = dlib.full_object_detection(rect, points)
-    return [round(float(value), 4) for value in _load_embedding().compute_face_descriptor(image, shape)]
+    model = _load_dlib("face_recognition_model_v1", find_weights(EMBEDDING), "crop.embedding")
+    return [round(float(value), 4) for value in model.compute_face_descriptor(image, shape)]
 
 
 @lru_cache(maxsize=2)
 def load_landmarks(weights: Path | None = None) -> Any:
     """dlib's shape predictor, once per process."""
-    import dlib
-
-    path = find_weights(LANDMARKS, weights, "crop.landmarks")
-    try:
-        return dlib.shape_predictor(str(path))
-    except RuntimeError:
-        raise SetupError(f"{path}: not a dlib landmark model: mend the setting crop.landmarks") from None
+    return _load_dlib("shape_predictor", find_weights(LANDMARKS, weights, "crop.landmarks"), "crop.landmarks")
 
 
 @lru_cache(maxsize=1)
@@ -180,14 +176,14 @@ def _load_hog() -> Any:
     return dlib.get_frontal_face_detector()
 
 
-@lru_cache(maxsize=1)
-def _load_cnn(path: Path) -> Any:
+@lru_cache(maxsize=4)
+def _load_dlib(kind: str, path: Path, key: str) -> Any:
     import dlib
 
     try:
-        return dlib.cnn_face_detection_model_v1(str(path))
+        return getattr(dlib, kind)(str(path))
     except RuntimeError:
-        raise SetupError(f"{path}: not a dlib CNN detector: mend the setting filter.weights") from None
+        raise SetupError(f"{path}: not a dlib {kind}: mend the setting {key}") from None
 
 
 @lru_cache(maxsize=1)
@@ -198,13 +194,6 @@ def _load_yunet(path: Path) -> Any:
         return cv2.FaceDetectorYN.create(str(path), "", (64, 64))
     except cv2.error:
         raise SetupError(f"{path}: OpenCV cannot read this model: mend the setting filter.weights") from None
-
-
-@lru_cache(maxsize=1)
-def _load_embedding() -> Any:
-    import dlib
-
-    return dlib.face_recognition_model_v1(str(find_weights(EMBEDDING)))
 
 
 def _from_dlib(rect: Any) -> Box:
