@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn import draw_noise, list_files
+from numpy.typing import NDArray
 
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.images import read_image, write_image
@@ -16,7 +17,7 @@ from fer_pipeline.stages.datasets import FER_LABELS, find_celeba, find_fer2013
 from fer_pipeline.stages.sources import import_images
 
 
-def grey(seed: int) -> np.ndarray:  # type: ignore[type-arg]
+def grey(seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (48, 48), np.uint8)
 
 
