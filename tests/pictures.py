@@ -1,6 +1,7 @@
 """Pictures and folders the tests draw for themselves."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def draw_noise(seed: int, width: int = 40, height: int = 40) -> Image:
     return np.asarray(np.kron(blocks, np.ones((-(-height // 8), -(-width // 8), 1), np.uint8))[:height, :width])
 
 
-def make_folder(folder: Path, pictures: dict[str, Image | bytes], **fields: Any) -> Path:
+def make_folder(folder: Path, pictures: Mapping[str, Image | bytes], **fields: Any) -> Path:
     """A finished stage's folder: the pictures under their paths, and a row for each."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -74,8 +74,8 @@ def test_all_people_are_taken_when_asked_each_under_a_name_of_their_own(faces: P
     first, second = rows["smile/pair.png"], rows["smile/pair-2.png"]
     assert first.box != second.box
     assert first.landmarks != second.landmarks
-    images = [read_image(faces.parent / "crops" / path) for path in ("smile/pair.png", "smile/pair-2.png")]
-    assert not np.array_equal(*images)
+    one, two = (read_image(faces.parent / "crops" / path) for path in ("smile/pair.png", "smile/pair-2.png"))
+    assert not np.array_equal(one, two)
 
 
 def test_photos_of_several_people_are_dropped_when_asked(crop: Crop) -> None:

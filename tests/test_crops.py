@@ -8,7 +8,8 @@ from pictures import Points, draw_noise, draw_pair, draw_portrait, draw_view
 from fer_pipeline.boxes import Box, Square
 from fer_pipeline.config import Cut, Detector, Recipe
 from fer_pipeline.crops import as_crop, cut_crops, cut_square, place_square, prepare, region_box
-from fer_pipeline.faces import Face, find_landmarks
+from fer_pipeline.detectors import Face
+from fer_pipeline.faces import find_landmarks
 from fer_pipeline.geometry import eye_distance
 from fer_pipeline.images import Image
 

@@ -7,7 +7,7 @@ import pytest
 from pictures import draw_noise, draw_portrait, make_folder
 
 from fer_pipeline.config import DedupeConfig
-from fer_pipeline.images import resize
+from fer_pipeline.images import Image, resize
 from fer_pipeline.manifest import Row, Status, read_rows
 from fer_pipeline.sample.junk import to_jpeg
 from fer_pipeline.stages.dedupe import DEDUPE, drop_copies
@@ -101,7 +101,11 @@ def test_a_person_with_one_image_keeps_their_name() -> None:
 @pytest.mark.parametrize("kind", ["phash", "dhash"])
 def test_a_recompressed_and_resized_copy_is_found_and_other_photos_stay(tmp_path: Path, kind: str) -> None:
     photo, other = draw_portrait(1, side=200)[0], draw_portrait(2, side=200)[0]
-    pictures = {"a/1.jpg": photo, "a/2.jpg": to_jpeg(resize(photo, 150, 150), 50), "a/3.jpg": other}
+    pictures: dict[str, Image | bytes] = {
+        "a/1.jpg": photo,
+        "a/2.jpg": to_jpeg(resize(photo, 150, 150), 50),
+        "a/3.jpg": other,
+    }
     source = make_folder(tmp_path / "in", {**pictures, "a/4.jpg": draw_noise(5, 200, 200)}, facts={"width": 1})
     config = DedupeConfig.model_validate({"input": source, "output": tmp_path / "out", "hash": kind})
     run_stage(DEDUPE, config)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import draw_pair, draw_portrait, draw_view
 
 from fer_pipeline.boxes import Box, bounding_box, overlap
@@ -92,10 +93,11 @@ def test_landmarks_hardly_depend_on_where_the_detector_put_its_box() -> None:
 
 
 def test_an_embedding_is_closer_to_the_same_photo_than_to_another_person() -> None:
-    vectors = []
+    vectors: list[NDArray[np.float64]] = []
     for seed, shift in ((1, 0), (1, 2), (5, 0)):
         photo, landmarks = draw_portrait(seed, tilt=0.0)
-        vectors.append(np.array(embed_face(np.roll(photo, shift, axis=1), landmarks + np.float32((shift, 0)))))
+        moved = landmarks + np.array((shift, 0), np.float32)
+        vectors.append(np.array(embed_face(np.roll(photo, shift, axis=1), moved)))
     assert vectors[0].shape == (128,)
     assert np.linalg.norm(vectors[0] - vectors[1]) < np.linalg.norm(vectors[0] - vectors[2])
 

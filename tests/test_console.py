@@ -1,0 +1,50 @@
+"""Results go to stdout, notes and progress to stderr, and quiet is quiet."""
+
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from fer_pipeline import console
+
+
+@pytest.fixture(autouse=True)
+def level(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A console bound to the captured stderr, and the usual level afterwards."""
+    monkeypatch.setattr(console, "err", Console(stderr=True, highlight=False, soft_wrap=True))
+    yield
+    console.set_level()
+
+
+def test_notes_go_to_stderr_and_square_brackets_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    console.note("[bold]kept 3 of 4[/bold]")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "[bold]kept 3 of 4[/bold]\n")
+
+
+def test_quiet_says_nothing_and_verbose_says_more(capsys: pytest.CaptureFixture[str]) -> None:
+    console.detail("not yet")
+    console.set_level(quiet=True)
+    console.note("hush")
+    console.set_level(verbose=True)
+    console.detail("more")
+    assert capsys.readouterr().err == "more\n"
+
+
+@pytest.mark.parametrize(("total", "lines"), [(8, 4), (3, 3), (1000, 4)])
+def test_without_a_terminal_progress_is_a_few_plain_lines(
+    capsys: pytest.CaptureFixture[str], total: int, lines: int
+) -> None:
+    with console.progress("crop", total) as advance:
+        for _ in range(total):
+            advance(1)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == lines
+    assert told[-1] == f"crop: {total:,} of {total:,}"
+
+
+def test_progress_without_a_known_end_counts_thousands(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress("import", None) as advance:
+        advance(999)
+        advance(2)
+    assert capsys.readouterr().err == "import: 1,001\n"

@@ -1,0 +1,168 @@
+"""Imports copy, note where each image came from, and never touch an original."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pictures import draw_noise, list_files
+
+from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.images import write_image
+from fer_pipeline.journal import JOURNAL
+from fer_pipeline.manifest import MANIFEST, Status, hash_file, read_rows
+from fer_pipeline.stages.sources import Found, find_in_folder, import_images
+
+
+def bring(source: Path, output: Path, group: str | None = None) -> dict[str, int]:
+    return dict(import_images(find_in_folder(source, group), output, source.name))
+
+
+def test_class_folders_become_labels_and_originals_stay_untouched(photos: Path, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in photos.rglob("*")}
+    files = list_files(photos)
+    assert bring(photos, tmp_path / "raw") == {"kept": 12}
+    assert list_files(photos) == files
+    assert {path: path.stat().st_mtime_ns for path in photos.rglob("*")} == before
+    for row in read_rows(tmp_path / "raw"):
+        copy, original = tmp_path / "raw" / row.path, photos / row.source["file"]
+        assert row.label == original.parent.name == copy.parent.name
+        assert copy.read_bytes() == original.read_bytes()
+        assert not copy.samefile(original)
+        assert row.sha256 == hash_file(copy)
+        assert copy.name == f"{row.sha256[:12]}.jpg"
+        assert row.source["name"] == "photos"
+
+
+def test_a_flat_folder_stays_unlabelled(photos: Path, tmp_path: Path) -> None:
+    bring(photos / "smile", tmp_path / "raw")
+    rows = read_rows(tmp_path / "raw")
+    assert {row.label for row in rows} == {None}
+    assert {row.path.partition("/")[0] for row in rows} == {"unlabelled"}
+
+
+def test_deep_files_bear_the_label_of_the_first_folder(tmp_path: Path) -> None:
+    write_image(tmp_path / "in" / "smile" / "2020" / "x.png", draw_noise(0))
+    bring(tmp_path / "in", tmp_path / "raw")
+    assert [row.label for row in read_rows(tmp_path / "raw")] == ["smile"]
+
+
+def test_a_second_import_adds_only_what_is_new(photos: Path, tmp_path: Path) -> None:
+    bring(photos, tmp_path / "raw")
+    first = {row.path: row for row in read_rows(tmp_path / "raw")}
+    write_image(photos / "smile" / "new.png", draw_noise(9))
+    assert bring(photos, tmp_path / "raw") == {"kept": 1}
+    second = {row.path: row for row in read_rows(tmp_path / "raw")}
+    assert len(second) == 13
+    assert all(second[path] == row for path, row in first.items())
+
+
+def test_an_import_with_nothing_new_says_so_and_changes_nothing(photos: Path, tmp_path: Path) -> None:
+    bring(photos, tmp_path / "raw")
+    files = list_files(tmp_path / "raw")
+    with pytest.raises(InputError, match="no new image to import"):
+        bring(photos, tmp_path / "raw")
+    assert list_files(tmp_path / "raw") == files
+
+
+def test_several_sources_fill_one_folder_and_each_row_keeps_its_own(tmp_path: Path) -> None:
+    for number, name in enumerate(("first", "second")):
+        write_image(tmp_path / name / "a" / "same name.png", draw_noise(number))
+        bring(tmp_path / name, tmp_path / "raw")
+    assert sorted(row.source["name"] for row in read_rows(tmp_path / "raw")) == ["first", "second"]
+
+
+def test_the_same_bytes_twice_keep_the_first_and_a_row_for_the_second(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        write_image(tmp_path / "in" / "a" / name, draw_noise(0))
+    assert bring(tmp_path / "in", tmp_path / "raw") == {"kept": 1, "same_bytes": 1}
+    rows = {row.source["file"]: row for row in read_rows(tmp_path / "raw")}
+    assert rows["a/1.png"].status is Status.KEPT
+    assert rows["a/2.png"].facts["copy_of"] == rows["a/1.png"].path
+    assert rows["a/2.png"].path != rows["a/1.png"].path
+    write_image(tmp_path / "more" / "a" / "3.png", draw_noise(0))
+    assert bring(tmp_path / "more", tmp_path / "raw") == {"same_bytes": 1}
+
+
+def test_the_suffix_follows_the_content_and_what_is_no_image_has_a_row(tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "a"
+    write_image(folder / "photo.png", draw_noise(0))
+    (folder / "photo.png").rename(folder / "photo.jpg")
+    (folder / "readme.txt").write_text("hello")
+    (folder / "empty.jpg").write_bytes(b"")
+    assert bring(tmp_path / "in", tmp_path / "raw") == {"kept": 1, "empty": 1, "not_an_image": 1}
+    assert [path.suffix for path in (tmp_path / "raw" / "a").iterdir()] == [".png"]
+
+
+def test_hidden_files_and_links_are_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "a"
+    write_image(folder / "photo.png", draw_noise(0))
+    write_image(folder / ".hidden.png", draw_noise(1))
+    write_image(tmp_path / "in" / ".git" / "x.png", draw_noise(2))
+    (folder / "link.png").symlink_to(folder / "photo.png")
+    assert bring(tmp_path / "in", tmp_path / "raw") == {"kept": 1}
+
+
+@pytest.mark.parametrize("name", ["微笑 1.png", "a\nb.png", 'q"uote.png', os.fsdecode(b"caf\xe9.png")])
+def test_a_file_of_any_name_can_be_imported(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "in" / "a"
+    folder.mkdir(parents=True)
+    try:
+        write_image(folder / name, draw_noise(0))
+    except OSError:
+        pytest.skip("this file system refuses the name")
+    assert bring(tmp_path / "in", tmp_path / "raw") == {"kept": 1}
+    with pytest.raises(InputError, match="no new image"):
+        bring(tmp_path / "in", tmp_path / "raw")
+
+
+def test_a_group_ties_one_persons_images(tmp_path: Path) -> None:
+    for number, name in enumerate(("anna_1.png", "anna_2.png", "ben_1.png", "other.png")):
+        write_image(tmp_path / "in" / "a" / name, draw_noise(number))
+    bring(tmp_path / "in", tmp_path / "raw", group="(.+)_[0-9]+")
+    groups = {row.source["file"]: row.group for row in read_rows(tmp_path / "raw")}
+    assert groups == {
+        "a/anna_1.png": "in:anna",
+        "a/anna_2.png": "in:anna",
+        "a/ben_1.png": "in:ben",
+        "a/other.png": None,
+    }
+
+
+@pytest.mark.parametrize(("group", "said"), [("(", "not a regular expression"), ("a+", "put what names the person")])
+def test_a_wrong_group_is_refused_in_one_line(tmp_path: Path, group: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        bring(tmp_path, tmp_path / "raw", group=group)
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        bring(tmp_path / "none", tmp_path / "raw")
+
+
+def test_a_broken_off_import_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    everything = [Found(f"a/{number}", write_and_read(tmp_path, number), "a") for number in range(5)]
+
+    def break_off() -> Iterator[Found]:
+        yield from everything[:3]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_images(break_off(), tmp_path / "raw", "x")
+    assert not (tmp_path / "raw" / MANIFEST).exists()
+    assert len((tmp_path / "raw" / JOURNAL).read_bytes().splitlines()) == 3
+    assert import_images(everything, tmp_path / "raw", "x") == {"kept": 5}
+    assert len(read_rows(tmp_path / "raw")) == 5
+    assert not (tmp_path / "raw" / JOURNAL).exists()
+
+
+def write_and_read(folder: Path, number: int) -> bytes:
+    path = folder / "drawn" / f"{number}.png"
+    write_image(path, draw_noise(number))
+    return path.read_bytes()
+
+
+def test_a_file_that_cannot_be_read_has_a_row(tmp_path: Path) -> None:
+    found = [Found("a/gone.png", tmp_path / "gone.png", "a"), Found("a/1", write_and_read(tmp_path, 1), "a")]
+    assert import_images(found, tmp_path / "raw", "x") == {"FileNotFoundError": 1, "kept": 1}
+    assert sum(row.status is Status.FAILED for row in read_rows(tmp_path / "raw")) == 1
