@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from drawn import draw_mouth, write_classes, write_png
+from torch import nn
 
 from fer_pipeline.config import CropConfig, Cut, Detector, FilterConfig, Recipe
 from fer_pipeline.errors import InputError
@@ -16,7 +17,6 @@ from fer_pipeline.images import read_image
 from fer_pipeline.manifest import Row, Status, kept_rows, read_rows, write_rows
 from fer_pipeline.model.bundle import Card, write_bundle
 from fer_pipeline.model.classifier import Classifier
-from fer_pipeline.model.networks import build_network
 from fer_pipeline.model.predictor import Predictor, list_photos, predict_file
 from fer_pipeline.sample import draw_photo, random_face
 from fer_pipeline.stages.crop import CROP
@@ -29,10 +29,13 @@ HAAR = Detector(detector="haar", sides=(480,))
 
 
 def write_model(folder: Path, recipe: Recipe, size: int = 32) -> Path:
-    """A run folder with an untrained model of that recipe."""
+    """A run folder with a model of that recipe, which has learned nothing."""
     torch.manual_seed(2)
     folder.mkdir(parents=True)
-    classifier = Classifier(build_network("simpleconv3", 2, size), HALF, HALF, grey=False, flip=True)
+    # Random weights on every pixel: unlike an untrained deep network it tells crops apart that differ by a pixel.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * size * size, 2))
+    nn.init.normal_(network.get_parameter("1.weight"), std=0.05)
+    classifier = Classifier(network, HALF, HALF, grey=False, flip=False)
     card = Card(labels=["closed", "open"], size=size, network="simpleconv3", recipe=recipe)
     write_bundle(folder / "model.onnx", classifier, card)
     return folder
@@ -65,11 +68,15 @@ def test_a_photo_and_the_crop_cut_from_it_get_the_same_answer(photos: Path, tmp_
     predictor = Predictor(write_model(tmp_path / "run", Recipe(detector=HAAR, cut=cut)), threads=1)
     rows = list(kept_rows(tmp_path / "crops"))
     assert len(rows) >= 3, "Haar no longer finds the drawn faces"
+    shifted = read_image(tmp_path / "crops" / rows[0].path)[2:, 2:]
     for row in rows:
         from_photo = predictor.predict(read_image(photos / row.path))[0]
         from_crop = predictor.predict(read_image(tmp_path / "crops" / row.path), is_crop=True)[0]
         assert from_photo.probabilities == pytest.approx(from_crop.probabilities, abs=1e-4)
         assert from_photo.box == pytest.approx(row.box, abs=0.01)
+    moved = predictor.predict(shifted, is_crop=True)[0].probabilities["open"]
+    exact = predictor.predict(read_image(photos / rows[0].path))[0].probabilities["open"]
+    assert abs(moved - exact) > 1e-3, "the model is too dull to notice a crop moved by two pixels"
 
 
 def test_photos_are_answered_by_their_outcome(photos: Path, tmp_path: Path) -> None:

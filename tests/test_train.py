@@ -20,7 +20,7 @@ from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import InputError, StaleError, UsageError
 from fer_pipeline.manifest import hash_file
 from fer_pipeline.model.dataset import list_crops, load_crops
-from fer_pipeline.model.history import read_history
+from fer_pipeline.model.history import Checkpoints, read_history
 from fer_pipeline.model.predictor import Predictor
 from fer_pipeline.model.train import settle_length, train
 
@@ -251,6 +251,25 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data: Path, tmp_
     np.testing.assert_array_equal(probabilities(tmp_path / "whole", data), probabilities(folder, data))
     told = [[{**row, "seconds": 0.0} for row in read_history(config.output)] for config in configs.values()]
     assert told[0] == told[1]
+
+
+def test_a_run_killed_before_its_export_only_exports(data: Path, tmp_path: Path) -> None:
+    config = tiny_training(data, tmp_path / "run", ema=0.9, **SIMPLE)
+    train(config)
+    before, history = probabilities(tmp_path / "run", data), read_history(tmp_path / "run")
+    (tmp_path / "run" / "model.onnx").unlink()
+    assert train(config).fresh
+    np.testing.assert_array_equal(probabilities(tmp_path / "run", data), before)
+    assert read_history(tmp_path / "run") == history
+
+
+def test_a_resumed_run_knows_the_best_epoch_so_far(data: Path, tmp_path: Path) -> None:
+    train(tiny_training(data, tmp_path / "run", **SIMPLE))
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    resumed = Checkpoints(tmp_path / "run" / "checkpoints")
+    resumed.load_state_dict(checkpoint["callbacks"][resumed.state_key])
+    best = min(row["val_loss"] for row in read_history(tmp_path / "run"))
+    assert resumed.best == pytest.approx(best, abs=1e-6)
 
 
 def test_a_run_is_written_by_one_command_at_a_time(data: Path, tmp_path: Path) -> None:
