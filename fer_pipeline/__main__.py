@@ -20,12 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `fer` with some arguments (those of the process by default); returns the exit code."""
     # Threads that spin while they wait slow a training tenfold once another program wants the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from fer_pipeline.cli import app
-
     given = list(sys.argv[1:] if arguments is None else arguments)
     # `fer crop --quiet` reads as naturally as `fer --quiet crop`.
     ordered = [one for one in given if one in ANYWHERE] + [one for one in given if one not in ANYWHERE]
     try:
+        from fer_pipeline.cli import app
+
         code = int(app(ordered, prog_name="fer", standalone_mode=False) or 0)
         return _fail(INTERRUPTED, 1) if code == CTRL_C else code
     except FerError as error:

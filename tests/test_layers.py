@@ -16,6 +16,7 @@ LAYERS = (
     "crops",
     "geometry",
     "faces",
+    "detectors",
     "images configfile weights recipe sample",
     "journal",
     "manifest",

@@ -114,9 +114,8 @@ class Fetcher:
                 break
             wait = answer.wait if answer.wait >= 0 else 2.0**attempt
             self._pace.hold(answer.url, min(wait, MAX_WAIT))
-        # A failure without an answer has no time: it would differ in every run.
-        ours = "" if answer.reason else datetime.now(UTC).isoformat(timespec="seconds")
-        return replace(answer, time=answer.time or ours)
+        ours = datetime.now(UTC).isoformat(timespec="seconds")
+        return replace(answer, time=answer.time or ("" if answer.reason else ours))  # so that failures repeat
 
     def _attempt(self, url: str) -> Answer:
         try:

@@ -121,13 +121,8 @@ def _class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
 
 
 def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: TrainConfig) -> None:
+    """Run Lightning's loop, from the last finished epoch on, and load the weights that become the model."""
     folder = config.output / "checkpoints"
-    callbacks: list[Callback] = [History(config.output)]
-    if config.ema:
-        callbacks.append(WeightAveraging(avg_fn=_warm_average(config.ema)))
-    if config.patience:
-        callbacks.append(EarlyStopping("val_loss", patience=config.patience))
-    callbacks += [EpochLine(epochs), Checkpoints(folder)]
     with warnings.catch_warnings():
         _quieten()
         trainer = lightning.Trainer(
@@ -136,7 +131,7 @@ def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: 
             devices=1,
             precision="32-true" if config.precision == "32" else "bf16-mixed",
             gradient_clip_val=5.0,
-            callbacks=callbacks,
+            callbacks=_callbacks(config, epochs, folder),
             logger=False,
             enable_checkpointing=False,
             default_root_dir=config.output,
@@ -152,9 +147,17 @@ def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: 
             trainer.fit(learner, *batches, ckpt_path=last if last.is_file() else None, weights_only=True)
         except SystemExit:  # how Lightning leaves on Ctrl-C
             raise KeyboardInterrupt from None
-    if config.keep == "best":
-        state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
-        learner.load_state_dict(state["state_dict"])
+    state = torch.load(folder / f"{config.keep}.ckpt", map_location="cpu", weights_only=True)
+    learner.load_state_dict(state["state_dict"])  # with `ema` these are the averaged weights
+
+
+def _callbacks(config: TrainConfig, epochs: int, folder: Path) -> list[Callback]:
+    callbacks: list[Callback] = [History(config.output)]
+    if config.ema:
+        callbacks.append(WeightAveraging(avg_fn=_warm_average(config.ema)))
+    if config.patience:
+        callbacks.append(EarlyStopping("val_loss", patience=config.patience))
+    return [*callbacks, EpochLine(epochs), Checkpoints(folder)]
 
 
 def _quieten() -> None:
