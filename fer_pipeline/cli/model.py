@@ -66,6 +66,16 @@ def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None)
     console.note(f"eval: {result.folder / 'metrics.json'}, predictions.csv, confusion.png")
 
 
+def ensure_evaluation(run: Path) -> None:
+    """Evaluate a run unless its figures are there already."""
+    from fer_pipeline.model.evaluate import is_evaluated
+
+    if is_evaluated(run):
+        console.note(f"eval: {run} is measured, nothing to do (see {run / 'metrics.json'})")
+    else:
+        run_evaluation(run)
+
+
 def _print_metrics(metrics: dict[str, Any]) -> None:
     from rich.table import Table
 

@@ -94,7 +94,7 @@ def _step(name: str, config: Config, *, force: bool) -> None:
     if name == "train":
         model.run_training(config, force=force)
     elif name == "eval":
-        model.run_evaluation(config.train.output)
+        model.ensure_evaluation(config.train.output)
     elif name != "crawl":
         _run_one(name, config, force=force)
     elif _is_filled(config.crawl.output):

@@ -41,11 +41,21 @@ def evaluate(run: Path, data: Path | None = None, out: Path | None = None) -> Ev
     crops = load_crops(folder, rows, predictor.card.labels, predictor.card.size, target / "cache")
     probabilities = predictor.classify(crops.images)
     metrics = score(crops.targets, probabilities, predictor.card.labels)
-    metrics |= {"per_source": _per_source(crops, probabilities), "data": str(folder)}
+    model = hash_file(find_model(run))
+    metrics |= {"per_source": _per_source(crops, probabilities), "data": str(folder), "model": model}
     target.mkdir(parents=True, exist_ok=True)
     write_aside(target / PREDICTIONS, _lines(crops, probabilities))
     write_aside(target / METRICS, [json.dumps(metrics, indent=2, ensure_ascii=False).encode()])
     return Evaluation(metrics, target)
+
+
+def is_evaluated(run: Path) -> bool:
+    """Whether the run's own `metrics.json` tells of the model that is there now."""
+    try:
+        metrics = json.loads((run / METRICS).read_text(encoding="utf-8"))
+        return bool(metrics["model"] == hash_file(find_model(run)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def source_of(row: Row) -> str:

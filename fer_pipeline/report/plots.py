@@ -95,16 +95,26 @@ def plot_funnel(stages: Sequence[tuple[str, int, dict[str, int]]], path: Path) -
 
 
 def contact_sheet(folder: Path, path: Path, columns: int = 12, tile: int = 96) -> int:
-    """One row of pictures per class of a finished stage, spread evenly over the class; returns how many classes."""
+    """A named row of pictures per class of a finished stage, spread evenly over it; returns how many classes."""
     by_label: dict[str, list[Path]] = {}
     for row in kept_rows(folder):
         where = folder / row.split / row.path if row.split and (folder / row.split).is_dir() else folder / row.path
         by_label.setdefault(str(row.label), []).append(where)
-    strips = [_strip(by_label[label], columns, tile) for label in sorted(by_label)]
+    strips = [np.hstack([_name(label, tile), _strip(by_label[label], columns, tile)]) for label in sorted(by_label)]
     path.parent.mkdir(parents=True, exist_ok=True)
     if strips:
         write_image(path, np.concatenate(strips))
     return len(strips)
+
+
+def _name(label: str, height: int) -> Image:
+    """The label in black on white, as high as a row."""
+    from PIL import Image as Canvas
+    from PIL import ImageDraw
+
+    canvas = Canvas.new("RGB", (88, height), "white")
+    ImageDraw.Draw(canvas).text((6, height // 2 - 7), label[:14], fill="black", font_size=13)
+    return np.asarray(canvas)
 
 
 def _strip(files: list[Path], columns: int, tile: int) -> Image:

@@ -1,0 +1,62 @@
+"""What the documents say is true: commands parse, links lead somewhere, the settings page is the settings."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fer_pipeline.__main__ import main
+from fer_pipeline.report.configuration import describe_settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
+
+
+def blocks(page: Path) -> list[str]:
+    """The lines of a page's shell blocks."""
+    found = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    return [line for block in found for line in block.splitlines() if line.strip()]
+
+
+def inline(page: Path) -> list[str]:
+    """Commands in running text, where they are whole ones."""
+    return re.findall(r"`(fer [a-z]+ [^`]*--[^`]*)`", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_option_in_a_documented_command_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in [*blocks(page), *inline(page)]:
+        words = shlex.split(line)
+        if words[0] != "fer":
+            continue
+        command = words[1:3] if words[1] == "import" else words[1:2]
+        assert main([*command, "--help"]) == 0, line
+        known = capsys.readouterr().out
+        assert all(word in known for word in words if re.fullmatch("--[a-z-]+", word)), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_configuration_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    configs = re.findall(r"configs/[a-z0-9]+\.yaml", text)
+    assert all((page.parent / link).exists() for link in links)
+    assert all((ROOT / name).is_file() for name in configs)
+
+
+def test_the_settings_page_is_what_fer_config_prints() -> None:
+    assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == describe_settings()
+
+
+def test_both_readmes_show_the_same_commands_and_pictures() -> None:
+    first, second = READMES
+    assert blocks(first) == blocks(second)
+    pictures = [re.findall(r"docs/pictures/\w+\.png", page.read_text(encoding="utf-8")) for page in READMES]
+    assert pictures[0] == pictures[1] != []
+
+
+def test_no_page_names_a_machine_or_a_registry() -> None:
+    for page in PAGES:
+        assert not re.search(r"/(work|root|tmp|home)/|index-url|find-links", page.read_text(encoding="utf-8")), page
