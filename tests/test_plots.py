@@ -61,8 +61,8 @@ def test_a_contact_sheet_has_a_row_per_class(tmp_path: Path) -> None:
     data = write_split(tmp_path / "split", train=3, test=2)
     assert contact_sheet(data, tmp_path / "sheet.png", columns=8, tile=20) == 2
     sheet = read_image(tmp_path / "sheet.png")
-    assert sheet.shape == (40, 160, 3)
-    assert int(sheet[:, 100:].min()) == 255, "five pictures a class, then blanks"
+    assert sheet.shape == (40, 88 + 160, 3)
+    assert int(sheet[:, 88 + 100 :].min()) == 255, "a name, five pictures a class, then blanks"
 
 
 def test_a_contact_sheet_of_an_unfinished_stage_names_the_remedy(tmp_path: Path) -> None:

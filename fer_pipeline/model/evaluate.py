@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.errors import InputError, StaleError
 from fer_pipeline.manifest import MANIFEST, Row, hash_file, write_aside
+from fer_pipeline.model.bundle import find_model
 from fer_pipeline.model.dataset import Crops, list_crops, load_crops
 from fer_pipeline.model.metrics import score, wilson_interval
 from fer_pipeline.model.predictor import Predictor
