@@ -7,6 +7,7 @@ killed and resumed at the last finished epoch ends with the same weights as one 
 import logging
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,7 +155,7 @@ def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: 
 def _callbacks(config: TrainConfig, epochs: int, folder: Path) -> list[Callback]:
     callbacks: list[Callback] = [History(config.output)]
     if config.ema:
-        callbacks.append(WeightAveraging(avg_fn=_warm_average(config.ema)))
+        callbacks.append(WeightAveraging(multi_avg_fn=_warm_average(config.ema)))
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience))
     return [*callbacks, EpochLine(epochs), Checkpoints(folder)]
@@ -164,18 +165,19 @@ def _quieten() -> None:
     """Lightning speaks to its developers; what concerns the user is said by `EpochLine`."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*exists and is not empty.*"):
-        warnings.filterwarnings("ignore", message)
-    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", ".*lr_scheduler.step.*")
+    for said in ("does not have many workers", "LeafSpec", "smaller than the logging interval", "lr_scheduler.step"):
+        warnings.filterwarnings("ignore", f".*{said}.*")
 
 
-def _warm_average(decay: float):  # type: ignore[no-untyped-def]
+def _warm_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
     """Exponential average whose decay grows with the steps, so that a short run is no average of its first steps."""
 
-    def average(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    def average(means: list[Tensor], currents: list[Tensor], count: Tensor | int) -> None:
+        if not means[0].is_floating_point():  # the counters of batch norm
+            torch._foreach_copy_(means, currents)
+            return
         keep = min(decay, (1 + float(count)) / (10 + float(count)))
-        return mean.lerp(current.to(mean.dtype), 1 - keep) if mean.is_floating_point() else current
+        torch._foreach_lerp_(means, currents, 1 - keep)
 
     return average
 
