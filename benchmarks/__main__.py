@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -64,6 +65,8 @@ def _row(what: str, ours: float, baseline: float, unit: str, *, more_is_better: 
 
 def clean_and_crop(photos: list[Path], home: Path, rounds: int) -> None:
     """unify + dedupe + filter + crop by `fer run`, processes and start-up included, beside the tutorial's way."""
+    import cv2
+
     from benchmarks.tutorial import clean_and_crop as usual
 
     raw = home / "photos"
@@ -74,14 +77,19 @@ def clean_and_crop(photos: list[Path], home: Path, rounds: int) -> None:
     config = home / "bench.yaml"
     config.write_text(f"name: ours\ndata: {home}\nruns: {home}\ncrop: {{scale: eyes, align: true}}\n")
     _fer("import", "folder", str(raw), "--output", str(home / "ours" / "raw"))
-    ours, baseline = [], []
+    times: dict[str, list[float]] = {"ours": [], "one": [], "all": []}
     for round_ in range(rounds):
         for stage in ("unified", "unique", "faces", "crops"):
             shutil.rmtree(home / "ours" / stage, ignore_errors=True)
-        ours.append(_seconds(lambda: _fer("run", "--config", str(config), "--until", "crop")))
-        baseline.append(_seconds(lambda out=home / f"usual{round_}": usual(photos, out)))  # type: ignore[misc]
+        times["ours"].append(_seconds(lambda: _fer("run", "--config", str(config), "--until", "crop")))
+        for kind, threads in (("one", 1), ("all", -1)):
+            cv2.setNumThreads(threads)
+            times[kind].append(_seconds(partial(usual, photos, home / f"usual-{kind}{round_}")))
     _fer("run", "--config", str(config), "--until", "split")
-    _row(f"clean and crop, {len(photos)} photos", median(ours), median(baseline), "s", more_is_better=False)
+    ours = median(times["ours"])
+    what = f"clean and crop {len(photos)} photos, all cores"
+    _row(f"{what}; tutorial: serial, one thread", ours, median(times["one"]), "s", more_is_better=False)
+    _row(f"{what}; tutorial: serial, OpenCV's own threads", ours, median(times["all"]), "s", more_is_better=False)
 
 
 def train(crops: Path, home: Path, rounds: int) -> None:
@@ -91,22 +99,21 @@ def train(crops: Path, home: Path, rounds: int) -> None:
     from fer_pipeline.model.history import read_history
     from fer_pipeline.model.train import train as fit
 
-    ours, baseline = [], []
+    source = _as_split(crops, home / "training")
+    count = sum(1 for path in source.rglob("*") if path.parent.parent.name == "train") * 0.9
+    ours: dict[int, list[float]] = {16: [], 128: []}
+    baseline = []
     for round_ in range(rounds):
-        out = home / f"run{round_}"
-        source = _as_split(crops, home / "training")
-        config = TrainConfig(
-            input=source, output=out, network="simpleconv3", batch=16, epochs=4, augment="light", optimizer="adam"
-        )
-        fit(config)
-        count = sum(1 for path in source.rglob("*") if path.parent.parent.name == "train") * 0.9
-        ours.append(count / median(row["seconds"] for row in read_history(out)))
-        seconds = _seconds(lambda: baseline_seen.append(train_epochs(crops, 2)))
-        baseline.append(baseline_seen[-1] / seconds)
-    _row("training simpleconv3", median(ours), median(baseline), "images/s", more_is_better=True)
-
-
-baseline_seen: list[int] = []
+        for batch, speeds in ours.items():
+            out = home / f"run{round_}-{batch}"
+            network = {"network": "simpleconv3", "augment": "light", "optimizer": "adam", "batch": batch, "epochs": 5}
+            fit(TrainConfig(input=source, output=out, **network))
+            speeds.append(count / median(row["seconds"] for row in read_history(out)))
+        started = time.perf_counter()
+        baseline.append(train_epochs(crops, 2) / (time.perf_counter() - started))
+    for batch, speeds in ours.items():
+        what = f"training simpleconv3, batch {batch}; tutorial's loop, batch 16"
+        _row(what, median(speeds), median(baseline), "images/s", more_is_better=True)
 
 
 def _as_split(crops: Path, out: Path) -> Path:
