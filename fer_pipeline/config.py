@@ -90,7 +90,9 @@ class Detector(Section):
 
     detector: Literal["none", "haar", "hog", "cnn", "yunet"] = Field("hog", description="kind of face detector")
     sides: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (200, 480), min_length=1, description="longest sides to look at in turn until a face is found; 0: full size"
+        (200, 320, 480),
+        min_length=1,
+        description="longest sides to look at in turn until a face is found; 0: full size",
     )
     enlarge: bool = Field(False, description="also enlarge smaller photos to those sides, for small faces")
     threshold: float = Field(0.0, description="lowest score of a face (hog, cnn, yunet)")
