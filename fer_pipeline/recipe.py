@@ -62,7 +62,7 @@ def check_recipe(folder: Path, recipe: dict[str, Any]) -> None:
             raise InputError(f"{folder} is not empty and was not made by fer: name another output folder")
         write_aside(folder / RECIPE, [json.dumps(recipe, indent=2).encode()])
         return
-    remedy = f"run `fer {recipe['stage']} --force` to make it anew, or name another output folder"
+    remedy = "the same command with --force makes it anew, --set name=OTHER leaves it as it is"
     if made.get("stage") != recipe["stage"]:
         raise StaleError(f"{folder} was made by `fer {made.get('stage')}`: name another output folder")
     changed = _changes(made.get("settings", {}), recipe["settings"], recipe["stage"])

@@ -132,7 +132,8 @@ def test_usage_errors_are_one_line_and_exit_code_2(tmp_path: Path, capsys: Captu
         (["crop", "-c", config, "--workers", "many"], r"--workers.*valid integer"),
         (["run", "-c", config, "--until", "nonsense"], r"--until nonsense: no such step: name one of crawl,"),
         (["predict", str(tmp_path)], r"PATHS"),
-        (["import", "folder", str(tmp_path), "-o", str(tmp_path / "raw"), "--group", "("], r"--group"),
+        (["import", "folder", str(tmp_path / "bad"), "-o", str(tmp_path / "raw"), "--group", "("], r"--group"),
+        (["import", "folder", str(tmp_path), "-o", str(tmp_path / "raw")], r"--output .*where the originals are"),
     ):
         assert re.search(told, fails(capsys, arguments, 2), re.IGNORECASE), arguments
 

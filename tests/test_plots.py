@@ -65,6 +65,12 @@ def test_a_contact_sheet_has_a_row_per_class(tmp_path: Path) -> None:
     assert int(sheet[:, 88 + 100 :].min()) == 255, "a name, five pictures a class, then blanks"
 
 
+def test_a_contact_sheet_shows_a_broken_file_as_grey(tmp_path: Path) -> None:
+    data = write_split(tmp_path / "split", train=1, test=1)
+    next(data.glob("train/*/*.png")).write_bytes(b"")
+    assert contact_sheet(data, tmp_path / "sheet.png", columns=2, tile=20) == 2
+
+
 def test_a_contact_sheet_of_an_unfinished_stage_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no finished stage"):
         contact_sheet(tmp_path, tmp_path / "sheet.png")

@@ -118,7 +118,7 @@ def test_folders_and_files_are_listed_by_path_and_what_is_missing_is_named(tmp_p
     with pytest.raises(InputError, match=r"gone\.png: no such file or folder"):
         list_photos([tmp_path / "gone.png"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="an empty folder"):
+    with pytest.raises(InputError, match="holds no image"):
         list_photos([tmp_path / "empty"])
 
 

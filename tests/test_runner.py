@@ -21,7 +21,7 @@ from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.manifest import MANIFEST, Row, Status, kept_rows, read_rows, write_rows
 from fer_pipeline.recipe import RECIPE, read_recipe, settings_of
 from fer_pipeline.stages.crop import CROP
-from fer_pipeline.stages.runner import run_stage, run_stages, summarise
+from fer_pipeline.stages.runner import run_stage, summarise
 from fer_pipeline.stages.stage import Drop, Keep, Stage
 
 RUN_OR_DIE = """
@@ -197,10 +197,17 @@ def test_a_finished_folder_holds_images_manifest_and_recipe_only(source: Path) -
 
 def test_changed_settings_are_refused_by_name(source: Path) -> None:
     run_stage(INVERT, settings(source, quality=90))
-    with pytest.raises(StaleError, match=r"unify.quality = 90 \(now 80\): run `fer unify --force`"):
+    with pytest.raises(StaleError, match=r"unify.quality = 90 \(now 80\): the same command with --force"):
         run_stage(INVERT, settings(source, quality=80))
     assert run_stage(INVERT, settings(source, quality=80), force=True).fresh
     assert not run_stage(INVERT, settings(source, quality=80)).fresh
+
+
+def test_force_gives_up_nothing_for_a_set_up_that_cannot_work(source: Path) -> None:
+    run_stage(INVERT, settings(source))
+    with pytest.raises(SetupError):
+        run_stage(BROKEN, settings(source), force=True)
+    assert not run_stage(INVERT, settings(source)).fresh
 
 
 def test_changed_settings_are_refused_in_a_begun_folder_too(source: Path) -> None:
@@ -317,8 +324,8 @@ def test_a_disk_that_takes_no_more_is_told_in_one_line(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_journal_that_takes_no_more_stops_the_stage_in_one_line(source: Path) -> None:
     config = settings(source)
-    with pytest.raises(SetupError):
-        run_stage(BROKEN, config)
+    run_killed(config, "a/03.jpg")
+    (config.output / JOURNAL).unlink()
     (config.output / JOURNAL).symlink_to("/dev/full")
     with pytest.raises(SetupError, match="No space left on device"):
         run_stage(INVERT, config)
@@ -405,7 +412,7 @@ def test_stages_run_in_order_and_each_is_summarised(source: Path) -> None:
     second = replace(first, name="filter")
     middle = StageConfig(input=source, output=source.parent / "one")
     last = StageConfig(input=middle.output, output=source.parent / "two")
-    summaries = list(run_stages([(first, middle), (second, last)], 1, force=False))
+    summaries = [run_stage(first, middle), run_stage(second, last)]
     assert [(one.stage, one.kept, one.fresh) for one in summaries] == [("dedupe", 6, True), ("filter", 6, True)]
     assert summarise("filter", last.output).kept == 6
 

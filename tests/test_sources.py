@@ -64,6 +64,13 @@ def test_an_import_with_nothing_new_says_so_and_changes_nothing(photos: Path, tm
     assert list_files(tmp_path / "raw") == files
 
 
+def test_a_second_import_can_name_the_persons(tmp_path: Path) -> None:
+    write_image(tmp_path / "in" / "a" / "anna_1.png", draw_noise(0))
+    bring(tmp_path / "in", tmp_path / "raw")
+    bring(tmp_path / "in", tmp_path / "raw", group="(.+)_[0-9]+")
+    assert [row.group for row in read_rows(tmp_path / "raw")] == ["in:anna"]
+
+
 def test_several_sources_fill_one_folder_and_each_row_keeps_its_own(tmp_path: Path) -> None:
     for number, name in enumerate(("first", "second")):
         write_image(tmp_path / name / "a" / "same name.png", draw_noise(number))

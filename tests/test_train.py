@@ -91,7 +91,7 @@ def test_a_finished_run_is_left_alone(data: Path, tmp_path: Path) -> None:
 def test_other_settings_are_refused_by_name_and_forced(data: Path, tmp_path: Path) -> None:
     train(tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE))
     changed = tiny_training(data, tmp_path / "run", epochs=1, seed=7, **SIMPLE)
-    with pytest.raises(StaleError, match=r"train\.seed = 0 \(now 7\).*fer train --force"):
+    with pytest.raises(StaleError, match=r"train\.seed = 0 \(now 7\).*with --force"):
         train(changed)
     assert train(changed, force=True).fresh
     assert Predictor(tmp_path / "run").card.settings["seed"] == 7

@@ -50,7 +50,7 @@ def eval_(
     data: Annotated[Path | None, typer.Option(help="Other folder to measure on; default: the run's test part.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; default: the run's folder.")] = None,
 ) -> None:
-    """Measure a model on images it never saw.  Example: fer eval runs/sample --data other/faces --out scores"""
+    """Measure a model on images it never saw.  Example: fer eval runs/sample --data other/crops --out scores"""
     run_evaluation(run, data, out)
 
 
@@ -66,11 +66,11 @@ def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None)
     console.note(f"eval: {result.folder / 'metrics.json'}, predictions.csv, confusion.png")
 
 
-def ensure_evaluation(run: Path) -> None:
+def ensure_evaluation(run: Path, data: Path) -> None:
     """Evaluate a run unless its figures are there already."""
     from fer_pipeline.model.evaluate import is_evaluated
 
-    if is_evaluated(run):
+    if is_evaluated(run, data):
         console.note(f"eval: {run} is measured, nothing to do (see {run / 'metrics.json'})")
     else:
         run_evaluation(run)

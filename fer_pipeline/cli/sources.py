@@ -44,8 +44,9 @@ def import_folder(
     ] = None,
 ) -> None:
     """Copy a folder of images.  Example: fer import folder photos --output data/mine/raw --group '(.+)_[0-9]+'"""
-    from fer_pipeline.stages.sources import find_in_folder
+    from fer_pipeline.stages.sources import check_apart, find_in_folder
 
+    check_apart(source, output)
     _bring(find_in_folder(source, group), output, name or source.resolve().name)
 
 

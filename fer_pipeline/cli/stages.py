@@ -94,11 +94,11 @@ def _step(name: str, config: Config, *, force: bool) -> None:
     if name == "train":
         model.run_training(config, force=force)
     elif name == "eval":
-        model.ensure_evaluation(config.train.output)
+        model.ensure_evaluation(config.train.output, config.train.input)
     elif name != "crawl":
         _run_one(name, config, force=force)
     elif _is_filled(config.crawl.output):
-        console.note(f"crawl: {config.crawl.output} is filled, nothing to do (`fer crawl` looks for more)")
+        console.note(f"crawl: {config.crawl.output} is filled, nothing to do")
     else:
         _crawl(config, force=force)
 

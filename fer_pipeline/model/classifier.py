@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from fer_pipeline.config import TrainConfig
+from fer_pipeline.errors import UsageError
 from fer_pipeline.model.augment import LUMA
+from fer_pipeline.model.networks import build_network, default_normalisation
 
 
 class Classifier(nn.Module):
@@ -39,3 +42,16 @@ class Classifier(nn.Module):
         normalised = (pictures - self.mean) / self.deviation
         logits: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
         return logits
+
+
+def build_classifier(config: TrainConfig, labels: list[str], size: int) -> Classifier:
+    """The network of the configuration with its normalisation; raises UsageError for a name or weights unknown."""
+    try:
+        network = build_network(config.network, len(labels), size, weights=config.weights)
+    except ValueError as error:
+        raise UsageError(f"train.network: {error}") from None
+    except OSError as error:
+        remedy = "go online once, or set train.weights to a file"
+        raise UsageError(f"train.weights: {config.weights} cannot be fetched ({error}): {remedy}") from None
+    mean, deviation = default_normalisation(config.network)
+    return Classifier(network, mean, deviation, grey=config.grey, flip=config.flip)

@@ -15,6 +15,7 @@ from fer_pipeline.model.bundle import find_model
 from fer_pipeline.model.dataset import Crops, list_crops, load_crops
 from fer_pipeline.model.metrics import score, wilson_interval
 from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.recipe import read_recipe
 
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"
@@ -33,6 +34,9 @@ def evaluate(run: Path, data: Path | None = None, out: Path | None = None) -> Ev
     predictor = Predictor(run)
     folder = data or Path(str(predictor.card.settings.get("input", "")))
     target = out or (run if run.is_dir() else run.parent)
+    stage = (read_recipe(folder) or {}).get("stage")
+    if (folder / MANIFEST).is_file() and stage not in {"crop", "split"} and predictor.card.recipe.cut.region != "whole":
+        raise InputError(f"{folder} holds photos, not crops: name the crops cut out of them, as in data/NAME/crops")
     rows = list_crops(folder, "test")
     manifest = folder / MANIFEST
     if not data and manifest.is_file() and hash_file(manifest) != predictor.card.data:
@@ -50,11 +54,11 @@ def evaluate(run: Path, data: Path | None = None, out: Path | None = None) -> Ev
     return Evaluation(metrics, target)
 
 
-def is_evaluated(run: Path) -> bool:
-    """Whether the run's own `metrics.json` tells of the model that is there now."""
+def is_evaluated(run: Path, data: Path) -> bool:
+    """Whether the run's `metrics.json` tells of the model that is there now, on its own data."""
     try:
         metrics = json.loads((run / METRICS).read_text(encoding="utf-8"))
-        return bool(metrics["model"] == hash_file(find_model(run)))
+        return bool(metrics["data"] == str(data) and metrics["model"] == hash_file(find_model(run)))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -16,6 +16,8 @@ from fer_pipeline.model.bundle import find_model, open_session, read_card
 
 Outcome = Literal["ok", "no_face", "bad_image"]
 BATCH = 256
+PHOTO_SUFFIXES = {"", ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
+PHOTO_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".ico", ".tga", ".mpo"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Predictor:
         path = find_model(run)
         self.session = open_session(path, threads)
         self.card = read_card(self.session, path)
+        # Training may want one face a photo; whoever asks wants an answer for every face.
+        every = self.card.recipe.cut.model_copy(update={"faces": "all"})
+        self.recipe = self.card.recipe.model_copy(update={"cut": every})
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, classes) of crops (n, size, size, 3)."""
@@ -69,7 +74,7 @@ class Predictor:
         if is_crop:
             boxes, images = [Box(0, 0, photo.shape[1], photo.shape[0])], [photo]
         else:
-            crops = prepare(photo, self.card.recipe)
+            crops = prepare(photo, self.recipe)
             boxes, images = [crop.face.box for crop in crops], [crop.image for crop in crops]
         if not images:
             return []
@@ -98,16 +103,21 @@ def predict_file(run: Path, is_crop: bool, path: Path) -> Prediction:
     return Prediction(str(path), "ok" if faces else "no_face", faces)
 
 
+def _looks_like_image(file: Path) -> bool:
+    """Whether a folder's file is worth opening: by its suffix, or because it has none."""
+    return not file.name.startswith(".") and file.suffix.lower() in PHOTO_SUFFIXES
+
+
 def list_photos(paths: list[Path]) -> list[Path]:
-    """The files named, and those below the folders named, by path; raises InputError for what does not exist."""
+    """The files named, and the images below the folders named, by path; raises InputError for what does not exist."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+            files += sorted(file for file in path.rglob("*") if file.is_file() and _looks_like_image(file))
         elif path.is_file():
             files.append(path)
         else:
             raise InputError(f"{path}: no such file or folder: name photos or folders of photos")
     if not files:
-        raise InputError(f"{', '.join(map(str, paths))}: an empty folder: name photos or folders of photos")
+        raise InputError(f"{', '.join(map(str, paths))}: holds no image: name photos or folders of photos")
     return files

@@ -24,11 +24,11 @@ from fer_pipeline.journal import Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, Row, hash_file
 from fer_pipeline.model.batches import Loader, make_batches
 from fer_pipeline.model.bundle import MODEL, Card, write_bundle
-from fer_pipeline.model.classifier import Classifier
+from fer_pipeline.model.classifier import build_classifier
 from fer_pipeline.model.dataset import Crops, check_classes, list_crops, load_crops
 from fer_pipeline.model.history import Checkpoints, EpochLine, History
 from fer_pipeline.model.learner import Learner
-from fer_pipeline.model.networks import build_network, default_normalisation, default_size
+from fer_pipeline.model.networks import default_size
 from fer_pipeline.recipe import check_recipe, make_recipe, settings_of, start_over
 from fer_pipeline.splits import part_groups
 
@@ -48,6 +48,7 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
     """Train into the run folder; goes on after the last finished epoch, and leaves a finished run alone."""
     started = time.monotonic()
     recipe = make_recipe("train", config)
+    check_device(config.device)
     with Journal(config.output):  # holds the folder's lock
         try:
             if force:
@@ -59,6 +60,14 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
         except OSError as error:
             raise cannot_write(config.output, error) from None
     return Outcome(config.output / MODEL, fresh, time.monotonic() - started)
+
+
+def check_device(device: str) -> None:
+    """Raises UsageError for a device this machine lacks, before a finished run is given up for a new one."""
+    if (device == "cuda" and not torch.cuda.is_available()) or (device == "mps" and not torch.mps.is_available()):
+        raise UsageError(
+            f"train.device: this machine has no {device}: set it to auto (`fer doctor` shows what there is)"
+        )
 
 
 def _train(config: TrainConfig) -> None:
@@ -98,19 +107,6 @@ def settle_length(config: TrainConfig, count: int) -> tuple[int, int]:
 def group_of(row: Row) -> str:
     """What a split may not part: the row's group, or the image alone."""
     return row.group or row.path
-
-
-def build_classifier(config: TrainConfig, labels: list[str], size: int) -> Classifier:
-    """The network of the configuration with its normalisation; raises UsageError for a name or weights unknown."""
-    try:
-        network = build_network(config.network, len(labels), size, weights=config.weights)
-    except ValueError as error:
-        raise UsageError(f"train.network: {error}") from None
-    except OSError as error:
-        remedy = "go online once, or set train.weights to a file"
-        raise UsageError(f"train.weights: {config.weights} cannot be fetched ({error}): {remedy}") from None
-    mean, deviation = default_normalisation(config.network)
-    return Classifier(network, mean, deviation, grey=config.grey, flip=config.flip)
 
 
 def _class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:

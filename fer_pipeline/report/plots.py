@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_pipeline.crops import as_crop
 from fer_pipeline.errors import SetupError
-from fer_pipeline.images import Image, read_image, write_image
+from fer_pipeline.images import BadImage, Image, read_image, write_image
 from fer_pipeline.manifest import kept_rows
 
 if TYPE_CHECKING:
@@ -107,6 +107,14 @@ def contact_sheet(folder: Path, path: Path, columns: int = 12, tile: int = 96) -
     return len(strips)
 
 
+def _tile(file: Path, side: int) -> Image:
+    """The picture, or grey where a file cannot be read: raw folders hold what a crawl brings."""
+    try:
+        return as_crop(read_image(file), side)
+    except (BadImage, OSError):
+        return np.full((side, side, 3), 128, np.uint8)
+
+
 def _name(label: str, height: int) -> Image:
     """The label in black on white, as high as a row."""
     from PIL import Image as Canvas
@@ -119,6 +127,6 @@ def _name(label: str, height: int) -> Image:
 
 def _strip(files: list[Path], columns: int, tile: int) -> Image:
     chosen = [files[index * len(files) // columns] for index in range(min(columns, len(files)))]
-    tiles = [as_crop(read_image(file), tile) for file in chosen]
+    tiles = [_tile(file, tile) for file in chosen]
     blank = np.full((tile, tile, 3), 255, np.uint8)
     return np.concatenate([*tiles, *[blank] * (columns - len(tiles))], axis=1)

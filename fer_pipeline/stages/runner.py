@@ -6,12 +6,11 @@ bytes; a finished stage is a no-op; other settings are refused; a broken set-up 
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fer_pipeline.config import StageConfig
 from fer_pipeline.console import progress
 from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.images import BadImage, link_image, write_image
@@ -44,10 +43,12 @@ def run_stage(stage: Stage[C], config: C, *, workers: int = 1, force: bool = Fal
     recipe = make_recipe(stage.name, config)
     with Journal(config.output) as journal:
         try:
+            fresh = force or not (config.output / MANIFEST).is_file()
+            if fresh:  # before anything is removed or noted down
+                _check_ready(stage, config)
             if force:
                 start_over(config.output, stage.name)
             check_recipe(config.output, recipe)
-            fresh = not (config.output / MANIFEST).is_file()
             if fresh:
                 _make(stage, config, journal, workers)
             journal.drop()
@@ -56,10 +57,14 @@ def run_stage(stage: Stage[C], config: C, *, workers: int = 1, force: bool = Fal
     return summarise(stage.name, config.output, time.monotonic() - started, fresh=fresh)
 
 
-def _make(stage: Stage[C], config: C, journal: Journal, workers: int) -> None:
+def _check_ready(stage: Stage[C], config: C) -> None:
+    """Whether there is something to do and this machine can do it."""
     if next(iter(stage.gather(config.input)), None) is None:
         raise InputError(f"{config.input} has no image left for `fer {stage.name}`: `fer status` shows where they went")
     stage.get_ready(config)
+
+
+def _make(stage: Stage[C], config: C, journal: Journal, workers: int) -> None:
     if stage.judge is not None:
         _judge_all(stage, config, journal, workers)
     if stage.settle is None:
@@ -138,11 +143,3 @@ def summarise(stage: str, folder: Path, seconds: float = 0.0, *, fresh: bool = F
     counts = Counter("" if row.status is Status.KEPT else row.reason for row in iter_rows(folder))
     kept = counts.pop("", 0)
     return Summary(stage, folder, kept, dict(counts.most_common()), seconds, fresh)
-
-
-def run_stages(
-    stages: Sequence[tuple[Stage[StageConfig], StageConfig]], workers: int, *, force: bool
-) -> Iterator[Summary]:
-    """Run stages in order, yielding each one's summary as it ends."""
-    for stage, config in stages:
-        yield run_stage(stage, config, workers=workers, force=force)

@@ -55,6 +55,7 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
     old = existing_rows(output)
     known = {f"{row.source.get('name')} {row.source.get('file')}" for row in old}
     known |= {entry.item for entry in journal.entries()}
+    groups: dict[str, str] = {}  # also for images that are here already: a second import may name the persons
     with progress("import", None) as advance:
         for one in found:
             item = f"{source} {one.origin}"
@@ -62,6 +63,9 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
                 journal.append(item, [_bring(one, output, source)])
                 known.add(item)
             advance(1)
+            if one.group is not None:
+                groups[item] = one.group
+    old = [row.but(group=groups.get(f"{row.source.get('name')} {row.source.get('file')}", row.group)) for row in old]
     rows = _mark_same_bytes(old + list(journal.rows()))
     journal.finish(rows)
     fresh = {row.path for row in rows} - {row.path for row in old}
@@ -102,6 +106,12 @@ def _mark_same_bytes(rows: list[Row]) -> list[Row]:
             taken.add(row.path)
             marked.append(row)
     return marked
+
+
+def check_apart(source: Path, output: Path) -> None:
+    """Raises UsageError if an import would write among the originals."""
+    if output.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"--output {output}: lies in {source}, where the originals are: name a folder elsewhere")
 
 
 def find_in_folder(folder: Path, group: str | None = None) -> Iterable[Found]:
