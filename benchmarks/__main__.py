@@ -131,9 +131,10 @@ def _as_split(crops: Path, out: Path) -> Path:
     return out
 
 
+# The kernel's high-water mark of this process alone: what getrusage tells is inherited from the parent.
 PEAK = (
-    "import resource, sys; from fer_pipeline.__main__ import main; main(sys.argv[1:]);"
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    "import re, sys; from fer_pipeline.__main__ import main; main(sys.argv[1:]);"
+    "print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()).group(1)) / 1024)"
 )
 
 

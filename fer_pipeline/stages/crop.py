@@ -11,6 +11,7 @@ from fer_pipeline.geometry import measure_mouth, tilt
 from fer_pipeline.images import Image, measure_sharpness
 from fer_pipeline.manifest import Row
 from fer_pipeline.stages.stage import Drop, Keep, Stage, Verdict
+from fer_pipeline.weights import EMBEDDING, LANDMARKS, find_weights
 
 
 def judge_crop(image: Image, row: Row, config: CropConfig) -> Verdict:
@@ -33,11 +34,17 @@ def _keep(image: Image, crop: Crop, config: CropConfig) -> Keep:
     return Keep(image=crop.image, box=crop.face.box, landmarks=points, facts=facts)
 
 
-def load_models(config: CropConfig) -> None:
-    """Say what is missing before the first photo."""
-    if config.region != "whole":
+def find_models(config: CropConfig) -> None:
+    """Say what is missing before the first photo; a model of the user's is opened too, ours (100 MB) only looked for."""
+    if config.region == "whole":
+        return
+    if config.landmarks is None:
+        find_weights(LANDMARKS)
+    else:
         load_landmarks(config.landmarks)
+    if config.embedding:
+        find_weights(EMBEDDING)
 
 
 # Crops are stored without loss: what a network trains on is, bit for bit, what `predict` cuts out of the photo.
-CROP = Stage("crop", judge=judge_crop, get_ready=load_models, suffix=".png")
+CROP = Stage("crop", judge=judge_crop, get_ready=find_models, suffix=".png")
