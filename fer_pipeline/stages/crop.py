@@ -35,7 +35,7 @@ def _keep(image: Image, crop: Crop, config: CropConfig) -> Keep:
 
 
 def find_models(config: CropConfig) -> None:
-    """Say what is missing before the first photo; a model of the user's is opened too, ours (100 MB) only looked for."""
+    """Say what is missing before the first photo; a user's own model is opened, ours (100 MB) only looked for."""
     if config.region == "whole":
         return
     if config.landmarks is None:
