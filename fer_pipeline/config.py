@@ -137,7 +137,11 @@ class SplitConfig(StageConfig):
     seed: int = Field(0, ge=0, description="another seed parts them in another way")
     labels: tuple[Label, ...] = Field((), description="classes to use, in this order; default: all, by name")
     same_person: float | None = Field(
-        None, gt=0, le=1.5, description="embedding distance up to which two faces are one person (0.5 is usual)"
+        None,
+        gt=0,
+        le=1.5,
+        description="embedding distance up to which two faces are one person; 0.5 is usual, and from 0.55 on strangers "
+        "are chained together (docs/results.md)",
     )
 
 
