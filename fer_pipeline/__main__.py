@@ -33,12 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Exit as error:
         return error.exit_code
     except CLICK_ERROR as error:
-        return _fail(f"{error.format_message()} (see `fer --help`)", 2)
+        return _misused(error)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(INTERRUPTED, 1)
     except BrokenPipeError:  # `fer predict ... | head` has seen enough
         sys.stderr.close()
         return 1
+
+
+def _misused(error: Any) -> int:
+    """A command line that cannot be read; a bare command gets its help."""
+    message = error.format_message()
+    if message.startswith("Usage:"):
+        print(message, file=sys.stderr)
+        return 2
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "fer"
+    return _fail(f"{message} (see `{command} --help`)", 2)
 
 
 def _fail(message: str, code: int) -> int:

@@ -137,7 +137,7 @@ def _explain(problem: Any, where: Where, file: str) -> str:
 def _remedy(problem: Any, at: tuple[str, ...]) -> str:
     if problem["type"] == "extra_forbidden":
         keys = list(_fields(at[:-1]))
-        near = difflib.get_close_matches(at[-1], keys, n=1)
+        near = difflib.get_close_matches(at[-1], keys, n=1) or _elsewhere(at[-1])
         return (
             f"unknown key, did you mean `{near[0]}`?"
             if near
@@ -151,6 +151,11 @@ def _remedy(problem: Any, at: tuple[str, ...]) -> str:
     given = problem["input"]
     shown = "" if isinstance(given, dict) else f", not {json.dumps(given, ensure_ascii=False)[:60]}"
     return f"{message}{shown}"
+
+
+def _elsewhere(key: str) -> list[str]:
+    """The section a key stands in, if somebody left the section out."""
+    return [f"{section}.{key}" for section in Config.model_fields if key in _fields((section,))][:1]
 
 
 def _fields(at: tuple[str, ...]) -> Iterable[str]:

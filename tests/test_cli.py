@@ -128,6 +128,8 @@ def test_usage_errors_are_one_line_and_exit_code_2(tmp_path: Path, capsys: Captu
         (["crop", "-c", str(tmp_path / "none.yaml")], r"none\.yaml: No such file .*--config"),
         (["crop"], r"--config"),
         (["bake"], r"bake"),
+        (["crop", "-c", config, "--set", "margin=2"], r"did you mean `crop\.margin`\?"),
+        (["crop", "-c", config, "--nothing"], r"see `fer crop --help`"),
         (["crop", "-c", config, "--sice", "3"], r"--sice"),
         (["crop", "-c", config, "--workers", "many"], r"--workers.*valid integer"),
         (["run", "-c", config, "--until", "nonsense"], r"--until nonsense: no such step: name one of crawl,"),
@@ -136,6 +138,13 @@ def test_usage_errors_are_one_line_and_exit_code_2(tmp_path: Path, capsys: Captu
         (["import", "folder", str(tmp_path), "-o", str(tmp_path / "raw")], r"--output .*where the originals are"),
     ):
         assert re.search(told, fails(capsys, arguments, 2), re.IGNORECASE), arguments
+
+
+def test_a_bare_command_shows_its_help_and_dash_h_does_too(capsys: Capture) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("Usage: fer")
+    assert main(["crop", "-h"]) == 0
+    assert "Example: fer crop" in capsys.readouterr().out
 
 
 def test_several_problems_of_a_configuration_are_told_at_once(tmp_path: Path, capsys: Capture) -> None:

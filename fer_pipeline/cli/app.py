@@ -18,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help="From search words to a measured facial-expression classifier, one folder after another.\n\n"
     "Example: fer run --config configs/sample.yaml",
 )
