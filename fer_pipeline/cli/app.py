@@ -6,14 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from fer_pipeline import __version__, console
 
 if TYPE_CHECKING:
     from fer_pipeline.config import Config
 
+# In the order in which one needs them.
+COMMANDS = "sample import crawl unify dedupe filter clean crop split train eval predict run status show doctor config"
+
+
+class InOrder(TyperGroup):
+    """Lists the commands along the pipeline, not by the module they stand in."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(super().list_commands(ctx), key=COMMANDS.split().index)
+
+
 app = typer.Typer(
     name="fer",
+    cls=InOrder,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -66,12 +66,22 @@ def load_crops(folder: Path, rows: list[Row], labels: list[str], size: int, cach
     if unknown:
         raise InputError(f"{folder}: class {unknown[0]!r} is unknown to the model, which knows {', '.join(labels)}")
     targets = np.array([labels.index(str(row.label)) for row in rows], dtype=np.int64)
-    listing = "\n".join(f"{row.path} {row.sha256}" for row in rows)
-    digest = hashlib.sha256(f"{folder.resolve()} {size} {listing}".encode()).hexdigest()[:16]
-    path = cache / f"crops-{size}-{digest}.npy"
+    path = cache / f"crops-{size}-{_fingerprint(folder, rows)}.npy"
     if not path.is_file():
         _decode_all(folder, rows, size, path)
     return Crops(np.load(path, mmap_mode="r"), targets, rows, labels)
+
+
+def _fingerprint(folder: Path, rows: list[Row]) -> str:
+    """Changes with any file, so that crops made anew under the same names are decoded anew."""
+    digest = hashlib.sha256()
+    for row in rows:
+        try:
+            found = (folder / row.path).stat()
+        except OSError as error:
+            raise InputError(f"{folder / row.path}: cannot be read ({error.strerror}): make the folder anew") from None
+        digest.update(f"{row.path} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _decode_all(folder: Path, rows: list[Row], size: int, path: Path) -> None:
