@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1024  # hashes compared with all later ones at a time: 8 MB per million hashes
+AT_ONCE = 2_000_000  # pairs compared at a time: 16 MB of hashes, whatever their number
 
 
 def near_hashes(hashes: NDArray[np.uint64], distance: int) -> Iterator[tuple[int, int, int]]:
@@ -13,8 +13,9 @@ def near_hashes(hashes: NDArray[np.uint64], distance: int) -> Iterator[tuple[int
 
     Compares everything with everything: n²/2 exclusive-ors, a second for 30,000 hashes.
     """
-    for start in range(0, len(hashes), BLOCK):
-        block = hashes[start : start + BLOCK]
+    step = max(1, AT_ONCE // max(len(hashes), 1))
+    for start in range(0, len(hashes), step):
+        block = hashes[start : start + step]
         bits = np.bitwise_count(block[:, None] ^ hashes[None, start:])
         for row, column in np.argwhere(bits <= distance):
             if row < column:
@@ -24,9 +25,10 @@ def near_hashes(hashes: NDArray[np.uint64], distance: int) -> Iterator[tuple[int
 def near_vectors(vectors: NDArray[np.float32], distance: float) -> Iterator[tuple[int, int]]:
     """All pairs (i, j) with i < j whose Euclidean distance is at most `distance`; vectors of shape (n, d)."""
     squares = (vectors**2).sum(axis=1)
-    for start in range(0, len(vectors), BLOCK):
-        block = vectors[start : start + BLOCK]
-        apart = squares[start : start + BLOCK, None] + squares[None, start:] - 2 * block @ vectors[start:].T
+    step = max(1, AT_ONCE // max(len(vectors), 1))
+    for start in range(0, len(vectors), step):
+        block = vectors[start : start + step]
+        apart = squares[start : start + step, None] + squares[None, start:] - 2 * block @ vectors[start:].T
         for row, column in np.argwhere(apart <= distance**2):
             if row < column:
                 yield start + int(row), start + int(column)

@@ -7,10 +7,10 @@ from fer_pipeline import neighbours
 from fer_pipeline.neighbours import join, near_hashes, near_vectors
 
 
-@pytest.fixture(params=[3, 1024])
+@pytest.fixture(params=[1, 500, 2_000_000])
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small blocks show what goes wrong where one ends."""
-    monkeypatch.setattr(neighbours, "BLOCK", request.param)
+    monkeypatch.setattr(neighbours, "AT_ONCE", request.param)
 
 
 @pytest.mark.usefixtures("block")
