@@ -438,3 +438,14 @@ def test_ctrl_c_in_a_training_is_one_line(tmp_path: Path) -> None:
     code, told = interrupt(["train", "-c", str(config)], tmp_path / "runs" / "drawn" / "history.csv")
     assert code == 1
     assert told == "fer: interrupted: nothing is lost, the same command goes on where it stopped\n"
+
+
+def test_verbose_tells_the_settings_of_a_stage_and_quiet_says_nothing(tmp_path: Path, capsys: Capture) -> None:
+    photos = write_classes(tmp_path / "photos", count=2)
+    config = write_config(tmp_path)
+    raw = tmp_path / "data" / "mine" / "raw"
+    assert main(["-q", "import", "folder", str(photos), "-o", str(raw)]) == 0
+    assert capsys.readouterr().err == ""
+    told = ["unify", "-c", str(config), "--set", f"unify.input={raw}", "--set", "unify.smallest=16", "--verbose"]
+    assert main([*told, "--workers", "1"]) == 0
+    assert "'smallest': 16" in capsys.readouterr().err

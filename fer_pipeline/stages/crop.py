@@ -4,6 +4,7 @@ from typing import Any
 
 from fer_pipeline.boxes import Box
 from fer_pipeline.config import CropConfig
+from fer_pipeline.console import note
 from fer_pipeline.crops import Crop, cut_crops
 from fer_pipeline.detectors import Face
 from fer_pipeline.faces import embed_face, load_landmarks
@@ -11,7 +12,7 @@ from fer_pipeline.geometry import measure_mouth, tilt
 from fer_pipeline.images import Image, measure_sharpness
 from fer_pipeline.manifest import Row
 from fer_pipeline.stages.stage import Drop, Keep, Stage, Verdict
-from fer_pipeline.weights import EMBEDDING, LANDMARKS, find_weights
+from fer_pipeline.weights import EMBEDDING, LANDMARKS, LICENCE_NOTE, find_weights
 
 
 def judge_crop(image: Image, row: Row, config: CropConfig) -> Verdict:
@@ -40,6 +41,7 @@ def find_models(config: CropConfig) -> None:
         return
     if config.landmarks is None:
         find_weights(LANDMARKS)
+        note(f"crop: {LICENCE_NOTE}")
     else:
         load_landmarks(config.landmarks)
     if config.embedding:

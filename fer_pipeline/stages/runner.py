@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fer_pipeline.console import progress
+from fer_pipeline.console import detail, progress
 from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.images import BadImage, link_image, write_image
 from fer_pipeline.journal import Journal, cannot_write
@@ -41,6 +41,7 @@ def run_stage(stage: Stage[C], config: C, *, workers: int = 1, force: bool = Fal
     """Bring the output folder up to date; an interrupted run goes on where it stopped."""
     started = time.monotonic()
     recipe = make_recipe(stage.name, config)
+    detail(f"{stage.name}: {config.input} -> {config.output}, {workers} at once, {recipe['settings']}")
     with Journal(config.output) as journal:
         try:
             fresh = force or not (config.output / MANIFEST).is_file()
