@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.boxes import Box
 from fer_pipeline.config import Detector
-from fer_pipeline.detectors import FINDERS, Face
+from fer_pipeline.detectors import FINDERS, GREY, Face
 from fer_pipeline.errors import SetupError
 from fer_pipeline.images import Image, resize, to_grey
 from fer_pipeline.weights import EMBEDDING, LANDMARKS, find_weights
@@ -29,8 +29,7 @@ def detect_faces(image: Image, detector: Detector) -> list[Face]:
         height, width = image.shape[:2]
         return [Face(Box(0, 0, width, height), 1.0)]
     find = FINDERS[detector.detector]
-    # Haar sees no colour, and HOG finds as many faces without, in less time and with fewer false ones.
-    seen = to_grey(image) if detector.detector in {"haar", "hog"} else image
+    seen = to_grey(image) if detector.detector in GREY else image
     for factor in _factors(image, detector):
         copy = resize(seen, round(image.shape[1] * factor), round(image.shape[0] * factor))
         faces = [Face(face.box.scaled(1 / factor), round(face.score, 3)) for face in find(copy, detector)]
@@ -50,7 +49,7 @@ def load_detector(detector: Detector) -> None:
     """Load the models a detector needs; raises SetupError if this machine lacks them."""
     if detector.detector != "none":
         find = FINDERS[detector.detector]
-        find(np.zeros((64, 64) if detector.detector in {"haar", "hog"} else (64, 64, 3), np.uint8), detector)
+        find(np.zeros((64, 64) if detector.detector in GREY else (64, 64, 3), np.uint8), detector)
 
 
 def find_landmarks(image: Image, box: Box, weights: Path | None = None) -> Landmarks:

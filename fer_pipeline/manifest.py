@@ -1,8 +1,10 @@
 """One row per image, and the JSON Lines file that holds the rows of a finished stage."""
 
+import csv
 import hashlib
+import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -117,6 +119,20 @@ def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> No
             file.flush()
             os.fsync(file.fileno())
     aside.replace(path)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table aside and rename it."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_aside(path, [text.getvalue().encode()])
+
+
+def path_without_file(folder: str, origin: str) -> str:
+    """The path of a row that has no file: unique to where it came from."""
+    return f"{folder}/{hashlib.sha256(origin.encode()).hexdigest()[:12]}"
 
 
 def hash_file(path: Path) -> str:

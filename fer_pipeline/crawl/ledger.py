@@ -12,7 +12,7 @@ from fer_pipeline.crawl.parsers import url_suffix
 from fer_pipeline.crawl.politeness import Answer
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
-from fer_pipeline.manifest import Row, Status, write_aside
+from fer_pipeline.manifest import Row, Status, path_without_file, write_aside
 
 Key = tuple[str, str]  # label and URL: what is fetched once
 
@@ -126,11 +126,6 @@ def key_of(row: Row) -> Key | None:
     """Label and URL of a row; None if it came from elsewhere, an import for example."""
     url = row.source.get("url")
     return (row.label or "", url) if isinstance(url, str) else None
-
-
-def path_without_file(label: str, url: str) -> str:
-    """The path of a row that has no file: unique to its URL."""
-    return f"{label}/{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 def file_suffix(url: str, body: bytes) -> str:

@@ -1,7 +1,7 @@
 """Measure a model file on crops it was not trained on; what is measured is the file that will be served."""
 
-import csv
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.errors import InputError, StaleError
-from fer_pipeline.manifest import MANIFEST, Row, hash_file, write_aside
+from fer_pipeline.manifest import MANIFEST, Row, hash_file, write_aside, write_csv
 from fer_pipeline.model.bundle import find_model
 from fer_pipeline.model.dataset import Crops, list_crops, load_crops
 from fer_pipeline.model.metrics import score, wilson_interval
@@ -34,11 +34,11 @@ def evaluate(run: Path, data: Path | None = None, out: Path | None = None) -> Ev
     predictor = Predictor(run)
     folder = data or Path(str(predictor.card.settings.get("input", "")))
     target = out or (run if run.is_dir() else run.parent)
+    manifest = folder / MANIFEST
     stage = (read_recipe(folder) or {}).get("stage")
-    if (folder / MANIFEST).is_file() and stage not in {"crop", "split"} and predictor.card.recipe.cut.region != "whole":
+    if manifest.is_file() and stage not in {"crop", "split"} and predictor.card.recipe.cut.region != "whole":
         raise InputError(f"{folder} holds photos, not crops: name the crops cut out of them, as in data/NAME/crops")
     rows = list_crops(folder, "test")
-    manifest = folder / MANIFEST
     if not data and manifest.is_file() and hash_file(manifest) != predictor.card.data:
         raise StaleError(f"{folder} has changed since {run} was trained on it: run `fer train --force`, or name --data")
     if not data and any(row.split == "train" for row in rows):
@@ -49,7 +49,8 @@ def evaluate(run: Path, data: Path | None = None, out: Path | None = None) -> Ev
     model = hash_file(find_model(run))
     metrics |= {"per_source": _per_source(crops, probabilities), "data": str(folder), "model": model}
     target.mkdir(parents=True, exist_ok=True)
-    write_aside(target / PREDICTIONS, _lines(crops, probabilities))
+    header = ["path", "label", "predicted", "confidence", *(f"p_{label}" for label in crops.labels)]
+    write_csv(target / PREDICTIONS, header, _predictions(crops, probabilities))
     write_aside(target / METRICS, [json.dumps(metrics, indent=2, ensure_ascii=False).encode()])
     return Evaluation(metrics, target)
 
@@ -81,24 +82,9 @@ def _per_source(crops: Crops, probabilities: NDArray[np.float32]) -> dict[str, A
     return table
 
 
-class _Line:
-    """Catches what the csv module writes, one line at a time."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def write(self, text: str) -> None:
-        self.text = text
-
-
-def _lines(crops: Crops, probabilities: NDArray[np.float32]) -> list[bytes]:
-    line = _Line()
-    writer = csv.writer(line)
-    writer.writerow(["path", "label", "predicted", "confidence", *(f"p_{label}" for label in crops.labels)])
-    lines = [line.text.encode()]
+def _predictions(crops: Crops, probabilities: NDArray[np.float32]) -> Iterator[list[str | None]]:
+    """A row of `predictions.csv` for every crop."""
     for row, values in zip(crops.rows, probabilities, strict=True):
         best = int(values.argmax())
         shown = [f"{float(value):.6f}" for value in values]
-        writer.writerow([row.path, row.label, crops.labels[best], shown[best], *shown])
-        lines.append(line.text.encode())
-    return lines
+        yield [row.path, row.label, crops.labels[best], shown[best], *shown]

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_pipeline import console
+from fer_pipeline.manifest import write_csv
 
 HISTORY = "history.csv"
 COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
@@ -46,12 +47,7 @@ class History(Callback):
             "seconds": time.monotonic() - self.started,
         }
         self.rows.append({name: round(values[name], 6) for name in COLUMNS})
-        aside = self.folder / f".{HISTORY}.part"
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        aside.replace(self.folder / HISTORY)
+        write_csv(self.folder / HISTORY, COLUMNS, ([row[name] for name in COLUMNS] for row in self.rows))
 
 
 class Checkpoints(Callback):

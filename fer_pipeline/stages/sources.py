@@ -17,7 +17,7 @@ from fer_pipeline.console import progress
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
-from fer_pipeline.manifest import UNLABELLED, Row, Status, write_aside
+from fer_pipeline.manifest import UNLABELLED, Row, Status, path_without_file, write_aside
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def import_images(found: Iterable[Found], output: Path, source: str) -> Counter[
 
 def _import(found: Iterable[Found], output: Path, source: str, journal: Journal) -> Counter[str]:
     old = existing_rows(output)
-    known = {f"{row.source.get('name')} {row.source.get('file')}" for row in old}
+    known = {item_of(row) for row in old}
     known |= {entry.item for entry in journal.entries()}
     groups: dict[str, str] = {}  # also for images that are here already: a second import may name the persons
     with progress("import", None) as advance:
@@ -65,11 +65,16 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
             advance(1)
             if one.group is not None:
                 groups[item] = one.group
-    old = [row.but(group=groups.get(f"{row.source.get('name')} {row.source.get('file')}", row.group)) for row in old]
+    old = [row.but(group=groups.get(item_of(row), row.group)) for row in old]
     rows = _mark_same_bytes(old + list(journal.rows()))
     journal.finish(rows)
     fresh = {row.path for row in rows} - {row.path for row in old}
     return Counter(row.reason or "kept" for row in rows if row.path in fresh)
+
+
+def item_of(row: Row) -> str:
+    """What an import knows an image by: its source and its name there."""
+    return f"{row.source.get('name')} {row.source.get('file')}"
 
 
 def _bring(one: Found, output: Path, source: str) -> Row:
@@ -77,8 +82,13 @@ def _bring(one: Found, output: Path, source: str) -> Row:
     time = datetime.now(UTC).isoformat(timespec="seconds")
     origin = {"name": source, "file": one.origin, "time": time, **one.facts}
     folder = one.label if one.label is not None else UNLABELLED
-    by_name = f"{folder}/{hashlib.sha256(f'{source} {one.origin}'.encode()).hexdigest()[:12]}"
-    row = Row(path=by_name, label=one.label, source=origin, group=one.group, split=one.split)
+    row = Row(
+        path=path_without_file(folder, f"{source} {one.origin}"),
+        label=one.label,
+        source=origin,
+        group=one.group,
+        split=one.split,
+    )
     try:
         data = one.read()
     except OSError as error:
@@ -100,8 +110,8 @@ def _mark_same_bytes(rows: list[Row]) -> list[Row]:
     marked = []
     for row in rows:
         if row.path in taken:
-            name = hashlib.sha256(f"{row.source.get('name')} {row.source.get('file')}".encode()).hexdigest()[:12]
-            marked.append(row.dropped("same_bytes", copy_of=row.path).but(path=f"{row.path.rpartition('/')[0]}/{name}"))
+            own = path_without_file(row.path.rpartition("/")[0], item_of(row))
+            marked.append(row.dropped("same_bytes", copy_of=row.path).but(path=own))
         else:
             taken.add(row.path)
             marked.append(row)
