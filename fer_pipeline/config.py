@@ -19,6 +19,7 @@ FOLDERS: dict[str, tuple[str | None, str]] = {
 }
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Chance = Annotated[float, Field(ge=0, le=1)]
 EngineName = Literal["sample", "urls", "site", "bing", "baidu", "google", "flickr"]
 Label = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f][^/\\\x00-\x1f]*$", max_length=64)]
 
@@ -145,15 +146,40 @@ class SplitConfig(StageConfig):
     )
 
 
+class Strength(Section):
+    """How far augmentation may go, in place of what the preset says; a `_chance` is the share of crops that get it."""
+
+    flip_chance: Chance | None = Field(None, description="mirrored")
+    degrees: float | None = Field(None, ge=0, le=180, description="turned, to either side")
+    zoom: float | None = Field(None, ge=0, le=2, description="0.2: between 1/1.2 and 1.2 times the size")
+    shift: Chance | None = Field(None, description="moved, in shares of the side")
+    shear: Chance | None = Field(None, description="sheared, as a tangent")
+    brightness: Chance | None = Field(None, description="added or taken, in shares of the full range")
+    contrast: Chance | None = Field(None, description="gain about the mean of the crop, 0.2: 0.8 to 1.2")
+    saturation: Chance | None = Field(None, description="gain of the colourfulness")
+    cast: Chance | None = Field(None, description="gain of each colour channel by itself")
+    grey_chance: Chance | None = Field(None, description="without colour")
+    blur_chance: Chance | None = Field(None, description="blurred")
+    low_resolution_chance: Chance | None = Field(None, description="shrunk and enlarged again")
+    jpeg_chance: Chance | None = Field(None, description="with JPEG's losses")
+    erase_chance: Chance | None = Field(None, description="with a rectangle covered")
+
+
 class TrainConfig(Section):
     """Train a classifier on a split folder."""
 
     input: Path = Field(description="folder to read; default: data/NAME/split")
     output: Path = Field(description="folder of the run; default: runs/NAME")
-    network: str = Field("compact_resnet", description="compact_resnet, simpleconv3, resnet18, or any torchvision name")
+    network: str = Field("compact_resnet", description="see docs/networks.md, or any torchvision classifier's name")
     weights: str | None = Field(None, description="torchvision weights (`DEFAULT`) or a file to start from")
     size: int | None = Field(None, ge=16, le=512, description="input side in pixels; default: the network's own")
+    inner: int | None = Field(
+        None, ge=16, le=512, description="side of the window the network sees: random in training, else the middle"
+    )
     grey: bool = Field(False, description="throw colours away")
+    standardise: bool = Field(False, description="bring every crop to mean 0 and deviation 1")
+    dropout: Chance | None = Field(None, description="before the last layer; default: the network's own")
+    geometry: bool = Field(False, description="the mouth's lengths and ratios as a second input beside the pixels")
     epochs: int | None = Field(
         None,
         ge=1,
@@ -168,17 +194,30 @@ class TrainConfig(Section):
     weight_decay: float = Field(0.05, ge=0, le=1, description="of AdamW")
     schedule: Literal["onecycle", "cosine", "step", "constant"] = Field("onecycle", description="of the learning rate")
     step_epochs: int = Field(100, ge=1, description="epochs between two tenfold drops (schedule: step)")
+    gradient_clip: float = Field(5, ge=0, description="largest norm of the gradient; 0: any")
+    loss: Literal["cross_entropy", "focal"] = Field("cross_entropy", description="focal: easy crops count less")
+    focal_gamma: float = Field(2, ge=0, le=10, description="how much less easy crops count (loss: focal)")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")
     ema: float = Field(0.998, ge=0, lt=1, description="decay a step of the averaged weights; 0: none")
     class_weights: Literal["none", "balanced"] = Field("none", description="weigh rare classes up in the loss")
+    sampler: Literal["shuffled", "balanced"] = Field("shuffled", description="balanced: as many crops of each class")
     augment: Literal["none", "light", "strong"] = Field("strong", description="how crops are varied in training")
+    strength: Strength = Field(Strength(), description="single augmentations, in place of the preset's")
+    mixup: float = Field(
+        0, ge=0, le=10, description="alpha of mixup, which blends pairs of crops; 0: off, 0.2 is usual"
+    )
     flip: bool = Field(True, description="mirror in training and average over both at prediction")
+    views: Literal[1, 5] = Field(1, description="windows averaged over at prediction; 5: the corners' and the middle")
     validation_share: Share = Field(0.1, description="share of train held back to choose the best epoch")
     patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
     keep: Literal["best", "last"] = Field("best", description="the epoch whose weights become the model")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
-    precision: Literal["32", "bf16"] = Field("32", description="bf16 is faster on recent GPUs")
+    precision: Literal["auto", "32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the processor computes in it (AMX, recent GPUs), else 32"
+    )
+    calibrate: bool = Field(True, description="fit a temperature on the validation part")
+    uncertain: Chance = Field(0, description="answers less confident than this are called uncertain")
 
 
 class Config(Section):

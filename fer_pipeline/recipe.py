@@ -15,18 +15,21 @@ SOURCES = {stage: source or "" for stage, (source, _) in FOLDERS.items()} | {"tr
 MAKERS = {folder: stage for stage, (_, folder) in FOLDERS.items()} | {"raw": "crawl` or `fer import"}
 
 
-def make_recipe(stage: str, config: StageConfig | TrainConfig) -> dict[str, Any]:
-    """The recipe of a stage: its settings, the hash of its input and, nested, the recipe of its input."""
+def make_recipe(stage: str, config: StageConfig | TrainConfig, data: str = "") -> dict[str, Any]:
+    """The recipe of a stage: its settings, the hash of its input and, nested, the recipe of its input.
+
+    `data` is the hash of an input folder that no stage made.
+    """
     manifest = config.input / MANIFEST
     if config.input.resolve() == config.output.resolve():
         raise UsageError(f"{stage}.output is its input folder, {config.input}: name another folder")
-    if not manifest.is_file():
+    if not manifest.is_file() and not data:
         raise InputError(f"{config.input} holds no finished stage: run `fer {MAKERS[SOURCES[stage]]}` first")
     settings = config.model_dump(mode="json", exclude={"input", "output"})
     return {
         "stage": stage,
         "settings": settings,
-        "input": hash_file(manifest),
+        "input": data or hash_file(manifest),
         "upstream": read_recipe(config.input),
     }
 

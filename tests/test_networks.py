@@ -13,7 +13,13 @@ torch.set_num_threads(1)
 
 @pytest.mark.parametrize(
     ("name", "size", "classes"),
-    [("compact_resnet", 64, 3), ("compact_resnet", 33, 2), ("simpleconv3", 48, 4), ("resnet18", 64, 2)],
+    [
+        ("compact_resnet", 64, 3),
+        ("compact_resnet", 33, 2),
+        ("medium_resnet", 48, 7),
+        ("simpleconv3", 48, 4),
+        ("resnet18", 64, 2),
+    ],
 )
 def test_every_network_answers_one_logit_per_class(name: str, size: int, classes: int) -> None:
     network = build_network(name, classes, size).eval()
@@ -67,7 +73,7 @@ def test_training_leaves_the_frozen_batch_norms_alone() -> None:
 
 @pytest.mark.parametrize("name", ["resnet5000", "Compact_ResNet", "", "fcn_resnet50", "raft_small"])
 def test_an_unknown_name_is_refused_with_the_choices(name: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown network .*choose compact_resnet, simpleconv3 or a torchvision"):
+    with pytest.raises(ValueError, match=r"unknown network .*choose compact_resnet, .* or a torchvision"):
         build_network(name, 2, 64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,9 +21,15 @@ Run = Annotated[Path, typer.Argument(help="Folder of a finished run, as in runs/
 
 
 @app.command()
-def train(config: ConfigFile, set_: Overrides = None, force: Force = False) -> None:
+def train(
+    config: ConfigFile,
+    set_: Overrides = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with a folder per class, in place of train.input.")] = None,
+    force: Force = False,
+) -> None:
     """Train a classifier; after a kill the same command goes on.  Example: fer train --config configs/lips.yaml"""
-    run_training(read_config(config, set_), force=force)
+    overrides = [*(set_ or []), *([] if data is None else [f"train.input={json.dumps(str(data))}"])]
+    run_training(read_config(config, overrides), force=force)
 
 
 def run_training(config: Config, *, force: bool) -> None:
@@ -107,8 +114,6 @@ def predict(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core for many files.")] = None,
 ) -> None:
     """Tell the expression of every face in some photos.  Example: fer predict runs/sample photo.jpg --json"""
-    import json
-
     for prediction in _predict_all(run, paths, crops, workers):
         if as_json:
             typer.echo(json.dumps(prediction.as_dict(), ensure_ascii=False))

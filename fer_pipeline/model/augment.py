@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fer_pipeline.config import TrainConfig
+
 LUMA = (0.299, 0.587, 0.114)
 # Luminance quantisation of the JPEG standard (ITU T.81, table K.1), at quality 50.
 JPEG_TABLE = (
@@ -72,16 +74,19 @@ class Dice:
         return self.between(0, 1)[:, 0] < chance
 
 
-def augment(batch: Tensor, preset: str, generator: torch.Generator, *, flip: bool = True) -> Tensor:
+def choose_strength(config: TrainConfig) -> Strength:
+    """The preset with the configuration's single changes; without `flip`, left and right stay as they are."""
+    strength = replace(PRESETS[config.augment], **config.strength.model_dump(exclude_none=True))
+    return strength if config.flip else replace(strength, flip_chance=0.0)
+
+
+def augment(batch: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
     """Change every picture of (B, 3, S, S), uint8 or float in 0..1, at random; answers float in 0..1, same shape.
 
-    `flip` False leaves left and right as they are, for classes that differ by them.
-
-    The same generator state gives the same answer. Raises KeyError for an unknown preset.
+    The same generator state gives the same answer.
     """
-    strength = PRESETS[preset] if flip else replace(PRESETS[preset], flip_chance=0.0)
     pictures = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
-    if preset == "none":
+    if strength == Strength():
         return pictures
     dice = Dice(generator, len(pictures), pictures.device)
     pictures = _recolour(_move(pictures, strength, dice), strength, dice).clamp_(0, 1)

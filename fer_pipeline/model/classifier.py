@@ -10,18 +10,32 @@ from fer_pipeline.model.networks import build_network, default_normalisation
 
 
 class Classifier(nn.Module):
-    """Crops uint8 (B, size, size, 3) RGB to probabilities (B, classes), averaged over the mirrored crop if `flip`."""
+    """Crops uint8 (B, size, size, 3) RGB to probabilities (B, classes), averaged over windows and mirror images.
+
+    `inner` is the side of the window the network sees, by default the whole crop; of `views` windows (one in the
+    middle, or five with the corners) the probabilities are averaged, and again over the mirrored ones if `flip`.
+    """
 
     mean: Tensor
     deviation: Tensor
     luma: Tensor
 
-    def __init__(
-        self, network: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...], *, grey: bool, flip: bool
+    def __init__(  # noqa: PLR0913  every one is a setting of its own
+        self,
+        network: nn.Module,
+        mean: tuple[float, ...],
+        deviation: tuple[float, ...],
+        *,
+        grey: bool = False,
+        flip: bool = False,
+        standardise: bool = False,
+        inner: int | None = None,
+        views: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
-        self.grey, self.flip = grey, flip
+        self.grey, self.flip, self.standardise = grey, flip, standardise
+        self.inner, self.views = inner, views
         self.temperature = 1.0
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
@@ -29,29 +43,61 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         pictures = images.permute(0, 3, 1, 2).float() / 255
-        probabilities = self._probabilities(pictures)
-        return (probabilities + self._probabilities(pictures.flip(3))) / 2 if self.flip else probabilities
+        windows = self._windows(pictures)
+        if self.flip:
+            windows = [*windows, *[window.flip(3) for window in windows]]
+        return torch.stack([self._probabilities(window) for window in windows]).mean(dim=0)
+
+    def _windows(self, pictures: Tensor) -> list[Tensor]:
+        """What the network looks at: the whole crop, its middle, or its middle and corners (B, 3, inner, inner)."""
+        if self.inner is None:
+            return [pictures]
+        far = pictures.shape[-1] - self.inner
+        starts = [(far // 2, far // 2), (0, 0), (0, far), (far, 0), (far, far)][: self.views]
+        return [pictures[:, :, y : y + self.inner, x : x + self.inner] for y, x in starts]
 
     def _probabilities(self, pictures: Tensor) -> Tensor:
-        return (self.logits(pictures) / self.temperature).softmax(dim=1)
+        return (self.logits(pictures).float() / self.temperature).softmax(dim=1)
 
     def logits(self, pictures: Tensor) -> Tensor:
-        """From pictures float (B, 3, size, size) in 0..1, as augmentation gives them, to logits (B, classes)."""
+        """From windows float (B, 3, inner, inner) in 0..1, as augmentation gives them, to logits (B, classes)."""
         if self.grey:
             pictures = (pictures * self.luma).sum(dim=1, keepdim=True).expand(-1, 3, -1, -1)
         normalised = (pictures - self.mean) / self.deviation
+        if self.standardise:
+            centred = normalised - normalised.mean(dim=(1, 2, 3), keepdim=True)
+            # A blank crop has no deviation to divide by.
+            normalised = centred / (centred.square().mean(dim=(1, 2, 3), keepdim=True) + 1e-4).sqrt()
         logits: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
         return logits
 
 
 def build_classifier(config: TrainConfig, labels: list[str], size: int) -> Classifier:
     """The network of the configuration with its normalisation; raises UsageError for a name or weights unknown."""
+    _check_window(config, size)
+    window = config.inner or size
     try:
-        network = build_network(config.network, len(labels), size, weights=config.weights)
+        network = build_network(config.network, len(labels), window, dropout=config.dropout, weights=config.weights)
     except ValueError as error:
         raise UsageError(f"train.network: {error}") from None
     except OSError as error:
         remedy = "go online once, or set train.weights to a file"
         raise UsageError(f"train.weights: {config.weights} cannot be fetched ({error}): {remedy}") from None
     mean, deviation = default_normalisation(config.network)
-    return Classifier(network, mean, deviation, grey=config.grey, flip=config.flip)
+    return Classifier(
+        network,
+        mean,
+        deviation,
+        grey=config.grey,
+        flip=config.flip,
+        standardise=config.standardise,
+        inner=config.inner,
+        views=config.views,
+    )
+
+
+def _check_window(config: TrainConfig, size: int) -> None:
+    if config.inner is not None and config.inner > size:
+        raise UsageError(f"train.inner: {config.inner} px is more than the crop's {size}: set train.size larger")
+    if config.views > 1 and config.inner is None:
+        raise UsageError(f"train.views: {config.views} windows of which side? Set train.inner below {size}")

@@ -12,7 +12,7 @@ from fer_pipeline.console import progress
 from fer_pipeline.crops import as_crop
 from fer_pipeline.errors import InputError
 from fer_pipeline.images import BadImage, read_image
-from fer_pipeline.manifest import MANIFEST, Row, kept_rows
+from fer_pipeline.manifest import MANIFEST, Row, hash_file, kept_rows
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
@@ -40,7 +40,7 @@ def list_crops(folder: Path, part: str | None = None) -> list[Row]:
         rows = [row.but(path=f"{row.split}/{row.path}") if _is_split(folder, row) else row for row in kept_rows(folder)]
         rows = [row for row in rows if row.label is not None and (part is None or row.split in {part, None})]
     else:
-        rows = _walk(folder / part if part and (folder / part).is_dir() else folder, folder)
+        rows = _walk(_find_part(folder, part), folder)
     if not rows:
         raise InputError(f"{folder} holds no labelled images{f' for {part}' if part else ''}: run `fer split` first")
     return rows
@@ -48,6 +48,22 @@ def list_crops(folder: Path, part: str | None = None) -> list[Row]:
 
 def _is_split(folder: Path, row: Row) -> bool:
     return row.split is not None and (folder / row.split).is_dir()
+
+
+def _find_part(folder: Path, part: str | None) -> Path:
+    """The folder of a part, by the names people give it; the folder itself where it has none."""
+    names = {"train": ("train", "training"), "test": ("test", "validation", "val", "valid")}.get(part or "", ())
+    return next((folder / name for name in names if (folder / name).is_dir()), folder)
+
+
+def hash_data(folder: Path) -> str:
+    """What a training folder held: the hash of its manifest, or else of the names and sizes of its images."""
+    if (folder / MANIFEST).is_file():
+        return hash_file(folder / MANIFEST)
+    digest = hashlib.sha256()
+    for row in _walk(folder, folder):
+        digest.update(f"{row.path} {(folder / row.path).stat().st_size}\n".encode())
+    return digest.hexdigest()
 
 
 def _walk(root: Path, folder: Path) -> list[Row]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fer_pipeline.errors import InputError, StaleError
 from fer_pipeline.manifest import MANIFEST, Row, hash_file, write_aside, write_csv
 from fer_pipeline.model.bundle import find_model
-from fer_pipeline.model.dataset import Crops, list_crops, load_crops
+from fer_pipeline.model.dataset import Crops, hash_data, list_crops, load_crops
 from fer_pipeline.model.metrics import score, wilson_interval
 from fer_pipeline.model.predictor import Predictor
 from fer_pipeline.recipe import read_recipe
@@ -39,7 +39,7 @@ def evaluate(run: Path, data: Path | None = None, out: Path | None = None) -> Ev
     if manifest.is_file() and stage not in {"crop", "split"} and predictor.card.recipe.cut.region != "whole":
         raise InputError(f"{folder} holds photos, not crops: name the crops cut out of them, as in data/NAME/crops")
     rows = list_crops(folder, "test")
-    if not data and manifest.is_file() and hash_file(manifest) != predictor.card.data:
+    if not data and hash_data(folder) != predictor.card.data:
         raise StaleError(f"{folder} has changed since {run} was trained on it: run `fer train --force`, or name --data")
     if not data and any(row.split == "train" for row in rows):
         raise InputError(f"{folder} has no test part: run `fer split` first")

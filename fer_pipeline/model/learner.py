@@ -1,5 +1,7 @@
 """One step of learning: augment, predict, loss; and the schedule of the learning rate."""
 
+import random
+
 import lightning
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
 
 from fer_pipeline.config import TrainConfig
-from fer_pipeline.model.augment import augment
+from fer_pipeline.model.augment import augment, choose_strength
 from fer_pipeline.model.batches import Batch
 from fer_pipeline.model.classifier import Classifier
 
@@ -23,27 +25,51 @@ class Learner(lightning.LightningModule):
         self.classifier = classifier
         self.config = config
         self.register_buffer("class_weights", class_weights, persistent=False)
+        self.strength = choose_strength(config)
         self.dice = torch.Generator()
+        self.random = random.Random()
 
     def on_train_epoch_start(self) -> None:
         """Draw all chance anew from seed and epoch: a resumed epoch is the same as one that never stopped."""
         seed = self.config.seed * 100_003 + self.current_epoch
         self.dice.manual_seed(seed)
+        self.random.seed(seed)
         torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         images, targets = batch
-        pictures = augment(images.permute(0, 3, 1, 2), self.config.augment, self.dice, flip=self.config.flip)
-        logits = self.classifier.logits(pictures)
-        smoothing = self.config.label_smoothing
-        loss = functional.cross_entropy(logits, targets, self.class_weights, label_smoothing=smoothing)
+        with torch.autocast(self.device.type, enabled=False):
+            pictures = self._window(augment(images.permute(0, 3, 1, 2), self.strength, self.dice))
+        if not self.config.mixup:
+            logits = self.classifier.logits(pictures)
+            loss = self._loss(logits, targets)
+        else:
+            # Zhang et al. 2018: a picture and its loss are the same blend of two; here of neighbours in the batch.
+            share = self.random.betavariate(self.config.mixup, self.config.mixup)
+            logits = self.classifier.logits(torch.lerp(pictures.roll(1, 0), pictures, share))
+            loss = share * self._loss(logits, targets) + (1 - share) * self._loss(logits, targets.roll(1, 0))
         self._note("train", loss, logits, targets)
         return loss
+
+    def _window(self, pictures: Tensor) -> Tensor:
+        """A window of side `inner` somewhere, the same for the whole batch: each picture is shifted by itself too."""
+        inner = self.config.inner or pictures.shape[-1]
+        y, x = (self.random.randint(0, pictures.shape[-1] - inner) for _ in range(2))
+        return pictures[:, :, y : y + inner, x : x + inner]
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        smoothing = self.config.label_smoothing
+        return functional.cross_entropy(logits, targets, self.class_weights, label_smoothing=smoothing)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         images, targets = batch
         probabilities = self.classifier(images)
         self._note("val", functional.nll_loss(probabilities.clamp_min(1e-9).log(), targets), probabilities, targets)
+
+    def configure_gradient_clipping(self, *_: object, **__: object) -> None:
+        """Clip here: Lightning refuses to beside a fused optimizer in bf16, for the sake of a scaler bf16 has not."""
+        if self.config.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.config.gradient_clip)
 
     def _note(self, part: str, loss: Tensor, scores: Tensor, targets: Tensor) -> None:
         accuracy = (scores.argmax(dim=1) == targets).float().mean()

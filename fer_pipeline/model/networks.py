@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Self
@@ -12,10 +12,17 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-COMPACT, SIMPLE, FROZEN = "compact_resnet", "simpleconv3", "resnet18"
-SIZES = {COMPACT: 64, SIMPLE: 48}
+from fer_pipeline.model.articles import simpleconv3
+from fer_pipeline.model.residual import compact_resnet, medium_resnet
+
+FROZEN = "resnet18"
+# name: (side in pixels it is meant for, from (classes, size, dropout) to the network)
+OWN: dict[str, tuple[int, Callable[[int, int, float | None], nn.Module]]] = {
+    "compact_resnet": (64, lambda classes, _, dropout: compact_resnet(classes, dropout)),
+    "medium_resnet": (48, lambda classes, _, dropout: medium_resnet(classes, dropout)),
+    "simpleconv3": (48, lambda classes, size, _: simpleconv3(classes, size)),
+}
 TORCHVISION_SIZE = 224
-COMPACT_WIDTHS = (16, 32, 64, 128)
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Both would otherwise answer with a tuple of main and side outputs while training.
@@ -27,17 +34,17 @@ WITHOUT_SIDE_HEADS: dict[str, dict[str, Any]] = {
 
 def default_size(name: str) -> int:
     """Side in pixels of the square picture that the network is meant for."""
-    return SIZES.get(name, TORCHVISION_SIZE)
+    return OWN[name][0] if name in OWN else TORCHVISION_SIZE
 
 
 def default_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of pictures in 0..1: ImageNet's for torchvision's networks, else ±1."""
-    return HALF if name in SIZES else IMAGENET
+    return HALF if name in OWN else IMAGENET
 
 
 def network_names() -> list[str]:
     """Every name that `build_network` knows, our own first."""
-    return [COMPACT, SIMPLE, *models.list_models(module=models)]
+    return [*OWN, *models.list_models(module=models)]
 
 
 def build_network(
@@ -45,81 +52,22 @@ def build_network(
     classes: int,
     size: int,
     *,
-    widths: Sequence[int] = COMPACT_WIDTHS,
-    dropout: float = 0.0,
+    dropout: float | None = None,
     weights: str | None = None,
 ) -> nn.Module:
     """Build a network from float (B, 3, size, size) to logits (B, classes).
 
-    `widths` and `dropout` shape `compact_resnet` alone. `weights` is a torchvision weights name ("DEFAULT",
+    `dropout` replaces that of our own networks that have one. `weights` is a torchvision weights name ("DEFAULT",
     "IMAGENET1K_V1") or a file holding a state dict; layers of another shape, such as the head, start afresh.
     `resnet18` trains its head alone, as the lips article did; any other torchvision classifier trains whole.
     Raises ValueError for an unknown name, and for weights that do not fit the network.
     """
     if name not in network_names():
-        raise ValueError(f"unknown network {name!r}: choose {COMPACT}, {SIMPLE} or a torchvision classifier")
-    if name == COMPACT:
-        network: nn.Module = CompactResNet(classes, widths, dropout)
-    elif name == SIMPLE:
-        network = simpleconv3(classes, size)
-    else:
-        network = _torchvision_network(name, classes, size)
+        raise ValueError(f"unknown network {name!r}: choose {', '.join(OWN)} or a torchvision classifier")
+    network = OWN[name][1](classes, size, dropout) if name in OWN else _torchvision_network(name, classes, size)
     if weights is not None:
         _load_matching(network, _read_weights(name, weights), weights)
     return FrozenBackbone(network) if name == FROZEN else network
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, (B, inner, H, W) to (B, outer, H/stride, W/stride); He et al. 2015."""
-
-    def __init__(self, inner: int, outer: int, stride: int) -> None:
-        super().__init__()
-        first, second = _convolution(inner, outer, stride), _convolution(outer, outer, 1)
-        self.body = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inner != outer:
-            # Rounded up as the padded convolutions do it, else odd sides would not add up.
-            pool = nn.AvgPool2d(stride, ceil_mode=True)
-            self.shortcut = nn.Sequential(pool, nn.Conv2d(inner, outer, 1, bias=False))
-        # A block that starts as the identity trains steadily at the high peak rate of one cycle (Goyal et al. 2017).
-        nn.init.zeros_(second[1].weight)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.relu(self.body(features) + self.shortcut(features))
-
-
-class CompactResNet(nn.Module):
-    """About 0.4 M parameters: a stride-2 stem, two blocks a width (one at the last), average pooling, one layer."""
-
-    def __init__(self, classes: int, widths: Sequence[int], dropout: float) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(*_convolution(3, widths[0], 2), nn.ReLU(inplace=True))
-        blocks: list[nn.Module] = []
-        for depth, width in enumerate(widths):
-            blocks.append(Residual(widths[max(depth - 1, 0)], width, stride=1 if depth == 0 else 2))
-            if depth < len(widths) - 1:
-                blocks.append(Residual(width, width, stride=1))
-        self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], classes)
-        )
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.blocks(self.stem(pictures)))
-        return logits
-
-
-def simpleconv3(classes: int, size: int) -> nn.Sequential:
-    """The lips article's network: three unpadded stride-2 convolutions 3-12-24-48, then 1200-1200-128 at 48 px."""
-    side = size
-    layers: list[nn.Module] = []
-    for inner, outer in ((3, 12), (12, 24), (24, 48)):
-        layers += [nn.Conv2d(inner, outer, 3, stride=2), nn.BatchNorm2d(outer), nn.ReLU(inplace=True)]
-        side = (side - 3) // 2 + 1
-    if side < 1:
-        raise ValueError(f"{SIMPLE} needs pictures of 15 px or more, not {size}: set the size to {SIZES[SIMPLE]}")
-    dense = [nn.Linear(48 * side * side, 1200), nn.ReLU(), nn.Linear(1200, 128), nn.ReLU(), nn.Linear(128, classes)]
-    return nn.Sequential(*layers, nn.Flatten(), *dense)
 
 
 class FrozenBackbone(nn.Module):
@@ -139,10 +87,6 @@ class FrozenBackbone(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         logits: Tensor = self.network(pictures)
         return logits
-
-
-def _convolution(inner: int, outer: int, stride: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    return nn.Conv2d(inner, outer, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outer)
 
 
 def _torchvision_network(name: str, classes: int, size: int) -> nn.Module:
