@@ -48,6 +48,10 @@ class Classifier(nn.Module):
             windows = [*windows, *[window.flip(3) for window in windows]]
         return torch.stack([self._probabilities(window) for window in windows]).mean(dim=0)
 
+    def glance(self, images: Tensor) -> Tensor:
+        """Probabilities from the middle window alone: a tenth of the work, enough to compare epochs."""
+        return self._probabilities(self._windows(images.permute(0, 3, 1, 2).float() / 255)[0])
+
     def _windows(self, pictures: Tensor) -> list[Tensor]:
         """What the network looks at: the whole crop, its middle, or its middle and corners (B, 3, inner, inner)."""
         if self.inner is None:

@@ -63,7 +63,7 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         images, targets = batch
-        probabilities = self.classifier(images)
+        probabilities = self.classifier.glance(images)
         self._note("val", functional.nll_loss(probabilities.clamp_min(1e-9).log(), targets), probabilities, targets)
 
     def configure_gradient_clipping(self, *_: object, **__: object) -> None:
