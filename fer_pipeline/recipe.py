@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fer_pipeline.config import FOLDERS, StageConfig, TrainConfig
 from fer_pipeline.errors import InputError, StaleError, UsageError
-from fer_pipeline.journal import LOCK
+from fer_pipeline.journal import LOCK, Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, hash_file, write_aside
 
 RECIPE = "recipe.json"
@@ -55,6 +57,19 @@ def settings_of(folder: Path, stage: str) -> dict[str, Any] | None:
             return dict(recipe["settings"])
         recipe = recipe.get("upstream")
     return None
+
+
+@contextmanager
+def making(folder: Path, recipe: dict[str, Any], *, force: bool) -> Iterator[Journal]:
+    """Hold a folder while it is made: locked, begun anew by force, made by this recipe alone."""
+    with Journal(folder) as journal:
+        try:
+            if force:
+                start_over(folder, recipe["stage"])
+            check_recipe(folder, recipe)
+            yield journal
+        except OSError as error:
+            raise cannot_write(folder, error) from None
 
 
 def check_recipe(folder: Path, recipe: dict[str, Any]) -> None:

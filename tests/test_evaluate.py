@@ -105,5 +105,5 @@ def test_a_run_whose_data_is_gone_says_so(tmp_path: Path) -> None:
     data = write_split(tmp_path / "split", train=4, test=1)
     train(tiny_training(data, tmp_path / "gone", epochs=1, network="simpleconv3"))
     shutil.rmtree(data)
-    with pytest.raises(InputError, match=r"split: no such folder"):
+    with pytest.raises(InputError, match=r"split holds no finished stage"):
         evaluate(tmp_path / "gone")

@@ -20,9 +20,10 @@ from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import InputError, StaleError, UsageError
 from fer_pipeline.manifest import hash_file
 from fer_pipeline.model.dataset import list_crops, load_crops
+from fer_pipeline.model.fit import settle_length
 from fer_pipeline.model.history import Checkpoints, read_history
 from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.model.train import settle_length, train
+from fer_pipeline.model.train import train
 
 torch.set_num_threads(1)
 SIMPLE: dict[str, Any] = {"network": "simpleconv3"}

@@ -25,11 +25,30 @@ def train(
     config: ConfigFile,
     set_: Overrides = None,
     data: Annotated[Path | None, typer.Option(help="Folder with a folder per class, in place of train.input.")] = None,
+    folds: Annotated[int | None, typer.Option(min=2, max=100, help="Cross-validate: so many models instead.")] = None,
+    by_source: Annotated[bool, typer.Option("--by-source", help="Cross-validate: leave each source out once.")] = False,
     force: Force = False,
 ) -> None:
     """Train a classifier; after a kill the same command goes on.  Example: fer train --config configs/lips.yaml"""
     overrides = [*(set_ or []), *([] if data is None else [f"train.input={json.dumps(str(data))}"])]
-    run_training(read_config(config, overrides), force=force)
+    settings = read_config(config, overrides)
+    if folds or by_source:
+        run_folds(settings, folds or 0, by_source=by_source, force=force)
+    else:
+        run_training(settings, force=force)
+
+
+def run_folds(config: Config, folds: int, *, by_source: bool, force: bool) -> None:
+    """Cross-validate, print the pooled figures and each fold's."""
+    need_extra("train", "torch", "lightning", "sklearn")
+    from fer_pipeline.model.folds import FOLDS, cross_validate
+
+    result = cross_validate(config.train, folds, by_source=by_source, force=force)
+    for name, figures in result.figures["folds"].items():
+        told = f"{figures['accuracy']:.1%} ({_interval(figures['accuracy_ci95'])}), {figures['count']} images"
+        console.out.print(f"fold {name}: accuracy {told}", markup=False)
+    _print_metrics(result.figures["pooled"])
+    console.note(f"train: {result.folder / FOLDS}, predictions.csv")
 
 
 def run_training(config: Config, *, force: bool) -> None:

@@ -14,6 +14,7 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.images import BadImage, read_image
 from fer_pipeline.manifest import MANIFEST, Row, hash_file, kept_rows
 
+PARTS = {"train": ("train", "training"), "test": ("test", "validation", "val", "valid")}
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
 
@@ -40,7 +41,7 @@ def list_crops(folder: Path, part: str | None = None) -> list[Row]:
         rows = [row.but(path=f"{row.split}/{row.path}") if _is_split(folder, row) else row for row in kept_rows(folder)]
         rows = [row for row in rows if row.label is not None and (part is None or row.split in {part, None})]
     else:
-        rows = _walk(_find_part(folder, part), folder)
+        rows = _walk_parts(folder, part)
     if not rows:
         raise InputError(f"{folder} holds no labelled images{f' for {part}' if part else ''}: run `fer split` first")
     return rows
@@ -50,10 +51,15 @@ def _is_split(folder: Path, row: Row) -> bool:
     return row.split is not None and (folder / row.split).is_dir()
 
 
-def _find_part(folder: Path, part: str | None) -> Path:
-    """The folder of a part, by the names people give it; the folder itself where it has none."""
-    names = {"train": ("train", "training"), "test": ("test", "validation", "val", "valid")}.get(part or "", ())
-    return next((folder / name for name in names if (folder / name).is_dir()), folder)
+def _walk_parts(folder: Path, part: str | None) -> list[Row]:
+    """The images of the wanted parts, by the names people give them; of the folder itself where it has none."""
+    found = {
+        name: next((folder / one for one in names if (folder / one).is_dir()), None) for name, names in PARTS.items()
+    }
+    if found["train"] is None and (part is None or found[part] is None):
+        return _walk(folder, folder)
+    wanted = [(name, root) for name, root in found.items() if root is not None and part in {name, None}]
+    return [row.but(split=name) for name, root in wanted for row in _walk(root, folder)]
 
 
 def hash_data(folder: Path) -> str:
@@ -68,7 +74,9 @@ def hash_data(folder: Path) -> str:
 
 def _walk(root: Path, folder: Path) -> list[Row]:
     if not root.is_dir():
-        raise InputError(f"{folder}: no such folder: run `fer split` first, or name a folder with a folder per class")
+        raise InputError(
+            f"{folder} holds no finished stage and no folder per class: run `fer split` first, or name another"
+        )
     files = sorted(path for path in root.glob("*/**/*") if path.suffix.lower() in SUFFIXES and path.is_file())
     return [
         Row(path=path.relative_to(folder).as_posix(), label=path.relative_to(root).parts[0], source={"name": root.name})
@@ -124,3 +132,8 @@ def check_classes(rows: list[Row], folder: Path) -> list[str]:
     if poor:
         raise InputError(f"{folder}: class {poor[0]!r} has one image only: add more, or leave it out by split.labels")
     return sorted(counts)
+
+
+def source_of(row: Row) -> str:
+    """Where a picture came from, in one word: the search engine or the data set."""
+    return str(row.source.get("engine") or row.source.get("name") or "unknown")

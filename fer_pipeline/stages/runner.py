@@ -16,7 +16,7 @@ from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.images import BadImage, link_image, write_image
 from fer_pipeline.journal import Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
-from fer_pipeline.recipe import check_recipe, make_recipe, start_over
+from fer_pipeline.recipe import make_recipe, making
 from fer_pipeline.stages.stage import C, Drop, Keep, Stage
 from fer_pipeline.stages.workers import WorkerCrash, work
 
@@ -42,19 +42,13 @@ def run_stage(stage: Stage[C], config: C, *, workers: int = 1, force: bool = Fal
     started = time.monotonic()
     recipe = make_recipe(stage.name, config)
     detail(f"{stage.name}: {config.input} -> {config.output}, {workers} at once, {recipe['settings']}")
-    with Journal(config.output) as journal:
-        try:
-            fresh = force or not (config.output / MANIFEST).is_file()
-            if fresh:  # before anything is removed or noted down
-                _check_ready(stage, config)
-            if force:
-                start_over(config.output, stage.name)
-            check_recipe(config.output, recipe)
-            if fresh:
-                _make(stage, config, journal, workers)
-            journal.drop()
-        except OSError as error:
-            raise cannot_write(config.output, error) from None
+    if force or not (config.output / MANIFEST).is_file():  # before anything is removed or noted down
+        _check_ready(stage, config)
+    with making(config.output, recipe, force=force) as journal:
+        fresh = not (config.output / MANIFEST).is_file()
+        if fresh:
+            _make(stage, config, journal, workers)
+        journal.drop()
     return summarise(stage.name, config.output, time.monotonic() - started, fresh=fresh)
 
 

@@ -1,0 +1,141 @@
+"""Cross-validation: every image is judged once, by a model that has seen neither it nor its group."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline import console
+from fer_pipeline.config import TrainConfig
+from fer_pipeline.errors import InputError
+from fer_pipeline.manifest import Row, write_aside
+from fer_pipeline.model.dataset import Crops, hash_data, source_of
+from fer_pipeline.model.fit import fit
+from fer_pipeline.model.metrics import score
+from fer_pipeline.model.predictions import score_sources, write_predictions
+from fer_pipeline.model.train import check_device, group_of, hold_back, read_crops
+from fer_pipeline.recipe import make_recipe, making
+
+FOLDS = "folds.json"
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """n images with the probabilities (n, classes) of the model that did not see them, and the pooled figures."""
+
+    crops: Crops
+    folds: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    figures: dict[str, Any]
+    folder: Path
+
+
+def cross_validate(config: TrainConfig, count: int, *, by_source: bool = False, force: bool = False) -> CrossValidation:
+    """Train `count` models, each on all groups but a fold, and judge the fold; by_source: all sources but one.
+
+    All labelled images of the input folder take part, whatever their split. Each fold is kept in a folder of its own,
+    so that a killed run goes on where it stopped. Writes `folds.json` and `predictions.csv` into the run folder.
+    """
+    kind = "sources" if by_source else f"folds{count}"
+    config = config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-{kind}")})
+    recipe = make_recipe("folds", config, hash_data(config.input)) | {"folds": "sources" if by_source else count}
+    check_device(config.device)
+    with making(config.output, recipe, force=force):
+        crops = read_crops(config, None)
+        names = _names(crops.rows) if by_source else [str(index + 1) for index in range(count)]
+        folds = _by_source(crops.rows, names) if by_source else part_folds(crops.rows, count, config.seed)
+        probabilities = np.zeros((len(folds), len(crops.labels)), np.float32)
+        minutes = []
+        for index, name in enumerate(names):
+            held = np.flatnonzero(folds == index)
+            console.note(f"train: fold {name}, {len(held)} of {len(folds)} images held out")
+            probabilities[held], seconds = _fold(config, crops, held, config.output / f"fold-{index + 1}")
+            minutes.append(round(seconds / 60, 2))
+        figures = _figures(crops, folds, probabilities, names) | {"minutes": minutes}
+        write_predictions(config.output, crops, probabilities)
+        write_aside(config.output / FOLDS, [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
+    return CrossValidation(crops, folds, probabilities, figures, config.output)
+
+
+def part_folds(rows: list[Row], count: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each image, of about even size and mix of labels, groups kept whole; needs two groups a label."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels, groups = [str(row.label) for row in rows], [group_of(row) for row in rows]
+    for label in sorted(set(labels)):
+        found = len({group for group, own in zip(groups, labels, strict=True) if own == label})
+        if found < count:
+            raise InputError(f"class {label!r} has {found} groups of images, too few for {count} folds: ask for fewer")
+    folds = np.zeros(len(rows), np.int64)
+    parts = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(np.zeros(len(rows)), labels, groups)
+    for index, (_, held) in enumerate(parts):
+        folds[held] = index
+    return folds
+
+
+def _names(rows: list[Row]) -> list[str]:
+    names = sorted({source_of(row) for row in rows})
+    if len(names) < 2:
+        raise InputError(f"all images are of one source, {names[0]!r}: leaving it out leaves nothing to train on")
+    return names
+
+
+def _by_source(rows: list[Row], names: list[str]) -> NDArray[np.int64]:
+    return np.array([names.index(source_of(row)) for row in rows], dtype=np.int64)
+
+
+def _fold(
+    config: TrainConfig, crops: Crops, held: NDArray[np.int64], folder: Path
+) -> tuple[NDArray[np.float32], float]:
+    """Probabilities of the held-out images and the seconds it took; read back if the fold is finished."""
+    kept = folder / "probabilities.npy"
+    if kept.is_file():
+        with kept.open("rb") as file:
+            return np.load(file, allow_pickle=False), float(np.load(file, allow_pickle=False))
+    started = time.monotonic()
+    others = np.setdiff1d(np.arange(len(crops.targets)), held)
+    training, validation = hold_back(crops.part(others.tolist()), config)
+    folder.mkdir(parents=True, exist_ok=True)
+    probabilities = judge(fit(config, training, validation, folder), crops.part(held.tolist()))
+    seconds = time.monotonic() - started
+    write_aside(kept, _saved(probabilities, np.float64(seconds)))
+    return probabilities, seconds
+
+
+def _saved(*arrays: Any) -> Iterator[bytes]:
+    import io
+
+    buffer = io.BytesIO()
+    for array in arrays:
+        np.save(buffer, array)
+    yield buffer.getvalue()
+
+
+def judge(classifier: Any, crops: Crops) -> NDArray[np.float32]:
+    """Probabilities (n, classes) by a classifier in memory."""
+    import torch
+
+    with torch.inference_mode():
+        parts = [
+            classifier(torch.from_numpy(np.asarray(crops.images[start : start + 256]))).numpy()
+            for start in range(0, len(crops.images), 256)
+        ]
+    return np.concatenate(parts)
+
+
+def _figures(
+    crops: Crops, folds: NDArray[np.int64], probabilities: NDArray[np.float32], names: list[str]
+) -> dict[str, Any]:
+    """The pooled figures, and those of each fold."""
+    each = {}
+    for index, name in enumerate(names):
+        chosen = folds == index
+        figures = score(crops.targets[chosen], probabilities[chosen], crops.labels)
+        each[name] = {key: figures[key] for key in ("count", "accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95")}
+    pooled = score(crops.targets, probabilities, crops.labels) | {"per_source": score_sources(crops, probabilities)}
+    return {"pooled": pooled, "folds": each}
