@@ -51,14 +51,14 @@ def embed_file(path: Path, alt: str, lines: Sequence[str] = (), side: int = 96) 
 
 
 def embed_figure(figure: "Figure", alt: str, name: str) -> Picture:
-    """A matplotlib figure as SVG, whose black turns light where the reader prefers the dark; the same bytes each time."""
+    """A matplotlib figure as SVG, whose black turns light on a dark page; always the same bytes."""
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue().replace("#000000", "currentColor")
-    head, opening, rest = text.partition("<svg ")
+    _, opening, rest = text.partition("<svg ")
     attributes, closing, body = rest.partition(">")
     svg = f"{opening}{attributes}{closing}{SCHEME}{body}"
     width, height = (round(inches * 96) for inches in figure.get_size_inches())
