@@ -27,10 +27,18 @@ OCCLUSION = (
 )
 
 
+class Pair(NamedTuple):
+    """A crop beside its heat map, and what the model said of it."""
+
+    crop: Picture
+    heat: Picture
+    answer: Answer
+
+
 class Attention(NamedTuple):
     """Crops beside their heat maps, by class, and how they were made, or why there are none."""
 
-    by_label: dict[str, list[tuple[Picture, Picture, str]]]
+    by_label: dict[str, list[Pair]]
     method: str
 
 
@@ -46,7 +54,7 @@ def look(run: Path, predictor: Predictor, folder: Path, answers: list[Answer], t
         heats, method = _explain(run, predictor, np.stack([crop for _, crop in found]))
     except Exception as error:  # noqa: BLE001  any kind of model may be in the file, and a page needs no picture
         return Attention({}, f"This model's answers cannot be traced to places in the crop ({type(error).__name__}).")
-    by_label: dict[str, list[tuple[Picture, Picture, str]]] = {}
+    by_label: dict[str, list[Pair]] = {}
     for (one, crop), heat in zip(found, heats, strict=True):
         by_label.setdefault(one.label, []).append(_pair(one, crop, heat))
     return Attention(by_label, method)
@@ -109,11 +117,10 @@ def cover(classify: Classify, crops: NDArray[np.uint8]) -> Heat:
     return np.asarray(heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-9), dtype=np.float32)
 
 
-def _pair(answer: Answer, crop: Image, heat: Heat) -> tuple[Picture, Picture, str]:
+def _pair(answer: Answer, crop: Image, heat: Heat) -> Pair:
     told = f"{answer.label}, called {answer.predicted}"
-    side = 88
-    plain = embed_image(crop, f"Crop: {told}", side=side)
-    return plain, embed_image(_blend(crop, heat), f"Heat map: {told}", side=side), f"{answer.confidence:.0%}"
+    plain = embed_image(crop, f"Crop: {told}", side=88)
+    return Pair(plain, embed_image(_blend(crop, heat), f"Heat map: {told}", side=88), answer)
 
 
 def _blend(crop: Image, heat: Heat) -> Image:

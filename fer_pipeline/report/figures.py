@@ -52,7 +52,8 @@ def draw_sizes(values: Mapping[str, Sequence[float]], name: str) -> Picture:
     axis = figure.subplots()
     everything = np.concatenate([np.asarray(one, dtype=float) for one in values.values()])
     low, high = max(1.0, float(everything.min()) / 1.05), float(everything.max()) * 1.05
-    edges = np.geomspace(low, max(high, low * 1.2), 25)
+    count = min(25, max(8, round(1.5 * np.sqrt(len(everything) / len(values)))))  # few images make a jagged line
+    edges = np.geomspace(low, max(high, low * 1.2), count)
     for place, (label, lengths) in enumerate(values.items()):
         shares = np.histogram(lengths, edges)[0] / max(1, len(lengths))
         colour, style = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 import PIL.Image
 
@@ -57,7 +58,12 @@ def embed_file(path: Path, alt: str, lines: Sequence[str] = (), side: int = 96, 
 def link_of(row: Row) -> str:
     """The web address a picture came from, if it is one a reader may follow."""
     address = str(row.source.get("url", ""))
-    return address if address.startswith(("https://", "http://")) else ""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    reserved = (parts.hostname or ".invalid").endswith(".invalid")  # leads nowhere (RFC 2606): the drawn sample's
+    return address if parts.scheme in {"http", "https"} and not reserved else ""
 
 
 def some(found: Sequence[T], count: int) -> list[T]:
