@@ -77,7 +77,7 @@ def forget_rows(rows: Iterable[Row]) -> Forgotten:
     """The hashes that keep some rows of a raw folder from coming back."""
     rows = list(rows)
     return Forgotten(
-        frozenset(hash_origin(origin) for row in rows for origin in origins_of(row)),
+        frozenset(hash_origin(name) for row in rows for name in (*origins_of(row), *_names(row))),
         frozenset(row.sha256 for row in rows if row.sha256),
         frozenset(photo_of(row.path) for row in rows),
     )
@@ -87,6 +87,12 @@ def origins_of(row: Row) -> list[str]:
     """What a crawl (the URL) or an import (source and name there) knows a row by."""
     url, file = row.source.get("url"), row.source.get("file")
     return [*([str(url)] if url else []), *([f"{row.source.get('name')} {file}"] if file else [])]
+
+
+def _names(row: Row) -> set[str]:
+    """What a person may call an imported image by, so that the same command finishes a forgetting that was killed."""
+    file = str(row.source.get("file", ""))
+    return {file, file.rpartition("/")[2]} - {""}
 
 
 def hash_origin(origin: str) -> str:

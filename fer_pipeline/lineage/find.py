@@ -95,9 +95,8 @@ def _by_name(what: str, folder: Path) -> Iterator[Row]:
     name = Path(what).name
     inside = strip_part(what)
     for row in rows_with(folder, *{name, Path(name).stem.partition("-")[0]} - {""}):
-        file = str(row.source.get("file", ""))
-        named = file in {what, name} or file.endswith(f"/{name}") or _is_stem(row, inside)
-        if named:
+        file = f"/{row.source.get('file', '')}"
+        if file.endswith(f"/{what}") or f"/{what}".endswith(file) or _is_stem(row, inside):
             yield row
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_pipeline.errors import FerError, InputError
-from fer_pipeline.forgotten import Forgotten, forget_rows, hash_origin, photo_of, read_forgotten
+from fer_pipeline.forgotten import Forgotten, forget_rows, photo_of, read_forgotten
 from fer_pipeline.lineage.experiment import Experiment, find_homes, of_home
 from fer_pipeline.lineage.find import find_photos
 from fer_pipeline.lineage.forget import choose_rows, read_pending
 from fer_pipeline.lineage.leavings import Leavings, find_files, find_leavings, shadowed
-from fer_pipeline.manifest import Row
+from fer_pipeline.manifest import Row, hash_file
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Plan:
         yield from (f"remove {path}" for path in files)
         yield from self._runs()
         yield from self._copies(copies=copies)
-        for path in self.leavings.elsewhere:
-            yield f"also known to {path.parent}: forget it there too, by --config or by its path in that folder"
+        for home in dict.fromkeys(path.parent.parent for path in self.leavings.elsewhere):
+            yield f"also in {home}: forget it there too, by --config or by its path in a folder of it"
         if any("file" in row.source for row in self.rows):
             yield "the originals that were imported are not touched"
 
@@ -110,8 +110,16 @@ def _already(what: str, experiment: Experiment | None, error: FerError) -> list[
     for one in searched:
         noted = read_forgotten(one.raw) if one.raw else Forgotten()
         pending = read_pending(one)
-        if hash_origin(what) in noted.origins or (pending and hash_origin(what) in pending.forgotten.origins):
+        if _is_known(what, noted | pending.forgotten if pending else noted):
             plans.append(_plan(one, set(), copies=False))
     if not plans:
         raise error
     return plans
+
+
+def _is_known(what: str, noted: Forgotten) -> bool:
+    """Whether this URL, name or file is one that was forgotten."""
+    if noted.knows_origin(what):
+        return True
+    path = Path(what)
+    return "\0" not in what and path.is_file() and hash_file(path) in noted.contents

@@ -78,7 +78,8 @@ def trace(photo: Photo, run: Path | None = None) -> Trace:
         seen = [one for one in seen if Path(one.path).stem == Path(photo.face).stem] or seen
     copies = [f"{stage}: {path}" for stage, folder in experiment.folders.items() for path in _copies(folder, photo)]
     forgotten = experiment.raw is not None and photo.name in read_forgotten(experiment.raw).photos
-    return Trace(photo.name, steps, _ended(experiment, steps), copies, seen, forgotten)
+    ended = "taken out by `fer forget`" if forgotten and not steps else _ended(experiment, steps)
+    return Trace(photo.name, steps, ended, copies, seen, forgotten)
 
 
 def _steps(stage: str, folder: Path, photo: Photo) -> list[Step]:
