@@ -6,7 +6,7 @@ with the same weights as one that was not.
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning
@@ -26,8 +26,13 @@ from fer_pipeline.model.learner import Learner
 STEPS = 1_600
 
 
-def fit(config: TrainConfig, training: Crops, validation: Crops, folder: Path) -> Classifier:
-    """A classifier trained on some crops, its epoch chosen by others; checkpoints and history go into `folder`."""
+def fit(
+    config: TrainConfig, training: Crops, validation: Crops, folder: Path, more: Sequence[Callback] = ()
+) -> Classifier:
+    """A classifier trained on some crops, its epoch chosen by others; checkpoints and history go into `folder`.
+
+    `more` callbacks see every epoch before its checkpoint is written.
+    """
     torch.manual_seed(config.seed)
     epochs, batch = settle_length(config, len(training.targets))
     classifier = build_classifier(config, training.labels, training.images.shape[1])
@@ -36,7 +41,7 @@ def fit(config: TrainConfig, training: Crops, validation: Crops, folder: Path) -
         make_batches(training, config, batch, shuffle=True),
         make_batches(validation, config, batch, shuffle=False),
     )
-    _fit(learner, batches, epochs, config, folder)
+    _fit(learner, batches, [*more, *_callbacks(config, epochs, folder)], epochs, config, folder)
     return learner.classifier.eval()
 
 
@@ -68,7 +73,14 @@ def _class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
     return torch.tensor(len(crops.targets) / (len(counts) * counts), dtype=torch.float32)
 
 
-def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: TrainConfig, run: Path) -> None:
+def _fit(
+    learner: Learner,
+    batches: tuple[Loader, Loader],
+    callbacks: list[Callback],
+    epochs: int,
+    config: TrainConfig,
+    run: Path,
+) -> None:
     """Run Lightning's loop, from the last finished epoch on, and load the weights that become the model."""
     folder = run / "checkpoints"
     with warnings.catch_warnings():
@@ -78,7 +90,7 @@ def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: 
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[config.device],
             devices=1,
             precision="bf16-mixed" if computes_bf16(config) else "32-true",
-            callbacks=_callbacks(config, epochs, run),
+            callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
             default_root_dir=run,

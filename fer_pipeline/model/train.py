@@ -13,6 +13,7 @@ from fer_pipeline.model.bundle import MODEL, Card, write_bundle
 from fer_pipeline.model.dataset import Crops, check_classes, hash_data, list_crops, load_crops
 from fer_pipeline.model.fit import fit
 from fer_pipeline.model.networks import default_size
+from fer_pipeline.model.predictions import write_seen
 from fer_pipeline.recipe import make_recipe, making, settings_of
 from fer_pipeline.splits import part_groups
 
@@ -36,6 +37,7 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
         if fresh:
             crops = read_crops(config, "train")
             training, validation = hold_back(crops, config)
+            write_seen(config.output, training, validation)
             classifier = fit(config, training, validation, config.output)
             write_bundle(config.output / MODEL, classifier, make_card(config, crops))
     return Outcome(config.output / MODEL, fresh, time.monotonic() - started)
