@@ -49,6 +49,7 @@ def score(targets: NDArray[np.int64], probabilities: NDArray[np.float32], labels
         label: {
             "precision": round(float(precision), 4),
             "recall": round(float(recall), 4),
+            "recall_ci95": [round(value, 4) for value in wilson_interval(round(float(recall) * support), int(support))],
             "f1": round(float(f1), 4),
             "support": int(support),
         }
