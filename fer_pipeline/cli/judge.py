@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from fer_pipeline import console
 from fer_pipeline.cli.app import app
-from fer_pipeline.cli.figures import print_metrics
+from fer_pipeline.cli.figures import print_comparison, print_metrics
 from fer_pipeline.cli.model import Run, need_extra
 
 if TYPE_CHECKING:
@@ -57,3 +58,25 @@ def ensure_evaluation(run: Path, data: Path) -> None:
         console.note(f"eval: {run} is measured, nothing to do (see {run / 'metrics.json'})")
     else:
         run_evaluation(run)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[
+        Path, typer.Argument(help="Folder of a measured run or cross-validation, or its predictions.csv.")
+    ],
+    run_b: Annotated[Path, typer.Argument(help="The other one.")],
+    out: Annotated[Path | None, typer.Option(help="CSV of the images on which they differ.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Tell whether one model is better, or lucky.  Example: fer compare runs/lips runs/tutorial --out differ.csv"""
+    need_extra("train", "scipy")
+    from fer_pipeline.model.compare import compare_runs, write_differences
+
+    result = compare_runs(run_a, run_b)
+    if as_json:
+        typer.echo(json.dumps(result.as_dict()))
+    else:
+        print_comparison(result, str(run_a), str(run_b))
+    if out is not None:
+        console.note(f"compare: {write_differences(out, result):,} images on which they differ -> {out}")

@@ -107,7 +107,7 @@ def _predict_all(
     files = list_photos(paths)
     load_predictor(run, uncertain)  # a bad model is told once, before any photo
     count = workers or (available_cores() if len(files) >= 64 else 1)
-    for path, result in work(partial(predict_file, run, crops, uncertain), files, count):
+    for path, result in work(partial(predict_file, run, crops, uncertain=uncertain), files, count):
         yield Prediction(str(path), "bad_image", []) if isinstance(result, WorkerCrash) else result
 
 

@@ -106,7 +106,7 @@ def load_predictor(run: Path, uncertain: float | None = None) -> Predictor:
     return Predictor(run, threads=1, uncertain=uncertain)
 
 
-def predict_file(run: Path, is_crop: bool, uncertain: float | None, path: Path) -> Prediction:
+def predict_file(run: Path, is_crop: bool, path: Path, uncertain: float | None = None) -> Prediction:
     """Predict one file; a bad one is an outcome, not an error."""
     predictor = load_predictor(run, uncertain)
     try:
