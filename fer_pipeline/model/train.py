@@ -9,7 +9,8 @@ import torch
 from fer_pipeline.config import Recipe, TrainConfig
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.manifest import Row
-from fer_pipeline.model.bundle import MODEL, Card, write_bundle
+from fer_pipeline.model.bundle import MODEL, Calibration, Card, write_bundle
+from fer_pipeline.model.calibration import calibrate
 from fer_pipeline.model.dataset import Crops, check_classes, hash_data, list_crops, load_crops
 from fer_pipeline.model.fit import fit
 from fer_pipeline.model.networks import default_size
@@ -39,7 +40,8 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
             training, validation = hold_back(crops, config)
             write_seen(config.output, training, validation)
             classifier = fit(config, training, validation, config.output)
-            write_bundle(config.output / MODEL, classifier, make_card(config, crops))
+            calibration = calibrate(classifier, validation) if config.calibrate else None
+            write_bundle(config.output / MODEL, classifier, make_card(config, crops, calibration))
     return Outcome(config.output / MODEL, fresh, time.monotonic() - started)
 
 
@@ -75,7 +77,7 @@ def group_of(row: Row) -> str:
     return row.group or row.path
 
 
-def make_card(config: TrainConfig, crops: Crops) -> Card:
+def make_card(config: TrainConfig, crops: Crops, calibration: Calibration | None = None) -> Card:
     """What the model file tells of itself; detector and crop are those that made the data."""
     detector, cut = settings_of(config.input, "filter"), settings_of(config.input, "crop")
     recipe = Recipe()
@@ -89,4 +91,6 @@ def make_card(config: TrainConfig, crops: Crops) -> Card:
         recipe=recipe,
         data=hash_data(config.input),
         settings=config.model_dump(mode="json"),
+        calibration=calibration,
+        uncertain=config.uncertain,
     )
