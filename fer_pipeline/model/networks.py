@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Self
@@ -128,7 +129,10 @@ def _read_weights(name: str, weights: str) -> Mapping[str, Tensor]:
         known = models.get_model_weights(name)[weights]
     except (KeyError, ValueError):
         raise ValueError(f"weights {weights!r}: neither a file nor torchvision weights of {name}") from None
-    fetched: OrderedDict[str, Tensor] = known.get_state_dict(progress=False, check_hash=True)
+    try:
+        fetched: OrderedDict[str, Tensor] = known.get_state_dict(progress=False, check_hash=True)
+    except (HTTPException, RuntimeError) as error:  # broken off, or of another hash
+        raise OSError(error) from None
     return fetched
 
 
