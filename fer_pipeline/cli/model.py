@@ -61,6 +61,8 @@ def run_training(config: Config, *, force: bool) -> None:
 
     outcome = fit(config.train, force=force)
     folder = outcome.model.parent
+    if not console.is_lead():
+        return
     if not (folder / "curves.png").is_file():  # also after a kill between the model and its pictures
         write_environment(folder, config)
         plot_curves(read_history(folder), folder / "curves.png")

@@ -15,12 +15,20 @@ from fer_pipeline.model.dataset import Crops, source_of
 from fer_pipeline.model.metrics import wilson_interval
 
 PREDICTIONS = "predictions.csv"
+SEEN = "seen.csv"
 
 
 def write_predictions(folder: Path, crops: Crops, probabilities: NDArray[np.float32]) -> None:
     """A row for every crop: path, label, predicted, confidence, the probability of each class, and its group if any."""
     header = ["path", "label", "predicted", "confidence", *(f"p_{label}" for label in crops.labels), "group"]
     write_csv(folder / PREDICTIONS, header, _lines(crops, probabilities))
+
+
+def write_seen(folder: Path, training: Crops, validation: Crops) -> None:
+    """What a run learned from and what chose its epoch, so that it is known when the data have changed."""
+    parts = (("training", training), ("validation", validation))
+    rows = ((row.path, row.label, part) for part, crops in parts for row in crops.rows)
+    write_csv(folder / SEEN, ["path", "label", "part"], rows)
 
 
 def _lines(crops: Crops, probabilities: NDArray[np.float32]) -> Iterator[list[str | None]]:

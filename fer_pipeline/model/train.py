@@ -14,6 +14,8 @@ from fer_pipeline.model.calibration import calibrate
 from fer_pipeline.model.dataset import Crops, check_classes, hash_data, list_crops, load_crops
 from fer_pipeline.model.fit import fit
 from fer_pipeline.model.networks import default_size
+from fer_pipeline.model.predictions import write_seen
+from fer_pipeline.model.processes import in_turn, is_lead, joined, led
 from fer_pipeline.recipe import make_recipe, making, settings_of
 from fer_pipeline.splits import part_groups
 
@@ -32,14 +34,17 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
     started = time.monotonic()
     recipe = make_recipe("train", config, hash_data(config.input))
     check_device(config.device)
-    with making(config.output, recipe, force=force):
+    with joined(config.device), led(making(config.output, recipe, force=force)):
         fresh = not (config.output / MODEL).is_file()
         if fresh:
-            crops = read_crops(config, "train")
+            with in_turn():
+                crops = read_crops(config, "train")
             training, validation = hold_back(crops, config)
             classifier = fit(config, training, validation, config.output)
-            calibration = calibrate(classifier, validation) if config.calibrate else None
-            write_bundle(config.output / MODEL, classifier, make_card(config, crops, calibration))
+            if is_lead():
+                write_seen(config.output, training, validation)
+                calibration = calibrate(classifier, validation) if config.calibrate else None
+                write_bundle(config.output / MODEL, classifier, make_card(config, crops, calibration))
     return Outcome(config.output / MODEL, fresh, time.monotonic() - started)
 
 
