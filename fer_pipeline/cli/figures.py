@@ -86,19 +86,15 @@ def _tell_confidence(metrics: dict[str, Any]) -> list[str]:
 
 def print_comparison(result: Comparison, first: str, second: str) -> None:
     """Both scores on the shared images, their difference, and a plain sentence."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from fer_pipeline.model.compare import score_sides
 
-    table = Table("", "run", "right alone", "score", box=None)
     for name, run, figures, only in zip("AB", (first, second), score_sides(result), result.only, strict=True):
-        table.add_row(name, escape(run), f"{only:,}", tell_score(figures))
-    console.out.print(table)
+        alone = f"{only:,} right that the other has wrong"
+        console.out.print(f"{name} = {run}: {tell_score(figures)}; {alone}", markup=False)
     if any(result.alone):
         left = f"{result.alone[0]:,} images of A and {result.alone[1]:,} of B are not shared, and left out"
         console.out.print(left, markup=False)
     value, low, high = result.macro_f1
-    told = f"macro-F1, B less A: {value:+.3f} (95 %: {low:+.3f} to {high:+.3f})"
-    console.out.print(f"{told}, by groups of images: {result.groups:,}", markup=False)
+    groups = f"{result.groups:,} groups of images resampled"
+    console.out.print(f"macro-F1, B less A: {value:+.3f} (95 %: {low:+.3f} to {high:+.3f}), {groups}", markup=False)
     console.out.print(result.verdict, markup=False)

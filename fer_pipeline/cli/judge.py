@@ -10,7 +10,7 @@ import typer
 
 from fer_pipeline import console
 from fer_pipeline.cli.app import app
-from fer_pipeline.cli.figures import print_comparison, print_metrics
+from fer_pipeline.cli.figures import print_comparison, print_metrics, tell_score
 from fer_pipeline.cli.model import Run, need_extra
 
 if TYPE_CHECKING:
@@ -80,3 +80,20 @@ def compare(
         print_comparison(result, str(run_a), str(run_b))
     if out is not None:
         console.note(f"compare: {write_differences(out, result):,} images on which they differ -> {out}")
+
+
+@app.command()
+def quantise(run: Run) -> None:
+    """Make an 8-bit model file and weigh it against the float one.  Example: fer quantise runs/sample"""
+    need_extra("train", "onnx", "scipy", "sklearn")
+    from fer_pipeline.model.quantise import FIGURES, QUANTISED
+    from fer_pipeline.model.quantise import quantise as make
+
+    figures = make(run)
+    for name in ("float32", "int8"):
+        told = figures[name] | {"count": figures["count"]}
+        size = f"{figures['bytes'][name] / 1e6:.2f} MB, {told['images_per_second']:,.0f} images/s a thread"
+        console.out.print(f"{name}: {tell_score(told)}; {size}", markup=False)
+    console.out.print(f"float32 (A) against int8 (B): {figures['paired']['verdict']}", markup=False)
+    console.out.print(f"int8 is {figures['speed_ratio']:.2f} times as fast here", markup=False)
+    console.note(f"quantise: {QUANTISED}, {FIGURES} beside the model of {run}")

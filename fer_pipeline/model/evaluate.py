@@ -60,7 +60,7 @@ def evaluate(
     metrics = score(crops.targets, probabilities, predictor.card.labels)
     metrics |= {"per_source": score_sources(crops, probabilities), "data": str(folder)}
     metrics |= {"model": hash_file(find_model(run)), **measure_confidence(predictor.card, crops.targets, probabilities)}
-    leakage = check_leakage(predictor.card, folder, crops, probabilities, _cache(run, target))
+    leakage = check_leakage(predictor.card, folder, crops, probabilities, cache_of(run, target))
     metrics |= {"leakage": judge_leakage(leakage.figures, max_leakage, allow=allow_leakage)}
     target.mkdir(parents=True, exist_ok=True)
     write_predictions(target, crops, probabilities)
@@ -85,7 +85,7 @@ def read_test(run: Path, card: Card, data: Path | None, target: Path) -> Crops:
         raise StaleError(f"{folder} has changed since {run} was trained on it: run `fer train --force`, or name --data")
     if not data and any(row.split != "test" for row in rows):
         raise InputError(f"{folder} has no test part: run `fer split` first")
-    return load_crops(folder, rows, card.labels, card.size, _cache(run, target))
+    return load_crops(folder, rows, card.labels, card.size, cache_of(run, target))
 
 
 def measure_confidence(card: Card, targets: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _target(run: Path, data: Path | None) -> Path:
     return _home(run) if run.is_dir() or run.name == MODEL else _home(run) / f"eval-{run.stem}"
 
 
-def _cache(run: Path, target: Path) -> Path:
+def cache_of(run: Path, target: Path) -> Path:
     """Where decoded crops are kept: where the training left its own, if it did."""
     kept = _home(run) / "cache"
     return kept if kept.is_dir() else target / "cache"
