@@ -10,6 +10,7 @@ import typer
 
 from fer_pipeline import console
 from fer_pipeline.cli.app import ConfigFile, Force, Overrides, app, available_cores, read_config
+from fer_pipeline.cli.report import add_run_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +91,7 @@ def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None)
     plot_confusion(result.metrics, result.folder / "confusion.png")
     _print_metrics(result.metrics)
     console.note(f"eval: {result.folder / 'metrics.json'}, predictions.csv, confusion.png")
+    add_run_page(run, result.folder)
 
 
 def ensure_evaluation(run: Path, data: Path) -> None:

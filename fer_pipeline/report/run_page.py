@@ -15,7 +15,7 @@ from fer_pipeline.model.dataset import hash_data, list_crops
 from fer_pipeline.model.predictor import Predictor
 from fer_pipeline.report.attention import Attention, look
 from fer_pipeline.report.card import describe_model, list_limits
-from fer_pipeline.report.cautions import caution_counts, caution_run, caution_sources
+from fer_pipeline.report.cautions import caution_counts, caution_sources
 from fer_pipeline.report.census import count_sources
 from fer_pipeline.report.figures import draw_curves
 from fer_pipeline.report.funnel import Place, places_below, places_of, read_steps
@@ -101,7 +101,7 @@ def _cautions(model: Path, scores: Scores | None, data: Data) -> list[str]:
         return ["Not measured yet: `fer eval` does.", *said]
     other = scores.metrics.get("model") not in {None, hash_file(model)}
     stale = ["These figures are those of another model file: run `fer eval` again."] if other else []
-    return [*stale, *caution_run(scores.metrics), *said]
+    return [*stale, *scores.cautions, *said]
 
 
 def _look(model: Path, predictor: Predictor, metrics: Mapping[str, Any], home: Path) -> Attention:
