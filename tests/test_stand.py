@@ -60,7 +60,7 @@ def test_a_begun_training_has_a_row_and_is_not_done(config: Path, capsys: Captur
     run.mkdir(parents=True)
     (run / "history.csv").write_text("epoch,train_loss,val_loss,train_accuracy,val_accuracy\n1,1,1,.5,.75\n")
     lines = told(config, capsys)
-    assert any("begun: epoch 1, validation 75.0%" in line for line in lines)
+    assert read_stand(load_config(config))[-1].told == "begun: epoch 1, validation 75.0%"
     assert lines[-1] == "next: fer train"
 
 
@@ -72,7 +72,7 @@ def test_training_and_measurement_have_rows_and_age(config: Path, capsys: Captur
     (settings.output / "metrics.json").write_text(json.dumps(metrics))
     lines = told(config, capsys)
     assert any(line.split()[0] == "train" for line in lines)
-    assert any("accuracy 90.0% (80.0% to 95.0%)" in line for line in lines)
+    assert read_stand(load_config(config))[-1].told == "accuracy 90.0% (80.0% to 95.0%), 50 images"
     assert lines[-2].endswith("was measured with another model or on other data")
     assert lines[-1] == "next: fer eval"
 
