@@ -104,6 +104,16 @@ def test_leaks_and_calibration_are_told_where_the_measurement_knows_them(run: Pa
     assert "If less confident answers are withheld" in text_of(page)
 
 
+def test_the_alarm_of_an_audit_is_told(run: Path, measured: Path) -> None:
+    audit = run.with_name("run-audit")
+    audit.mkdir()
+    figures = {"alarm": True, "data": str(measured.parent / "split"), "sentences": ["The width <b>tells</b> it."]}
+    (audit / "audit.json").write_text(json.dumps(figures))
+    assert "fer audit: The width <b>tells</b> it." in text_of(check_page(write_run_page(run)))
+    (audit / "audit.json").write_text(json.dumps(figures | {"data": "elsewhere"}))
+    assert "fer audit" not in text_of(check_page(write_run_page(run)))
+
+
 def test_a_run_that_was_not_measured_says_so(run: Path) -> None:
     (run / "metrics.json").unlink()
     page = check_page(write_run_page(run))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # In the order in which one needs them.
 COMMANDS = (
-    "sample import crawl unify dedupe filter clean crop split train eval predict run report status show doctor config"
+    "sample import crawl unify dedupe filter clean crop split audit train tune eval compare quantise predict run "
+    "status show report trace forget doctor config"
 )
 
 

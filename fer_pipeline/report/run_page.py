@@ -61,7 +61,7 @@ def write_run_page(run: Path, folder: Path | None = None) -> Path:
         "run.html",
         title=f"Run {model.parent.resolve().name}",
         sections=[one for one in SECTIONS if scores or one[0] not in MEASURED],
-        warnings=_cautions(model, scores, data),
+        warnings=[*_cautions(model, scores, data), *_audit(model.parent, predictor.card)],
         scores=scores,
         metrics=metrics if scores else {},
         attention=_look(model, predictor, metrics, home),
@@ -102,6 +102,15 @@ def _cautions(model: Path, scores: Scores | None, data: Data) -> list[str]:
     other = scores.metrics.get("model") not in {None, hash_file(model)}
     stale = ["These figures are those of another model file: run `fer eval` again."] if other else []
     return [*stale, *scores.cautions, *said]
+
+
+def _audit(run: Path, card: Card) -> list[str]:
+    """What `fer audit` said against the data, if it raised the alarm on this very folder."""
+    figures = read_json(run.resolve().with_name(f"{run.resolve().name}-audit") / "audit.json")
+    sentences = figures.get("sentences")
+    if not figures.get("alarm") or figures.get("data") != card.settings.get("input") or not isinstance(sentences, list):
+        return []
+    return [f"fer audit: {sentence}" for sentence in sentences[:4]]
 
 
 def _look(model: Path, predictor: Predictor, metrics: Mapping[str, Any], home: Path) -> Attention:
