@@ -24,6 +24,7 @@ Experimental = Annotated[
 ]
 Of = Annotated[Path | None, typer.Option("--run", help="Run whose tables name PATH, as in runs/sample.")]
 SHOWN = 110  # characters of a value
+WIDEST = 10_000  # columns: a path is never cut off, whatever the width of the screen
 
 
 def find_experiment(config: Path | None, overrides: list[str] | None) -> Experiment | None:
@@ -53,7 +54,7 @@ def trace(
         if as_json:
             typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
         else:
-            console.out.print(draw_tree(found))
+            console.out.print(draw_tree(found), width=WIDEST, crop=False)
 
 
 @app.command()
