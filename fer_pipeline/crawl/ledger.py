@@ -75,7 +75,7 @@ class Ledger:
             return Counter(self._fetched[key].reason or "kept" for key in keys if key in self._fetched)
 
     def has_found(self, keys: Iterable[Key]) -> bool:
-        """Whether any of these URLs brought something, now or before; what was forgotten counts, what failed does not."""
+        """Whether any of these URLs brought something, now or before; what was forgotten counts too."""
         with self._lock:
             rows = {key: row for row in self._existing if (key := key_of(row))} | self._fetched
             good = {key for key, row in rows.items() if row.status is not Status.FAILED}
