@@ -89,12 +89,12 @@ def run(
 
 
 def _step(name: str, config: Config, *, force: bool) -> None:
-    from fer_pipeline.cli import model
+    from fer_pipeline.cli import judge, model
 
     if name == "train":
         model.run_training(config, force=force)
     elif name == "eval":
-        model.ensure_evaluation(config.train.output, config.train.input)
+        judge.ensure_evaluation(config.train.output, config.train.input)
     elif name != "crawl":
         _run_one(name, config, force=force)
     elif _is_filled(config.crawl.output):

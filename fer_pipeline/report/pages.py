@@ -1,7 +1,7 @@
 """Self-contained HTML pages: templates, numbers as people read them, and the one way to write a page.
 
-Labels, paths and addresses come from strangers: every template escapes what it is given, and the base template's content
-policy allows neither scripts nor any network.
+Labels, paths and addresses come from strangers: every template escapes what it is given, and the base template allows
+neither scripts nor any network.
 """
 
 from collections.abc import Sequence
