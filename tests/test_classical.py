@@ -125,14 +125,14 @@ def test_with_many_vectors_the_machine_is_linear(
 def test_the_trees_say_what_scikit_learn_says_also_of_missing_measures(classes: int) -> None:
     rng = np.random.default_rng(classes)
     # Few distinct values: many measures fall exactly on a threshold's neighbours.
-    values = rng.integers(0, 12, (200, 4)).astype(np.float32) / 7
+    values = (rng.integers(0, 12, (200, 4)) / np.float32(7)).astype(np.float32)
     targets = (values[:, 0] * 7 // (12 / classes)).astype(np.int64)
     for missing in (False, True):
         if missing:
             values[rng.random(values.shape) < 0.2] = np.nan
         grown = grow_trees(values, targets, seed=0)
         nodes = [tree.nodes for trees in grown._predictors for tree in trees]
-        trees = BoostedTrees(nodes, np.asarray(grown._baseline_prediction).reshape(-1))
+        trees = BoostedTrees(nodes, np.asarray(grown._baseline_prediction, np.float64).reshape(-1))
         blank = np.full((1, 4), np.nan, np.float32)
         for asked in (values, blank):
             ours = trees(torch.from_numpy(asked)).numpy()

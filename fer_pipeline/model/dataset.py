@@ -38,6 +38,10 @@ class Crops:
         measures = None if measures is None else measures[chosen]
         return Crops(self.images[chosen], self.targets[chosen], rows, self.labels, measures)
 
+    def known_measures(self) -> NDArray[np.float32]:
+        """The measures, of which there are none unless a model wants them."""
+        return np.zeros((len(self.targets), 0), np.float32) if self.measures is None else self.measures
+
 
 def list_crops(folder: Path, part: str | None = None) -> list[Row]:
     """The labelled crops of a folder: of a stage's (by its manifest), or of any that has a folder per class.

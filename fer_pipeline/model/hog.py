@@ -39,11 +39,17 @@ class Hog(nn.Module):
 
 def _gradients(pictures: Tensor) -> tuple[Tensor, Tensor]:
     """Central differences (B, 1, H, W) of the channel that changes most at each pixel."""
-    padded = functional.pad(pictures, (1, 1, 1, 1), mode="replicate")
-    across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
-    down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+    across = _beside(pictures, 3)
+    down = _beside(pictures, 2)
     most = (across.square() + down.square()).argmax(dim=1, keepdim=True)
     return across.gather(1, most), down.gather(1, most)
+
+
+def _beside(pictures: Tensor, dim: int) -> Tensor:
+    """The next pixel less the one before along a dimension; at the border the pixel itself stands for the missing."""
+    last = pictures.shape[dim] - 1
+    after = torch.cat([pictures.narrow(dim, 1, last), pictures.narrow(dim, last, 1)], dim)
+    return after - torch.cat([pictures.narrow(dim, 0, 1), pictures.narrow(dim, 0, last)], dim)
 
 
 def _blocks(cells: Tensor) -> Tensor:

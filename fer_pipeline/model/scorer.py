@@ -1,9 +1,11 @@
 """What every trained model is, whatever it is made of: named inputs in, probabilities out, as one graph."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_pipeline.model.dataset import Crops
@@ -28,6 +30,6 @@ class Scorer(nn.Module):
 
 def feed(scorer: Scorer, crops: Crops, batch: int = 256) -> Iterator[tuple[Tensor, ...]]:
     """What a model wants of some crops, in its order, in batches."""
-    arrays = {"crops": crops.images, "measures": crops.measures}
+    arrays: dict[str, NDArray[Any]] = {"crops": crops.images, "measures": crops.known_measures()}
     for start in range(0, len(crops.targets), batch):
         yield tuple(torch.from_numpy(np.asarray(arrays[name][start : start + batch])) for name in scorer.inputs)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fer_pipeline import console
 from fer_pipeline.model.dataset import Crops
 from fer_pipeline.model.hog import Hog
-from fer_pipeline.model.scorer import Scorer
+from fer_pipeline.model.scorer import Scorer, feed
 
 MOST = 6_000  # vectors up to which the machine has a kernel: its file and its time grow with them
 C, C_LINEAR = 3.0, 0.01
@@ -131,8 +131,8 @@ def _fit_logistic(scorer: HogSvm, validation: Crops) -> None:
         console.note("train: the validation part lacks a class, the probabilities are not calibrated")
         return
     with torch.inference_mode():
-        parts = torch.from_numpy(np.asarray(validation.images)).split(256)
-        decisions = torch.cat([scorer.decide(part).mean(dim=0) for part in parts]).numpy()
+        parts = [scorer.decide(*inputs).mean(dim=0) for inputs in feed(scorer, validation)]
+        decisions = torch.cat(parts).numpy()
     fitted = LogisticRegression(C=1.0, max_iter=1000).fit(decisions, validation.targets)
     slopes, offsets = fitted.coef_.T, fitted.intercept_
     if classes == 2:  # scikit-learn gives the second class alone

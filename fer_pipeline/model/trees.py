@@ -58,7 +58,8 @@ class BoostedTrees(Scorer):
             # NaN is not below any threshold.
             goes_left = (found <= self.threshold[place]) | (found.isnan() & self.missing_left[place])
             place = torch.where(goes_left, self.left[place], self.right[place])
-        scores = self.value[place].unflatten(1, (-1, self.scores)).sum(dim=1) + self.start
+        values = self.value[place]
+        scores = values.reshape(values.shape[0], -1, self.scores).sum(dim=1) + self.start
         # Of two classes scikit-learn scores the second alone.
         logits = scores if self.scores > 1 else torch.cat([torch.zeros_like(scores), scores], dim=1)
         return logits.unsqueeze(0)
@@ -84,6 +85,6 @@ def grow_trees(measures: NDArray[np.float32], targets: NDArray[np.int64], seed: 
 
 def fit_trees(training: Crops, seed: int) -> BoostedTrees:
     """Grown on the measures of training crops."""
-    grown = grow_trees(training.measures, training.targets, seed)
+    grown = grow_trees(training.known_measures(), training.targets, seed)
     nodes = [tree.nodes for trees in grown._predictors for tree in trees]
     return BoostedTrees(nodes, np.asarray(grown._baseline_prediction, np.float64).reshape(-1)).eval()
