@@ -12,8 +12,8 @@ import torch
 from drawn import draw_mouth, tiny_training, write_png, write_split
 from numpy.typing import NDArray
 
-from fer_pipeline.crops import measure_crops
 from fer_pipeline.config import Cut
+from fer_pipeline.crops import measure_crops
 from fer_pipeline.geometry import OUTLINE
 from fer_pipeline.model.classical import measured
 from fer_pipeline.model.dataset import list_crops
@@ -85,7 +85,9 @@ def test_cross_validation_takes_them_too(data: Path, tmp_path: Path) -> None:
     assert result.figures["pooled"]["accuracy"] > 0.8
 
 
-def test_measures_are_taken_once_for_the_same_crops(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measures_are_taken_once_for_the_same_crops(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tiny_training(data, tmp_path / "run", network="geometry")
     train(config)
     monkeypatch.setattr("fer_pipeline.model.dataset.measure_crops", lambda *_: pytest.fail("measured again"))
