@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config import Cut
 from fer_pipeline.crops import measure_crops
+from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.geometry import OUTLINE
 from fer_pipeline.model.classical import measured
-from fer_pipeline.model.dataset import list_crops
 from fer_pipeline.model.evaluate import evaluate
 from fer_pipeline.model.folds import cross_validate
 from fer_pipeline.model.hog import Hog
 from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.model.quantise import quantise
 from fer_pipeline.model.svm import Svm, fit_machine
 from fer_pipeline.model.train import train
 from fer_pipeline.model.trees import BoostedTrees, grow_trees
+from fer_pipeline.model.tune import tune
 
 torch.set_num_threads(1)
 KINDS: dict[str, dict[str, Any]] = {
@@ -189,4 +191,14 @@ def test_prediction_needs_neither_torch_nor_scikit_learn(runs: dict[str, Path], 
 def test_only_geometry_asks_for_measures(data: Path, tmp_path: Path) -> None:
     asked = {name: measured(tiny_training(data, tmp_path, **changes)) for name, changes in KINDS.items()}
     assert asked == {"pixels": (), "hog_svm": (), "geometry": OUTLINE, "both": OUTLINE}
-    assert list_crops(data, "test")
+
+
+@pytest.mark.parametrize("kind", ["hog_svm", "geometry", "both"])
+def test_what_is_no_network_of_pixels_is_not_quantised(runs: dict[str, Path], kind: str) -> None:
+    with pytest.raises(InputError, match="only a network that sees pixels alone"):
+        quantise(runs[kind])
+
+
+def test_there_is_nothing_to_tune_without_a_learning_rate(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="hog_svm has no learning rate"):
+        tune(tiny_training(data, tmp_path / "run", network="hog_svm"), 2)

@@ -21,6 +21,22 @@ KEY = "fer"
 OPSET = 18
 
 
+class Calibration(BaseModel):
+    """The temperature inside the graph, and what it changed on the validation images it was fitted on.
+
+    `ece` is the expected calibration error, `nll` the negative log-likelihood; before is temperature 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    temperature: float
+    images: int
+    ece_before: float
+    ece_after: float
+    nll_before: float
+    nll_after: float
+
+
 class Card(BaseModel):
     """What a model file says of itself: how to make its input, and what its output means."""
 
@@ -34,6 +50,9 @@ class Card(BaseModel):
     settings: dict[str, Any] = {}  # of the training
     inputs: list[str] = ["crops"]  # of the graph: crops, or measures of the mouth on them, or both
     measures: list[str] = []  # their names, in order
+    calibration: Calibration | None = None  # None: not asked for, the temperature is 1
+    uncertain: float = 0  # answers less confident than this are called uncertain
+    precision: str = "float32"  # of the weights; int8 where they were quantised
     version: str = __version__
 
 
