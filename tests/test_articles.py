@@ -19,7 +19,7 @@ def count(network: nn.Module) -> int:
 
 
 def shapes(network: nn.Module, kind: type[nn.Module]) -> list[tuple[int, ...]]:
-    return [tuple(layer.weight.shape) for layer in network.modules() if isinstance(layer, kind)]
+    return [tuple(next(layer.parameters()).shape) for layer in network.modules() if isinstance(layer, kind)]
 
 
 def test_fer_cnn_has_the_parameters_of_the_blog_layer_by_layer() -> None:

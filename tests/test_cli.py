@@ -452,3 +452,27 @@ def test_verbose_tells_the_settings_of_a_stage_and_quiet_says_nothing(tmp_path: 
     told = ["unify", "-c", str(config), "--set", f"unify.input={raw}", "--set", "unify.smallest=16", "--verbose"]
     assert main([*told, "--workers", "1"]) == 0
     assert "'smallest': 16" in capsys.readouterr().err
+
+
+def test_any_folder_of_class_folders_is_trained_on_and_measured(tmp_path: Path, capsys: Capture) -> None:
+    for part, count in (("training", 12), ("validation", 4)):
+        write_classes(tmp_path / "mine" / part, count=count)
+    config = write_config(tmp_path, TRAINING)
+    command = ["train", "--config", str(config), "--data", str(tmp_path / "mine")]
+    assert main(command) == 0
+    assert main(["eval", str(tmp_path / "runs" / "drawn")]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "runs" / "drawn" / "metrics.json").read_text())
+    assert (metrics["count"], metrics["data"]) == (8, str(tmp_path / "mine"))
+    assert main(command) == 0
+    assert "is finished, nothing to do" in capsys.readouterr().err
+    write_png(tmp_path / "mine" / "training" / "open" / "more.png", draw_mouth("open", 9))
+    assert "has changed since" in fails(capsys, ["eval", str(tmp_path / "runs" / "drawn")], 1)
+    assert "--force" in fails(capsys, command, 1)
+
+
+def test_a_folder_without_a_test_part_is_trained_on_and_not_measured(tmp_path: Path, capsys: Capture) -> None:
+    data = write_classes(tmp_path / "mine", count=8)
+    config = write_config(tmp_path, TRAINING)
+    assert main(["train", "--config", str(config), "--data", str(data)]) == 0
+    assert "no test part" in fails(capsys, ["eval", str(tmp_path / "runs" / "drawn")], 1)

@@ -13,6 +13,7 @@ from drawn import tiny_training, write_split
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import Row, read_rows, write_rows
 from fer_pipeline.model import folds as module
+from fer_pipeline.model.fit import fit
 from fer_pipeline.model.folds import cross_validate, part_folds
 
 torch.set_num_threads(1)
@@ -75,7 +76,7 @@ def test_every_image_is_judged_once_by_a_model_that_did_not_see_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[set[str], set[str]]] = []
-    fit, judge = module.fit, module.judge
+    judge = module.judge
 
     def watched_fit(config: Any, training: Any, validation: Any, folder: Path) -> Any:
         seen.append(({str(row.group) for row in [*training.rows, *validation.rows]}, set()))
@@ -103,7 +104,7 @@ def test_a_killed_cross_validation_goes_on_with_the_fold_it_was_in(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, whole = (tiny_training(data, tmp_path / name, **SIMPLE) for name in ("killed", "whole"))
-    fit, begun = module.fit, []
+    begun: list[str] = []
 
     def killed_in_the_second(*given: Any) -> Any:
         begun.append(given[-1].name)

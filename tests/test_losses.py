@@ -47,6 +47,6 @@ def test_class_weights_are_those_of_the_targets() -> None:
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_gradients_are_finite_however_sure_the_network_is(gamma: float) -> None:
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
-    weigh_losses(logits, torch.tensor([0, 0]), gamma=gamma, smoothing=0.1).sum().backward()
+    weigh_losses(logits, torch.tensor([0, 0]), gamma=gamma, smoothing=0.1).sum().backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert bool(logits.grad.isfinite().all())

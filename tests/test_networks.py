@@ -1,12 +1,13 @@
 """Promises of `fer_pipeline.model.networks`."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from fer_pipeline.model.networks import build_network, default_normalisation, default_size, network_names
+from fer_pipeline.model.networks import OWN, build_network, default_normalisation, default_size, network_names
 
 torch.set_num_threads(1)
 
@@ -120,3 +121,14 @@ def test_size_and_normalisation_fit_the_network() -> None:
     assert [default_size(name) for name in ("compact_resnet", "simpleconv3", "resnet18")] == [64, 48, 224]
     assert default_normalisation("compact_resnet") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert default_normalisation("mobilenet_v3_small")[0] == (0.485, 0.456, 0.406)
+
+
+def test_the_page_of_networks_names_them_all_with_their_size_and_parameters() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "networks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*?\| (\d+) px \| ([\d,]+) \|", page, flags=re.M)
+    assert {name for name, _, _ in rows} == {*OWN, "resnet50"}
+    for name, size, told in rows:
+        with torch.device("meta"):
+            network = build_network(name, 7, default_size(name))
+        counted = sum(parameter.numel() for parameter in network.parameters())
+        assert (int(size), told) == (default_size(name), f"{counted:,}"), name

@@ -73,9 +73,7 @@ def test_two_processes_killed_and_resumed_end_with_the_weights_of_one(home: Path
     one, two = weights(home / "runs" / "one"), weights(run)
     assert one.keys() == two.keys()
     for name, value in one.items():
-        torch.testing.assert_close(
-            two[name], value, rtol=2e-3, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}"
-        )
+        torch.testing.assert_close(two[name], value, rtol=2e-3, atol=2e-3)
     names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
     histories = [
         [[row[name] for name in names] for row in read_history(home / "runs" / one)] for one in ("one", "drawn")

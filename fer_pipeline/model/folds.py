@@ -20,6 +20,7 @@ from fer_pipeline.model.dataset import Crops, hash_data, source_of
 from fer_pipeline.model.fit import fit
 from fer_pipeline.model.metrics import score
 from fer_pipeline.model.predictions import score_sources, write_predictions
+from fer_pipeline.model.processes import check_alone
 from fer_pipeline.model.scorer import feed
 from fer_pipeline.model.train import check_device, group_of, hold_back, read_crops
 from fer_pipeline.recipe import make_recipe, making
@@ -44,6 +45,7 @@ def cross_validate(config: TrainConfig, count: int, *, by_source: bool = False, 
     All labelled images of the input folder take part, whatever their split. Each fold is kept in a folder of its own,
     so that a killed run goes on where it stopped. Writes `folds.json` and `predictions.csv` into the run folder.
     """
+    check_alone("cross-validation")
     kind = "sources" if by_source else f"folds{count}"
     config = config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-{kind}")})
     recipe = make_recipe("folds", config, hash_data(config.input)) | {"folds": "sources" if by_source else count}

@@ -48,7 +48,7 @@ def neighbours(values: Tensor) -> Tensor:
 @contextmanager
 def joined(device: str) -> Iterator[None]:
     """Connect with the other processes torchrun started; whichever fails first says why, and all of them end."""
-    if not distributed.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
+    if not _is_one_of_many():
         yield
         return
     _check_devices(device, int(os.environ["LOCAL_WORLD_SIZE"]))
@@ -65,6 +65,16 @@ def joined(device: str) -> Iterator[None]:
         raise
     finally:
         distributed.destroy_process_group()
+
+
+def check_alone(work: str) -> None:
+    """Raises UsageError where torchrun has started several processes for work that one does."""
+    if _is_one_of_many():
+        raise UsageError(f"{work} is the work of one process: start the command without torchrun")
+
+
+def _is_one_of_many() -> bool:
+    return distributed.is_torchelastic_launched() and int(os.environ["WORLD_SIZE"]) > 1
 
 
 def computes_on_gpu(device: str) -> bool:

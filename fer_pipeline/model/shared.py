@@ -19,8 +19,7 @@ class SharedBatchNorm(_BatchNorm):
     def forward(self, features: Tensor) -> Tensor:
         if not self.training:
             statistics = (self.running_mean, self.running_var)
-            normal: Tensor = functional.batch_norm(features, *statistics, self.weight, self.bias, eps=self.eps)
-            return normal
+            return functional.batch_norm(features, *statistics, self.weight, self.bias, eps=self.eps)
         dims = [0, *range(2, features.ndim)]
         shape = [1, -1, *[1] * (features.ndim - 2)]
         values = features.float()
@@ -30,7 +29,8 @@ class SharedBatchNorm(_BatchNorm):
         variance = _AddUp.apply(centred.square().sum(dims)) / count
         self._note(mean.detach(), (variance * count / (count - 1)).detach())
         normalised = centred * (variance + self.eps).rsqrt().view(shape)
-        return (normalised * self.weight.view(shape) + self.bias.view(shape)).to(features.dtype)
+        scaled: Tensor = normalised * self.weight.view(shape) + self.bias.view(shape)
+        return scaled.to(features.dtype)
 
     def _note(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics, which prediction uses."""
