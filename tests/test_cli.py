@@ -452,3 +452,18 @@ def test_verbose_tells_the_settings_of_a_stage_and_quiet_says_nothing(tmp_path: 
     told = ["unify", "-c", str(config), "--set", f"unify.input={raw}", "--set", "unify.smallest=16", "--verbose"]
     assert main([*told, "--workers", "1"]) == 0
     assert "'smallest': 16" in capsys.readouterr().err
+
+
+def test_an_answer_that_is_not_sure_enough_is_uncertain_and_keeps_its_guess(
+    trained: Path, mixed: Path, capsys: Capture
+) -> None:
+    photo = str(mixed / "a.png")
+    assert main(["predict", str(trained), photo, "--json", "--uncertain", "1"]) == 0
+    face = json.loads(capsys.readouterr().out)["faces"][0]
+    assert (face["outcome"], face["label"]) == ("uncertain", "uncertain")
+    assert face["probabilities"][face["guess"]] == face["confidence"] == max(face["probabilities"].values())
+    assert main(["predict", str(trained), photo, "--uncertain", "1"]) == 0
+    assert re.search(r": uncertain \((open|closed) \d+%\)", capsys.readouterr().out)
+    assert main(["predict", str(trained), photo, "--json", "--uncertain", "0"]) == 0
+    face = json.loads(capsys.readouterr().out)["faces"][0]
+    assert (face["outcome"], face["label"]) == ("answered", face["guess"])
