@@ -227,6 +227,20 @@ class TrainConfig(Section):
     uncertain: Chance = Field(0, description="answers less confident than this are called uncertain")
 
 
+class AuditConfig(Section):
+    """Look for what tells the label besides the expression, and for suspect labels."""
+
+    folds: int = Field(5, ge=2, le=100, description="parts; each is judged by what was learned from the others")
+    limit: float = Field(
+        0.6,
+        ge=0.5,
+        lt=1,
+        description="balanced accuracy over which a fact of the files raises the alarm, by the lower end of its 95 % "
+        "interval; chance is 0.5",
+    )
+    shown: int = Field(24, ge=1, le=500, description="suspect images on the page, per class")
+
+
 class Config(Section):
     """One experiment, from search words to a model."""
 
@@ -241,6 +255,7 @@ class Config(Section):
     crop: CropConfig
     split: SplitConfig
     train: TrainConfig
+    audit: AuditConfig = AuditConfig()
 
 
 class Recipe(Section):

@@ -17,7 +17,6 @@ from fer_pipeline.cli.tune import judge_winner, to_yaml
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.configfile import load_config
 from fer_pipeline.errors import InputError, StaleError
-from fer_pipeline.model import tune as tuning
 from fer_pipeline.model.luck import compare_hits
 from fer_pipeline.model.space import apply_settings, given_settings, list_ranges, make_study
 from fer_pipeline.model.tune import Trial, Tuning, tune
@@ -108,7 +107,7 @@ def test_a_search_killed_within_a_trial_goes_on_and_ends_the_same(found: Tuning,
 
 def test_a_trial_that_is_worse_than_the_median_is_broken_off(data: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("fer_pipeline.model.space.UNPRUNED", 0)
-    monkeypatch.setattr("optuna.Trial.should_prune", lambda self: True)
+    monkeypatch.setattr("optuna.Trial.should_prune", lambda _: True)
     result = tune(tiny_training(data, tmp_path / "x", **CHEAP), 2)
     assert [(one.state, one.epochs) for one in result.trials] == [("complete", 3), ("pruned", 1)]
     assert result.best.number == 0
@@ -120,7 +119,7 @@ def test_no_trial_begins_when_time_is_over_and_what_was_begun_is_kept(
     config = tiny_training(data, tmp_path / "x", **CHEAP)
     tune(config, 1)
     clock = iter([0.0, 0.0, 0.0, *[1e6] * 1000])
-    monkeypatch.setattr(tuning.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("fer_pipeline.model.tune.time.monotonic", lambda: next(clock))
     result = tune(config, 5, minutes=1)
     monkeypatch.undo()
     assert len(result.trials) == 1
@@ -165,20 +164,11 @@ def test_the_command_leaves_a_table_a_picture_and_settings_that_load(
     assert (tmp_path / "runs/drawn-best/model.onnx").is_file()
 
 
-@pytest.mark.parametrize(
-    "value", ["yes", "1e5", "12:30", "null", "a: b", "# no", "嘟嘴", "*x", "'", '"', "-", "\\", "~"]
-)
+@pytest.mark.parametrize("value", ["yes", "1e5", "12:30", "null", "a: b", "# no", "嘟嘴", "*x", "'", '"', "-", "~"])
 def test_text_that_looks_like_something_else_stays_text(tmp_path: Path, value: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(to_yaml({"name": "x", "crawl": {"keywords": {value: [value, "b"]}}, "unify": {"quality": 90}}))
-    if value.startswith("."):
-        return
-    try:
-        config = load_config(path)
-    except Exception as error:  # a label that no folder can bear is refused, not mistaken
-        assert "plain name" in str(error)
-    else:
-        assert dict(config.crawl.keywords) == {value: (value, "b")}
+    assert dict(load_config(path).crawl.keywords) == {value: (value, "b")}
 
 
 # --- the space
@@ -207,9 +197,9 @@ def test_what_is_given_lies_in_the_space_whatever_it_is(data: Path, tmp_path: Pa
 def test_a_gain_of_many_images_is_more_than_luck_and_one_of_few_is_not() -> None:
     second = np.arange(200) < 120
     many, few = np.arange(200) < 150, np.arange(200) < 122
-    assert compare_hits(many, second).is_better
+    assert compare_hits(many, second).p_value < 0.001
     assert compare_hits(many, second).low > 0
-    assert not compare_hits(few, second).is_better
+    assert compare_hits(few, second).p_value > 0.05
     assert compare_hits(second, second).p_value == 1.0
 
 
@@ -219,6 +209,14 @@ def test_mcnemar_agrees_with_the_binomial_by_hand() -> None:
     compared = compare_hits(first, second)
     assert (compared.won, compared.lost) == (5, 1)
     assert compared.p_value == pytest.approx(2 * (1 + 6) / 2**6)
+
+
+def test_the_best_of_many_needs_more_than_the_best_of_one() -> None:
+    trials = [Trial(0, "complete", 0.6, 1, 1.0, {}), Trial(1, "complete", 0.65, 1, 1.0, {"size": 32})]
+    compared = compare_hits(np.arange(200) < 126, np.arange(200) < 120)
+    assert compared.p_value < 0.05
+    assert "more than luck" in judge_winner(Tuning(Path(), trials, trials[1], compared))
+    assert "may be luck" in judge_winner(Tuning(Path(), [*trials, *trials[1:] * 9], trials[1], compared))
 
 
 def test_the_last_word_is_honest() -> None:

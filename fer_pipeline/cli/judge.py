@@ -12,6 +12,7 @@ from fer_pipeline import console
 from fer_pipeline.cli.app import app
 from fer_pipeline.cli.figures import print_comparison, print_metrics, tell_score
 from fer_pipeline.cli.model import Run, need_extra
+from fer_pipeline.cli.report import add_run_page
 
 if TYPE_CHECKING:
     from fer_pipeline.model.evaluate import Evaluation
@@ -45,6 +46,7 @@ def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None,
     plot_reliability(result.metrics, result.folder / "reliability.png")
     print_metrics(result.metrics)
     console.note(f"eval: {result.folder / 'metrics.json'}, predictions.csv, leaks.csv, confusion.png, reliability.png")
+    add_run_page(run, result.folder)
     refuse_leaks(result.metrics, result.folder)
 
 

@@ -87,14 +87,15 @@ def _print(found: Tuning) -> None:
     from fer_pipeline.model.metrics import wilson_interval
 
     ranked = sorted(found.trials, key=lambda one: (one.state != "complete", -one.accuracy, one.number))
-    names = list(found.trials[-1].settings)
-    table = Table("trial", "validation", "95 %", "epochs", *names, box=None)
+    table = Table("trial", "validation", "95 %", "settings", box=None)
+    for place in range(3):
+        table.columns[place].no_wrap = True
     count = found.comparison.count
     for one in ranked[:SHOWN]:
         low, high = wilson_interval(round(one.accuracy * count), count)
         ended = f"{low:.1%} to {high:.1%}" if one.state == "complete" else "broken off"
-        values = [str(one.settings.get(name, "as given")) for name in names]
-        table.add_row(str(one.number + 1), f"{one.accuracy:.1%}", ended, str(one.epochs), *values)
+        values = ", ".join(f"{name} {value}" for name, value in one.settings.items()) or "as given"
+        table.add_row(str(one.number + 1), f"{one.accuracy:.1%}", ended, values)
     console.out.print(table)
     console.out.print(judge_winner(found), markup=False)
 
@@ -102,10 +103,12 @@ def _print(found: Tuning) -> None:
 def judge_winner(found: Tuning) -> str:
     """In plain words, whether the search was worth it."""
     one, count = found.comparison, len(found.trials)
+    rivals = sum(trial.state == "complete" for trial in found.trials[1:])
+    corrected = min(1.0, one.p_value * rivals)  # Bonferroni: the best of many rivals wins somewhere by chance alone
     if found.best.number == 0:
         return f"none of {count} trials beats the configuration as given: keep it"
     told = f"trial {found.best.number + 1} gets {one.gain:+.1%} (95 %: {one.low:+.1%} to {one.high:+.1%}) more of the "
     told += f"same {one.count} images right than the configuration as given ({one.won} won, {one.lost} lost, "
-    told += f"McNemar p = {one.p_value:.2g}): "
-    told += "more than luck" if one.is_better else "this may be luck"
+    told += f"McNemar p = {one.p_value:.2g}, for the best of {rivals} rivals {corrected:.2g}): "
+    told += "more than luck" if one.gain > 0 and corrected < 0.05 else "this may be luck"
     return f"{told}; the best of {count} on one validation part is always a little too good: `fer eval` decides"

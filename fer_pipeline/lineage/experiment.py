@@ -52,9 +52,17 @@ def _of(folders: dict[str, Path], roots: Iterable[Path]) -> Experiment:
 def find_stage_folder(path: Path) -> Path | None:
     """The folder of a stage that a path lies in, whether its file is still there or not."""
     for folder in path.parents:
-        if any((folder / name).is_file() for name in (MANIFEST, JOURNAL)):
+        if any(is_file(folder / name) for name in (MANIFEST, JOURNAL)):
             return folder
     return None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, for text that may be no path at all."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def find_homes(data: Path = Path("data")) -> list[Path]:

@@ -10,6 +10,7 @@ from fer_pipeline.lineage.experiment import (
     Experiment,
     find_homes,
     find_stage_folder,
+    is_file,
     of_home,
     rows_with,
     strip_part,
@@ -22,11 +23,15 @@ FACES = ("crop", "split")  # the stages that know a photo's faces by number
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo of an experiment; `face` is the stem of one of its crops, if that one was meant."""
+    """A photo of an experiment; `face` is the stem of one of its crops, if that one was meant.
+
+    `plain` is a file that no stage made, of class folders that a run learned from.
+    """
 
     experiment: Experiment
     name: str
     face: str | None = None
+    plain: Path | None = None
 
 
 def find_photos(what: str, experiment: Experiment | None = None, run: Path | None = None) -> list[Photo]:
@@ -42,6 +47,8 @@ def find_photos(what: str, experiment: Experiment | None = None, run: Path | Non
         folder = find_stage_folder(path)
         if folder is not None:
             return [_in_stage(path, folder, experiment)]
+        if run is not None and is_file(path):
+            return [Photo(Experiment({}, (run.parent,)), photo_of(what), plain=path)]
     searched = [experiment] if experiment else [of_home(home) for home in _homes(data)]
     photos = [Photo(one, name) for one in searched for name in _search(what, one)]
     if not photos:
@@ -56,7 +63,7 @@ def _homes(data: Path | None) -> list[Path]:
 
 def _below(data: Path, what: str) -> Path:
     """A path as the tables of a run have it; one that exists by itself is taken as it is."""
-    return Path(what) if Path(what).exists() else data / what
+    return Path(what) if is_file(Path(what)) else data / what
 
 
 def _in_stage(path: Path, folder: Path, experiment: Experiment | None) -> Photo:
@@ -85,7 +92,7 @@ def _by_url(what: str, folder: Path) -> Iterator[Row]:
 
 def _by_bytes(what: str, folder: Path) -> Iterable[Row]:
     path = Path(what)
-    if not path.is_file():
+    if not is_file(path):
         return []
     digest = hash_file(path)
     return (row for row in rows_with(folder, digest) if row.sha256 == digest)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.forgotten import Forgotten, forget_rows, photo_of, read_forgotten
-from fer_pipeline.lineage.experiment import Experiment, find_homes, of_home
+from fer_pipeline.lineage.experiment import Experiment, find_homes, is_file, of_home
 from fer_pipeline.lineage.find import find_photos
 from fer_pipeline.lineage.forget import choose_rows, read_pending
 from fer_pipeline.lineage.leavings import Leavings, find_files, find_leavings, shadowed
@@ -122,4 +122,4 @@ def _is_known(what: str, noted: Forgotten) -> bool:
     if noted.knows_origin(what):
         return True
     path = Path(what)
-    return "\0" not in what and path.is_file() and hash_file(path) in noted.contents
+    return is_file(path) and hash_file(path) in noted.contents

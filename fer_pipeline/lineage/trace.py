@@ -76,6 +76,9 @@ def trace(photo: Photo, run: Path | None = None) -> Trace:
     seen = [one for folder in runs for one in sightings(folder, photo.name, experiment)]
     if photo.face is not None:
         seen = [one for one in seen if Path(one.path).stem == Path(photo.face).stem] or seen
+    if photo.plain is not None:
+        seen = [one for one in seen if photo.plain.as_posix().endswith(f"/{one.path}")]
+        return Trace(photo.name, [], f"no stage made {photo.plain}", [], seen, False)
     copies = [f"{stage}: {path}" for stage, folder in experiment.folders.items() for path in _copies(folder, photo)]
     forgotten = experiment.raw is not None and photo.name in read_forgotten(experiment.raw).photos
     ended = "taken out by `fer forget`" if forgotten and not steps else _ended(experiment, steps)

@@ -18,10 +18,6 @@ class Comparison:
     p_value: float
     count: int
 
-    @property
-    def is_better(self) -> bool:
-        return self.gain > 0 and self.p_value < 0.05
-
 
 def compare_hits(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
     """Compare who got which of n images right; McNemar 1947, and the percentile bootstrap of the images."""

@@ -18,9 +18,9 @@ class SharedBatchNorm(_BatchNorm):
 
     def forward(self, features: Tensor) -> Tensor:
         if not self.training:
-            return functional.batch_norm(
-                features, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-            )
+            statistics = (self.running_mean, self.running_var)
+            normal: Tensor = functional.batch_norm(features, *statistics, self.weight, self.bias, eps=self.eps)
+            return normal
         dims = [0, *range(2, features.ndim)]
         shape = [1, -1, *[1] * (features.ndim - 2)]
         values = features.float()

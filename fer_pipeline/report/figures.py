@@ -41,7 +41,7 @@ def draw_reliability(bins: Sequence[tuple[float, float, int]]) -> Picture:
     axis.scatter([sure for sure, *_ in bins], [right for _, right, _ in bins], s=sizes, color=COLOURS[0], zorder=3)
     axis.set(xlabel="confidence", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.04))
     axis.grid(alpha=0.3)
-    axis.legend(frameon=False, loc="upper left")
+    axis.legend(frameon=False, loc="lower right")
     told = "; ".join(f"{count} images {sure:.0%} sure, {right:.0%} right" for sure, right, count in bins)
     return embed_figure(figure, f"Reliability: {told}", "reliability")
 

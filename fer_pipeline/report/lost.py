@@ -68,7 +68,7 @@ def list_lost(places: Sequence[Place]) -> list[Lost]:
 
 def _describe(place: Place, reason: str, rows: list[Row]) -> Lost:
     chosen = some(rows, SHOWN)
-    meaning = MEANINGS.get(reason, "")
+    meaning = MEANINGS.get(reason, f"the server answered {reason[5:]}" if reason.startswith("http_") else "")
     if reason in {"copy", "conflicting_labels"}:
         return Lost(place.stage, reason, meaning, len(rows), [], [])
     if place.source is None:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """0.934 as `93.4 %`."""
-    return f"{100 * share:.{digits}f} %"
+    """0.934 as `93.4%`."""
+    return f"{share:.{digits}%}"
 
 
 def interval(pair: Sequence[float]) -> str:
-    """The 95 % interval of a share, as `91.0 to 95.2 %`."""
-    return f"{100 * pair[0]:.1f} to {100 * pair[1]:.1f} %"
+    """The 95 % interval of a share, as `91.0% to 95.2%`."""
+    return f"{pair[0]:.1%} to {pair[1]:.1%}"
 
 
 @lru_cache(maxsize=1)

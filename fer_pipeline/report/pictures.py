@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # What stands black in a figure follows the reader's scheme.
-SCHEME = (
-    "<style>svg{color:#1b1f24}@media(prefers-color-scheme:dark){svg{color:#e7ebef}}"
-    "text{font-family:system-ui,sans-serif}</style>"
-)
+SCHEME = "<style>svg{color:#1b1f24}@media(prefers-color-scheme:dark){svg{color:#e7ebef}}text{fill:currentColor}</style>"
 
 
 @dataclass(frozen=True)

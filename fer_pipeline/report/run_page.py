@@ -15,7 +15,7 @@ from fer_pipeline.model.dataset import hash_data, list_crops
 from fer_pipeline.model.predictor import Predictor
 from fer_pipeline.report.attention import Attention, look
 from fer_pipeline.report.card import describe_model, list_limits
-from fer_pipeline.report.cautions import caution_counts, caution_run, caution_sources
+from fer_pipeline.report.cautions import caution_counts, caution_sources
 from fer_pipeline.report.census import count_sources
 from fer_pipeline.report.figures import draw_curves
 from fer_pipeline.report.funnel import Place, places_below, places_of, read_steps
@@ -61,7 +61,7 @@ def write_run_page(run: Path, folder: Path | None = None) -> Path:
         "run.html",
         title=f"Run {model.parent.resolve().name}",
         sections=[one for one in SECTIONS if scores or one[0] not in MEASURED],
-        warnings=_cautions(model, scores, data),
+        warnings=[*_cautions(model, scores, data), *_audit(model.parent, predictor.card)],
         scores=scores,
         metrics=metrics if scores else {},
         attention=_look(model, predictor, metrics, home),
@@ -101,7 +101,16 @@ def _cautions(model: Path, scores: Scores | None, data: Data) -> list[str]:
         return ["Not measured yet: `fer eval` does.", *said]
     other = scores.metrics.get("model") not in {None, hash_file(model)}
     stale = ["These figures are those of another model file: run `fer eval` again."] if other else []
-    return [*stale, *caution_run(scores.metrics), *said]
+    return [*stale, *scores.cautions, *said]
+
+
+def _audit(run: Path, card: Card) -> list[str]:
+    """What `fer audit` said against the data, if it raised the alarm on this very folder."""
+    figures = read_json(run.resolve().with_name(f"{run.resolve().name}-audit") / "audit.json")
+    sentences = figures.get("sentences")
+    if not figures.get("alarm") or figures.get("data") != card.settings.get("input") or not isinstance(sentences, list):
+        return []
+    return [f"fer audit: {sentence}" for sentence in sentences[:4]]
 
 
 def _look(model: Path, predictor: Predictor, metrics: Mapping[str, Any], home: Path) -> Attention:

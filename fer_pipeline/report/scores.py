@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.errors import FerError
+from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.manifest import Row
 from fer_pipeline.model.dataset import list_crops
 from fer_pipeline.model.metrics import wilson_interval
+from fer_pipeline.report.cautions import caution_run
 from fer_pipeline.report.census import Table
 from fer_pipeline.report.figures import draw_reliability
 from fer_pipeline.report.pages import interval, percent
@@ -41,12 +42,24 @@ class Scores:
     temperature: float | None
     reliability: Picture | None
     selective: Table
+    cautions: list[str]
 
 
 def read_scores(folder: Path, metrics: Mapping[str, Any]) -> Scores | None:
-    """Arrange what `fer eval` wrote into a folder; None if it wrote nothing there, or not all of it."""
+    """Arrange what `fer eval` wrote into a folder; None if it wrote nothing there, or not all of it.
+
+    Raises InputError for a `metrics.json` that holds something else under those names.
+    """
     if not metrics.keys() >= NEEDED:
         return None
+    try:
+        return _arrange(folder, metrics)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise InputError(f"{folder / 'metrics.json'}: damaged ({told}): run `fer eval` again") from None
+
+
+def _arrange(folder: Path, metrics: Mapping[str, Any]) -> Scores:
     answers, calibration = read_answers(folder), metrics.get("calibration", {})
     bins = read_bins(metrics) or bin_confidence(answers)
     return Scores(
@@ -60,6 +73,7 @@ def read_scores(folder: Path, metrics: Mapping[str, Any]) -> Scores | None:
         temperature=calibration.get("temperature"),
         reliability=draw_reliability(bins) if bins else None,
         selective=_table_selective(metrics.get("selective", {})),
+        cautions=caution_run(metrics),
     )
 
 
