@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fer_pipeline import console
 from fer_pipeline.manifest import Row
 from fer_pipeline.model.calibration import calibrate
 from fer_pipeline.model.classifier import Classifier
@@ -51,6 +52,7 @@ def test_the_temperature_undoes_too_much_and_too_little_confidence(excess: float
 
 
 def test_too_few_validation_images_leave_it_at_one_and_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    console.set_level()  # another test of this process may have asked for quiet
     classifier = over_confident(4.0)
     told = calibrate(classifier, forecasts(29))
     assert classifier.temperature == told.temperature == 1

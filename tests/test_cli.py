@@ -476,3 +476,18 @@ def test_a_folder_without_a_test_part_is_trained_on_and_not_measured(tmp_path: P
     config = write_config(tmp_path, TRAINING)
     assert main(["train", "--config", str(config), "--data", str(data)]) == 0
     assert "no test part" in fails(capsys, ["eval", str(tmp_path / "runs" / "drawn")], 1)
+
+
+def test_an_answer_that_is_not_sure_enough_is_uncertain_and_keeps_its_guess(
+    trained: Path, mixed: Path, capsys: Capture
+) -> None:
+    photo = str(mixed / "a.png")
+    assert main(["predict", str(trained), photo, "--json", "--uncertain", "1"]) == 0
+    face = json.loads(capsys.readouterr().out)["faces"][0]
+    assert (face["outcome"], face["label"]) == ("uncertain", "uncertain")
+    assert face["probabilities"][face["guess"]] == face["confidence"] == max(face["probabilities"].values())
+    assert main(["predict", str(trained), photo, "--uncertain", "1"]) == 0
+    assert re.search(r": uncertain \((open|closed) \d+%\)", capsys.readouterr().out)
+    assert main(["predict", str(trained), photo, "--json", "--uncertain", "0"]) == 0
+    face = json.loads(capsys.readouterr().out)["faces"][0]
+    assert (face["outcome"], face["label"]) == ("answered", face["guess"])

@@ -86,7 +86,7 @@ def test_two_crops_of_one_file_are_a_leak() -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain folder of patterns whose two classes differ in brightness, 2 of 20 test images copied, and a run on it."""
+    """A plain folder of patterns whose two classes differ in brightness, 2 of 20 test images copied, and a run."""
     home = tmp_path_factory.mktemp("leaky")
     for place, label in enumerate(("dark", "light")):
         for number in range(30):

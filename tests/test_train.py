@@ -281,6 +281,15 @@ def test_a_run_is_written_by_one_command_at_a_time(data: Path, tmp_path: Path) -
         train(tiny_training(data, tmp_path / "run", **SIMPLE))
 
 
+def test_threshold_and_temperature_are_told_by_the_card(data: Path, tmp_path: Path) -> None:
+    card = Predictor(train(tiny_training(data, tmp_path / "run", epochs=1, uncertain=0.4, **SIMPLE)).model).card
+    assert card.uncertain == 0.4
+    assert card.calibration is not None
+    assert (card.calibration.temperature, card.calibration.images) == (1, 10), "too few images to fit one"
+    plain = Predictor(train(tiny_training(data, tmp_path / "plain", epochs=1, calibrate=False, **SIMPLE)).model)
+    assert plain.card.calibration is None
+
+
 def test_few_images_of_a_class_are_told_with_what_a_score_of_them_is_worth(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

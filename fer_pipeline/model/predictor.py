@@ -77,10 +77,10 @@ class Predictor:
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, classes) of crops (n, size, size, 3)."""
         parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
-        answers = [self.session.run(None, self._inputs(part))[0] for part in parts]
+        answers = [self.session.run(None, self.inputs(part))[0] for part in parts]
         return np.concatenate(answers) if answers else np.zeros((0, len(self.card.labels)), np.float32)
 
-    def _inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    def inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """What the graph wants of some crops, by name."""
         found: dict[str, NDArray[Any]] = {"crops": np.ascontiguousarray(crops)}
         if "measures" in self.card.inputs:

@@ -39,7 +39,7 @@ def quantise(run: Path) -> dict[str, Any]:
     if plain.card.network in CLASSICAL or plain.card.inputs != ["crops"]:
         raise InputError(f"{path}: only a network that sees pixels alone is quantised, this is another kind of model")
     target = path.with_name(QUANTISED)
-    _write(path, target, plain.card, _calibration_crops(path, plain.card))
+    _write(path, target, plain, _calibration_crops(path, plain.card))
     crops = read_test(path, plain.card, None, path.parent)
     figures = _weigh(crops, plain, Predictor(target, threads=1))
     figures |= {"bytes": {"float32": path.stat().st_size, "int8": target.stat().st_size}}
@@ -61,21 +61,25 @@ def _calibration_crops(path: Path, card: Card) -> NDArray[np.uint8]:
 class _Reader:
     """Hands crops to ONNX Runtime's calibration, a few at a time."""
 
-    def __init__(self, crops: NDArray[np.uint8]) -> None:
+    def __init__(self, predictor: Predictor, crops: NDArray[np.uint8]) -> None:
+        self.predictor = predictor
         self.batches = iter([crops[start : start + 32] for start in range(0, len(crops), 32)])
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
         """The next input, or None at the end."""
         batch = next(self.batches, None)
-        return None if batch is None else {"crops": batch}
+        return None if batch is None else self.predictor.inputs(batch)
 
 
-def _write(path: Path, target: Path, card: Card, crops: NDArray[np.uint8]) -> None:
+def _write(path: Path, target: Path, plain: Predictor, crops: NDArray[np.uint8]) -> None:
     """Static quantisation: weights per channel, activations by the range calibration crops give them; card kept."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    kinds = {node.op_type for node in onnx.load(str(path)).graph.node}
+    if not kinds & {"Conv", "Gemm", "MatMul"}:
+        raise InputError(f"{path} has no layer of weights to make smaller: quantise a network")
     aside, folded = (target.with_name(f".{target.name}.{part}") for part in ("part", "folded"))
     try:
         with _quiet():
@@ -84,7 +88,7 @@ def _write(path: Path, target: Path, card: Card, crops: NDArray[np.uint8]) -> No
             quantize_static(
                 str(folded),
                 str(aside),
-                _Reader(crops),
+                _Reader(plain, crops),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=LAYERS,
                 per_channel=True,
@@ -94,7 +98,7 @@ def _write(path: Path, target: Path, card: Card, crops: NDArray[np.uint8]) -> No
         model = onnx.load(str(aside))
     finally:
         folded.unlink(missing_ok=True)
-    onnx.helper.set_model_props(model, {KEY: card.model_copy(update={"precision": "int8"}).model_dump_json()})
+    onnx.helper.set_model_props(model, {KEY: plain.card.model_copy(update={"precision": "int8"}).model_dump_json()})
     write_aside(target, [model.SerializeToString()])
     aside.unlink(missing_ok=True)
 
