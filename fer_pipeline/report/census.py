@@ -85,7 +85,11 @@ def measure_sizes(rows: Iterable[Row]) -> dict[str, dict[str, list[float]]]:
         for name, value in zip(SIZES, _sizes_of(row.facts), strict=True):
             if value:
                 sizes[name].setdefault(name_of(row.label), []).append(value)
-    return {name: dict(sorted(by_label.items())) for name, by_label in sizes.items() if by_label}
+    told: dict[str, dict[str, list[float]]] = {}
+    for name, by_label in sizes.items():
+        if by_label and by_label not in told.values():  # where the picture is the crop, all three are the same
+            told[name] = dict(sorted(by_label.items()))
+    return told
 
 
 def _sizes_of(facts: dict[str, Any]) -> tuple[float, float, float]:

@@ -71,7 +71,7 @@ def write_run_page(run: Path, folder: Path | None = None) -> Path:
         limits=list(list_limits(predictor.card, metrics if scores else {}, data.rows)),
         recipe=show_recipe(predictor.card, data.rows, data.places),
         settings=_flatten(predictor.card.settings),
-        environment=_flatten(read_json(model.parent / "environment.json")),
+        environment=_flatten(_lift(read_json(model.parent / "environment.json"))),
     )
     return path
 
@@ -120,6 +120,12 @@ def _look(model: Path, predictor: Predictor, metrics: Mapping[str, Any], home: P
 def _draw(run: Path) -> Sequence[Any]:
     history = read_curves(run)
     return draw_curves(history) if history else []
+
+
+def _lift(environment: dict[str, Any]) -> dict[str, Any]:
+    """The packages among the rest, under their own names."""
+    packages = environment.pop("packages", {})
+    return environment | (packages if isinstance(packages, dict) else {})
 
 
 def _flatten(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
