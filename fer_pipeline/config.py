@@ -154,6 +154,10 @@ class Strength(Section):
     zoom: float | None = Field(None, ge=0, le=2, description="0.2: between 1/1.2 and 1.2 times the size")
     shift: Chance | None = Field(None, description="moved, in shares of the side")
     shear: Chance | None = Field(None, description="sheared, as a tangent")
+    area_lowest: float | None = Field(
+        None, gt=0, le=1, description="area of a window cut out and resized to `inner`, 0.08: 8 to 100 % of the crop"
+    )
+    aspect: float | None = Field(None, ge=0, le=2, description="1/3: such windows are 3/4 to 4/3 as wide as high")
     brightness: Chance | None = Field(None, description="added or taken, in shares of the full range")
     contrast: Chance | None = Field(None, description="gain about the mean of the crop, 0.2: 0.8 to 1.2")
     saturation: Chance | None = Field(None, description="gain of the colourfulness")
@@ -206,10 +210,13 @@ class TrainConfig(Section):
     mixup: float = Field(
         0, ge=0, le=10, description="alpha of mixup, which blends pairs of crops; 0: off, 0.2 is usual"
     )
-    flip: bool = Field(True, description="mirror in training and average over both at prediction")
+    flip: bool = Field(
+        True, description="mirror in training and average over both at prediction; false: `strength.flip_chance` alone"
+    )
     views: Literal[1, 5] = Field(1, description="windows averaged over at prediction; 5: the corners' and the middle")
     validation_share: Share = Field(0.1, description="share of train held back to choose the best epoch")
     patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+    monitor: Literal["loss", "accuracy"] = Field("loss", description="of the validation part, tells the best epoch")
     keep: Literal["best", "last"] = Field("best", description="the epoch whose weights become the model")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
@@ -218,6 +225,20 @@ class TrainConfig(Section):
     )
     calibrate: bool = Field(True, description="fit a temperature on the validation part")
     uncertain: Chance = Field(0, description="answers less confident than this are called uncertain")
+
+
+class AuditConfig(Section):
+    """Look for what tells the label besides the expression, and for suspect labels."""
+
+    folds: int = Field(5, ge=2, le=100, description="parts; each is judged by what was learned from the others")
+    limit: float = Field(
+        0.6,
+        ge=0.5,
+        lt=1,
+        description="balanced accuracy over which a fact of the files raises the alarm, by the lower end of its 95 % "
+        "interval; chance is 0.5",
+    )
+    shown: int = Field(24, ge=1, le=500, description="suspect images on the page, per class")
 
 
 class Config(Section):
@@ -234,6 +255,7 @@ class Config(Section):
     crop: CropConfig
     split: SplitConfig
     train: TrainConfig
+    audit: AuditConfig = AuditConfig()
 
 
 class Recipe(Section):

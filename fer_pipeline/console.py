@@ -3,6 +3,7 @@
 On a terminal progress is a bar; elsewhere (a log, CI) it is now and then a plain line.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,7 +17,12 @@ _level = {"quiet": False, "verbose": False}
 
 def set_level(*, quiet: bool = False, verbose: bool = False) -> None:
     """Say less or more, for the rest of the process."""
-    _level.update(quiet=quiet, verbose=verbose)
+    _level.update(quiet=quiet or not is_lead(), verbose=verbose and is_lead())
+
+
+def is_lead() -> bool:
+    """Whether this process speaks: of those torchrun starts, only the first does."""
+    return os.environ.get("RANK", "0") == "0" or "TORCHELASTIC_RUN_ID" not in os.environ
 
 
 def note(text: str) -> None:

@@ -1,5 +1,6 @@
 """Promises of `fer_pipeline.model.augment`."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.model.augment import PRESETS, Strength, augment, choose_strength
+from fer_pipeline.model.processes import Share
 
 torch.set_num_threads(1)
 
@@ -109,3 +111,71 @@ def test_a_single_setting_overrides_the_preset() -> None:
     changed = chosen("strong", strength={"jpeg_chance": 0.0, "degrees": 3.0})
     assert (changed.jpeg_chance, changed.degrees) == (0.0, 3.0)
     assert changed.shear == PRESETS["strong"].shear
+
+
+def ramps(count: int, side: int = 64) -> Tensor:
+    """Pictures whose red tells the column and green the row, in 0..1."""
+    steps = (torch.arange(side) + 0.5) / side
+    flat = torch.zeros(count, side, side)
+    return torch.stack([flat + steps, flat + steps[:, None], flat], dim=1)
+
+
+WINDOWS = Strength(area_lowest=0.08, aspect=1 / 3)
+
+
+def windows(count: int) -> tuple[Tensor, Tensor]:
+    """Width and height (n, 2), and the corner nearest the origin (n, 2), in shares of the side."""
+    seen = augment(ramps(count), WINDOWS, dice(), side=48)
+    assert seen.shape == (count, 3, 48, 48)
+    wide, high = seen[:, 0, 24, 40] - seen[:, 0, 24, 8], seen[:, 1, 40, 24] - seen[:, 1, 8, 24]
+    sizes = torch.stack([wide, high], dim=1) * 48 / 32
+    middle = torch.stack([seen[:, 0, 24, 23:25].mean(dim=1), seen[:, 1, 23:25, 24].mean(dim=1)], dim=1)
+    return sizes, middle - sizes / 2
+
+
+def test_windows_lie_within_the_picture_and_are_of_the_area_and_aspect_asked_for() -> None:
+    sizes, corners = windows(2000)
+    area, aspect = sizes.prod(dim=1), sizes[:, 0] / sizes[:, 1]
+    assert 0.078 < float(area.min()) < 0.1
+    assert 0.95 < float(area.max()) < 1.01
+    assert 0.74 < float(aspect.min()) < 0.78
+    assert 1.29 < float(aspect.max()) < 1.35
+    assert float(corners.min()) > -0.01
+    assert float((corners + sizes).max()) < 1.01
+
+
+def test_windows_are_drawn_as_by_torchvision() -> None:
+    """Mean area, width and corner of 2,000 draws: 4 standard errors are .025."""
+    from torchvision.transforms import RandomResizedCrop
+
+    torch.manual_seed(0)
+    theirs = [RandomResizedCrop.get_params(torch.zeros(3, 512, 512), [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(2000)]
+    top, left, high, wide = torch.tensor(theirs, dtype=torch.float32).T / 512
+    sizes, corners = windows(2000)
+    for own, their in (
+        (sizes.prod(dim=1), wide * high), (sizes[:, 0], wide), (corners[:, 0], left), (corners[:, 1], top)
+    ):  # fmt: skip
+        assert abs(float(own.mean() - their.mean())) < 0.025
+        assert abs(float(own.std() - their.std())) < 0.025
+
+
+def test_a_mirrored_window_is_a_window_mirrored() -> None:
+    seen = augment(ramps(64), replace(WINDOWS, flip_chance=1.0), dice(), side=48)
+    assert bool((seen[:, 0, 24, 0] > seen[:, 0, 24, -1]).all())
+    assert bool((seen[:, 1, 0, 24] < seen[:, 1, -1, 24]).all())
+
+
+@pytest.mark.parametrize("strength", [PRESETS["strong"], replace(PRESETS["strong"], area_lowest=0.3, aspect=0.2)])
+def test_shares_of_a_batch_are_changed_as_the_whole(strength: Strength) -> None:
+    batch = pictures(11)
+    for seed in range(3):
+        whole = augment(batch, strength, dice(seed))
+        parts = [
+            augment(batch[low:high], strength, dice(seed), Share(low, high, 11)) for low, high in ((0, 5), (5, 11))
+        ]
+        torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_without_flip_only_a_chance_of_its_own_mirrors() -> None:
+    assert chosen("strong", flip=False).flip_chance == 0
+    assert chosen("none", flip=False, strength={"flip_chance": 0.5}).flip_chance == 0.5

@@ -1,11 +1,19 @@
 """Promises of `fer_pipeline.model.classifier`."""
 
+from http.client import IncompleteRead
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
 import numpy as np
+import pytest
 import torch
 from drawn import draw_mouth
 from torch import Tensor
 
-from fer_pipeline.model.classifier import Classifier
+from fer_pipeline.config import TrainConfig
+from fer_pipeline.errors import UsageError
+from fer_pipeline.model.classifier import Classifier, build_classifier
 from fer_pipeline.model.networks import build_network
 
 torch.set_num_threads(1)
@@ -60,3 +68,90 @@ def test_a_higher_temperature_makes_the_answer_less_sure() -> None:
 def test_mean_and_deviation_are_part_of_it() -> None:
     seen = Classifier(torch.nn.Flatten(), (0.2, 0.2, 0.2), (0.4, 0.4, 0.4), grey=False, flip=False)
     assert torch.allclose(seen.logits(torch.full((1, 3, 2, 2), 0.6)), torch.ones(1, 12))
+
+
+class Corner(torch.nn.Module):
+    """Two logits from the first pixel of a window alone: which window it is."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return torch.stack([pictures[:, 0, 0, 0] * 8, torch.zeros(len(pictures))], dim=1)
+
+
+def numbered(side: int = 8) -> Tensor:
+    """One picture whose pixels are all different."""
+    values = torch.arange(side * side, dtype=torch.uint8).view(1, side, side, 1) * 3
+    return values.expand(-1, -1, -1, 3)
+
+
+def seen_at(image: Tensor, y: int, x: int) -> Tensor:
+    return torch.sigmoid((image[:, y, x, 0].float() / 255 - 0.5) / 0.5 * 8)
+
+
+def test_one_view_is_the_middle_window() -> None:
+    one = Classifier(Corner(), HALF, HALF, inner=4, views=1)
+    assert torch.allclose(one(numbered())[:, 0], seen_at(numbered(), 2, 2))
+    odd = Classifier(Corner(), HALF, HALF, inner=5, views=1)
+    assert torch.allclose(odd(numbered())[:, 0], seen_at(numbered(), 1, 1))
+
+
+def test_five_views_are_the_middle_and_the_corners_and_their_mean_the_answer() -> None:
+    image = numbered()
+    five = Classifier(Corner(), HALF, HALF, inner=6, views=5)
+    places = [(1, 1), (0, 0), (0, 2), (2, 0), (2, 2)]
+    expected = torch.stack([seen_at(image, y, x) for y, x in places]).mean(dim=0)
+    assert torch.allclose(five(image)[:, 0], expected)
+    assert torch.allclose(five.glance(image)[:, 0], seen_at(image, 1, 1)), "epochs are compared by the middle alone"
+
+
+def test_views_and_mirror_images_are_averaged_together() -> None:
+    both = Classifier(Corner(), HALF, HALF, inner=6, views=5, flip=True)
+    single = Classifier(Corner(), HALF, HALF, inner=6, views=5)
+    image = numbered()
+    assert torch.allclose(both(image), (single(image) + single(image.flip(2))) / 2)
+
+
+def test_standardised_crops_have_mean_zero_and_deviation_one_and_no_exposure() -> None:
+    seen = Classifier(torch.nn.Flatten(), HALF, HALF, standardise=True)
+    pictures = torch.rand(3, 3, 16, 16)
+    values = seen.logits(pictures)
+    assert torch.allclose(values.mean(dim=1), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(values.std(dim=1), torch.ones(3), atol=1e-2)
+    assert torch.allclose(seen.logits(pictures * 0.5 + 0.2), values, atol=1e-2)
+
+
+def test_a_blank_crop_standardises_to_nothing_rather_than_no_number() -> None:
+    seen = Classifier(torch.nn.Flatten(), HALF, HALF, standardise=True)
+    assert torch.equal(seen.logits(torch.full((1, 3, 4, 4), 0.7)).round(decimals=3), torch.zeros(1, 48))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"inner": 40}, r"train\.inner: 40 px is more than the crop's 32: set train\.size larger"),
+        ({"views": 5}, r"train\.views: 5 windows of which side\? Set train\.inner below 32"),
+        (
+            {"network": "squeezenet1_1", "dropout": 0.5},
+            r"train\.network: squeezenet1_1 has no dense layer .*leave it out",
+        ),
+    ],
+)
+def test_a_window_or_network_that_cannot_be_is_told_with_the_remedy(changes: dict[str, Any], told: str) -> None:
+    config = TrainConfig(input=Path("in"), output=Path("out"), **changes)
+    with pytest.raises(UsageError, match=told):
+        build_classifier(config, ["a", "b"], 32)
+
+
+@pytest.mark.parametrize("error", [URLError("no route"), IncompleteRead(b""), RuntimeError("invalid hash value")])
+def test_weights_that_cannot_be_fetched_are_told_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    config = TrainConfig(input=Path("in"), output=Path("out"), network="resnet18", weights="DEFAULT")
+    with pytest.raises(
+        UsageError, match=r"train\.weights: DEFAULT cannot be fetched .*: go online once, or set"
+    ) as told:
+        build_classifier(config, ["a", "b"], 32)
+    assert "\n" not in str(told.value)

@@ -69,7 +69,7 @@ def import_mouths(folder: Path, text: str = "", count: int = 8) -> Path:
 
 
 def test_every_step_has_its_command() -> None:
-    steps = "crawl unify dedupe filter clean crop split run train eval predict sample status show config doctor"
+    steps = "crawl unify dedupe filter clean crop split run train eval predict report sample status show config doctor"
     assert {(name,) for name in steps.split()} <= COMMANDS.keys()
     assert {("import", "folder"), ("import", "fer2013"), ("import", "celeba")} <= COMMANDS.keys()
 

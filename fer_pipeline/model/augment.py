@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fer_pipeline.config import TrainConfig
+from fer_pipeline.model.dice import Dice
+from fer_pipeline.model.processes import Share
 
 LUMA = (0.299, 0.587, 0.114)
 # Luminance quantisation of the JPEG standard (ITU T.81, table K.1), at quality 50.
@@ -34,6 +36,8 @@ class Strength:
     zoom: float = 0.0  # 0.2: between 1/1.2 and 1.2 times the size
     shift: float = 0.0  # of the side
     shear: float = 0.0
+    area_lowest: float = 1.0  # of a window that is cut out and resized, as RandomResizedCrop does
+    aspect: float = 0.0  # 1/3: windows between 3/4 and 4/3 as wide as high
     brightness: float = 0.0  # of the full range
     contrast: float = 0.0
     saturation: float = 0.0
@@ -58,51 +62,39 @@ PRESETS = {
 }  # fmt: skip
 
 
-class Dice:
-    """Draws one value a picture, always on the generator's device, so that a seed means the same on every machine."""
-
-    def __init__(self, generator: torch.Generator, count: int, device: torch.device) -> None:
-        self.generator, self.count, self.device = generator, count, device
-
-    def between(self, low: float, high: float, channels: int = 1) -> Tensor:
-        """Uniform (B, channels) values."""
-        drawn = torch.rand(self.count, channels, generator=self.generator, device=self.generator.device)
-        return (low + (high - low) * drawn).to(self.device)
-
-    def chosen(self, chance: float) -> Tensor:
-        """Booleans (B,), true with the given chance."""
-        return self.between(0, 1)[:, 0] < chance
-
-
 def choose_strength(config: TrainConfig) -> Strength:
-    """The preset with the configuration's single changes; without `flip`, left and right stay as they are."""
-    strength = replace(PRESETS[config.augment], **config.strength.model_dump(exclude_none=True))
-    return strength if config.flip else replace(strength, flip_chance=0.0)
+    """The preset with the configuration's single changes; without `flip`, the preset's mirroring is off."""
+    preset = PRESETS[config.augment] if config.flip else replace(PRESETS[config.augment], flip_chance=0.0)
+    return replace(preset, **config.strength.model_dump(exclude_none=True))
 
 
-def augment(batch: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+def augment(
+    batch: Tensor, strength: Strength, generator: torch.Generator, share: Share | None = None, side: int | None = None
+) -> Tensor:
     """Change every picture of (B, 3, S, S), uint8 or float in 0..1, at random; answers float in 0..1, same shape.
 
-    The same generator state gives the same answer.
+    The same generator state gives the same answer. `share` is the part of a batch that these pictures are: they are
+    changed as they would be in the whole one. Windows are resized to `side`, where they are cut by area.
     """
     pictures = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
     if strength == Strength():
         return pictures
-    dice = Dice(generator, len(pictures), pictures.device)
-    pictures = _recolour(_move(pictures, strength, dice), strength, dice).clamp_(0, 1)
+    dice = Dice(generator, share or Share(0, len(pictures), len(pictures)), pictures.device)
+    pictures = _recolour(_move(pictures, strength, dice, side), strength, dice).clamp_(0, 1)
     for change, chance in (
         (_blur, strength.blur_chance),
         (_lower_resolution, strength.low_resolution_chance),
         (_compress, strength.jpeg_chance),
     ):
-        if chance and (picked := dice.chosen(chance).nonzero()[:, 0]).numel():
-            level = float(dice.between(0, 1)[0, 0])
-            pictures[picked] = change(pictures[picked], level)
+        if chance:
+            picked, level = dice.chosen(chance).nonzero()[:, 0], dice.level()
+            if picked.numel():
+                pictures[picked] = change(pictures[picked], level)
     return _erase(pictures, strength.erase_chance, dice) if strength.erase_chance else pictures
 
 
-def _move(pictures: Tensor, strength: Strength, dice: Dice) -> Tensor:
-    """Flip, turn, zoom, shear and shift in a single resampling; what lies outside is mirrored."""
+def _move(pictures: Tensor, strength: Strength, dice: Dice, side: int | None) -> Tensor:
+    """Flip, turn, zoom, shear, shift and cut a window, in a single resampling; what lies outside is mirrored."""
     angle = dice.between(-1, 1) * math.radians(strength.degrees)
     zoom = torch.exp(dice.between(-1, 1) * math.log1p(strength.zoom))
     shear = dice.between(-1, 1) * strength.shear
@@ -111,8 +103,27 @@ def _move(pictures: Tensor, strength: Strength, dice: Dice) -> Tensor:
     cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
     across = torch.cat([mirror * cosine, shear - sine, shift[:, :1]], dim=1)
     down = torch.cat([mirror * sine, cosine, shift[:, 1:]], dim=1)
-    grid = functional.affine_grid(torch.stack([across, down], dim=1), list(pictures.shape), align_corners=False)
+    moved, shape = torch.stack([across, down], dim=1), list(pictures.shape)
+    if strength.area_lowest < 1:
+        size, centre = _draw_windows(strength, dice)
+        moved = torch.cat([moved[:, :, :2] * size[:, None], moved[:, :, :2] @ centre[:, :, None] + moved[:, :, 2:]], 2)
+        shape[2:] = [side or shape[2]] * 2
+    grid = functional.affine_grid(moved, shape, align_corners=False)
     return functional.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+
+
+def _draw_windows(strength: Strength, dice: Dice) -> tuple[Tensor, Tensor]:
+    """Width and height (B, 2) in shares of the side and centre (B, 2) in -1..1, as torchvision's RandomResizedCrop.
+
+    The first of ten draws of area and aspect that fits into the picture; the whole picture where none does.
+    """
+    area = dice.between(strength.area_lowest, 1, channels=10)
+    aspect = torch.exp(dice.between(-1, 1, channels=10) * math.log1p(strength.aspect))
+    sizes = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=2)
+    fits = (sizes <= 1).all(dim=2)
+    first = fits.float().argmax(dim=1)
+    size = torch.where(fits.any(dim=1)[:, None], sizes[torch.arange(len(sizes)), first], 1.0)
+    return size, dice.between(-1, 1, channels=2) * (1 - size)
 
 
 def _recolour(pictures: Tensor, strength: Strength, dice: Dice) -> Tensor:

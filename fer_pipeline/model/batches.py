@@ -1,19 +1,25 @@
 """Batches for training: whole ones, copied at once out of the memory-mapped array."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.model.dataset import Crops
+from fer_pipeline.model.processes import Share, count_processes, take_share
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, Share]
 Loader = DataLoader[Batch]
 
 
 class _Picks(Dataset[Batch]):
-    """Hands out whole batches at once: a single copy out of the array, no image by image collation."""
+    """Hands out whole batches at once: a single copy out of the array, no image by image collation.
+
+    Every process asks for the same batches, and is handed its share of them.
+    """
 
     def __init__(self, crops: Crops) -> None:
         self.crops = crops
@@ -25,15 +31,79 @@ class _Picks(Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        images = torch.from_numpy(np.asarray(self.crops.images[indices]))
-        return images, torch.from_numpy(self.crops.targets[indices])
+        share = take_share(len(indices))
+        own = indices[share.start : share.stop]
+        images = torch.from_numpy(np.asarray(self.crops.images[own]))
+        return images, torch.from_numpy(self.crops.targets[own]), share
+
+
+class InOrder(Sampler[int]):
+    """Every crop once, in order."""
+
+    def __init__(self, targets: Tensor) -> None:
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __iter__(self) -> Iterator[int]:
+        yield from range(len(self.targets))
+
+
+class Shuffled(InOrder):
+    """Every crop once, in an order drawn from seed and epoch; Lightning tells the epoch."""
+
+    def __init__(self, targets: Tensor, seed: int) -> None:
+        super().__init__(targets)
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self.draw(torch.Generator().manual_seed(self.seed + self.epoch)).tolist()
+
+    def draw(self, dice: torch.Generator) -> Tensor:
+        """The crops of an epoch in their order."""
+        return torch.randperm(len(self.targets), generator=dice)
+
+
+class Balanced(Shuffled):
+    """As many crops of each class an epoch, in all as many as there are: some of a large class, a small one often."""
+
+    def __init__(self, targets: Tensor, seed: int) -> None:
+        super().__init__(targets, seed)
+        self.classes = sorted(set(targets.tolist()))
+        self.quota = -(-len(targets) // len(self.classes))
+
+    def __len__(self) -> int:
+        return len(self.classes) * self.quota
+
+    def draw(self, dice: torch.Generator) -> Tensor:
+        """A small class is gone through whole before any of its crops comes again."""
+        chosen = []
+        for target in self.classes:
+            members = (self.targets == target).nonzero()[:, 0]
+            rounds = -(-self.quota // len(members))
+            drawn = [members[torch.randperm(len(members), generator=dice)] for _ in range(rounds)]
+            chosen.append(torch.cat(drawn)[: self.quota])
+        return torch.cat(chosen)[torch.randperm(len(self), generator=dice)]
 
 
 def make_batches(crops: Crops, config: TrainConfig, batch: int, *, shuffle: bool) -> Loader:
-    """Batches of uint8 (B, size, size, 3) and int64 (B,); Lightning tells the sampler the epoch."""
-    sampler: DistributedSampler[Batch] = DistributedSampler(_Picks(crops), 1, 0, shuffle=shuffle, seed=config.seed)
-    # A small last batch is a noisy step; it is left out where enough others remain.
-    drop = shuffle and len(crops.targets) >= 4 * batch
+    """Batches of uint8 (B, size, size, 3), int64 (B,), and which share of the whole batch they are."""
+    targets = torch.from_numpy(crops.targets)
+    kind = Balanced if config.sampler == "balanced" else Shuffled
+    sampler = kind(targets, config.seed) if shuffle else InOrder(targets)
     return DataLoader(
-        sampler.dataset, batch_size=batch, sampler=sampler, collate_fn=lambda batch: batch, drop_last=drop
+        _Picks(crops),
+        batch_size=batch,
+        sampler=sampler,
+        collate_fn=lambda batch: batch,
+        drop_last=shuffle and _drops_last(len(sampler), batch),
     )
+
+
+def _drops_last(count: int, batch: int) -> bool:
+    """A small last batch is a noisy step, left out where enough others remain; one crop alone has no batch norm."""
+    return count >= 4 * batch or 0 < count % batch < max(2, count_processes())

@@ -19,6 +19,22 @@ KEY = "fer"
 OPSET = 18
 
 
+class Calibration(BaseModel):
+    """The temperature inside the graph, and what it changed on the validation images it was fitted on.
+
+    `ece` is the expected calibration error, `nll` the negative log-likelihood; before is temperature 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    temperature: float
+    images: int
+    ece_before: float
+    ece_after: float
+    nll_before: float
+    nll_after: float
+
+
 class Card(BaseModel):
     """What a model file says of itself: how to make its input, and what its output means."""
 
@@ -30,6 +46,9 @@ class Card(BaseModel):
     recipe: Recipe
     data: str = ""  # SHA-256 of the manifest it was trained on
     settings: dict[str, Any] = {}  # of the training
+    calibration: Calibration | None = None  # None: not asked for, the temperature is 1
+    uncertain: float = 0  # answers less confident than this are called uncertain
+    precision: str = "float32"  # of the weights; int8 where they were quantised
     version: str = __version__
 
 

@@ -42,15 +42,19 @@ class Classifier(nn.Module):
         self.register_buffer("luma", torch.tensor(LUMA).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        pictures = images.permute(0, 3, 1, 2).float() / 255
-        windows = self._windows(pictures)
+        return (self.view_logits(images) / self.temperature).softmax(dim=2).mean(dim=0)
+
+    def view_logits(self, images: Tensor) -> Tensor:
+        """Logits (views, B, classes) of every window and mirror image that is averaged over."""
+        windows = self._windows(images.permute(0, 3, 1, 2).float() / 255)
         if self.flip:
             windows = [*windows, *[window.flip(3) for window in windows]]
-        return torch.stack([self._probabilities(window) for window in windows]).mean(dim=0)
+        return torch.stack([self.logits(window).float() for window in windows])
 
     def glance(self, images: Tensor) -> Tensor:
         """Probabilities from the middle window alone: a tenth of the work, enough to compare epochs."""
-        return self._probabilities(self._windows(images.permute(0, 3, 1, 2).float() / 255)[0])
+        middle = self._windows(images.permute(0, 3, 1, 2).float() / 255)[0]
+        return (self.logits(middle).float() / self.temperature).softmax(dim=1)
 
     def _windows(self, pictures: Tensor) -> list[Tensor]:
         """What the network looks at: the whole crop, its middle, or its middle and corners (B, 3, inner, inner)."""
@@ -59,9 +63,6 @@ class Classifier(nn.Module):
         far = pictures.shape[-1] - self.inner
         starts = [(far // 2, far // 2), (0, 0), (0, far), (far, 0), (far, far)][: self.views]
         return [pictures[:, :, y : y + self.inner, x : x + self.inner] for y, x in starts]
-
-    def _probabilities(self, pictures: Tensor) -> Tensor:
-        return (self.logits(pictures).float() / self.temperature).softmax(dim=1)
 
     def logits(self, pictures: Tensor) -> Tensor:
         """From windows float (B, 3, inner, inner) in 0..1, as augmentation gives them, to logits (B, classes)."""

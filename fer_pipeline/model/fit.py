@@ -1,13 +1,16 @@
 """Fit a network: Lightning's loop over crops in memory, from the last finished epoch on.
 
 All chance (order, augmentation, dropout) is drawn from seed and epoch, so that a run that was killed and resumed ends
-with the same weights as one that was not.
+with the same weights as one that was not. Under torchrun every process draws the chance of the whole batch, so that
+many end with the weights of one.
 """
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -17,13 +20,20 @@ from torch import Tensor
 
 from fer_pipeline import console
 from fer_pipeline.config import TrainConfig
+from fer_pipeline.errors import UsageError
 from fer_pipeline.model.batches import Loader, make_batches
 from fer_pipeline.model.classifier import Classifier, build_classifier
 from fer_pipeline.model.dataset import Crops
 from fer_pipeline.model.history import Checkpoints, EpochLine, History
 from fer_pipeline.model.learner import Learner
+from fer_pipeline.model.processes import computes_on_gpu, count_processes
+from fer_pipeline.model.shared import share_layers
 
 STEPS = 1_600
+QUIET = (
+    *("does not have many workers", "LeafSpec", "smaller than the logging interval", "lr_scheduler.step"),
+    "Grad strides do not match",
+)
 
 
 def fit(
@@ -35,7 +45,10 @@ def fit(
     """
     torch.manual_seed(config.seed)
     epochs, batch = settle_length(config, len(training.targets))
+    if batch < count_processes():
+        raise UsageError(f"train.batch: {batch} crops for {count_processes()} processes: set it larger")
     classifier = build_classifier(config, training.labels, training.images.shape[1])
+    share_layers(classifier)
     learner = Learner(classifier, config, _class_weights(training, config))
     batches = (
         make_batches(training, config, batch, shuffle=True),
@@ -87,8 +100,7 @@ def _fit(
         _quieten()
         trainer = lightning.Trainer(
             max_epochs=epochs,
-            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[config.device],
-            devices=1,
+            **_devices(config.device),
             precision="bf16-mixed" if computes_bf16(config) else "32-true",
             callbacks=callbacks,
             logger=False,
@@ -110,21 +122,35 @@ def _fit(
     learner.load_state_dict(state["state_dict"])  # with `ema` these are the averaged weights
 
 
+def _devices(device: str) -> dict[str, Any]:
+    """What Lightning must know of the machine, or of the machines torchrun has started processes on."""
+    if count_processes() == 1:
+        return {"accelerator": {"cuda": "gpu"}.get(device, device), "devices": 1}
+    on_machine = int(os.environ["LOCAL_WORLD_SIZE"])
+    return {
+        "accelerator": "gpu" if computes_on_gpu(device) else "cpu",
+        "devices": on_machine,
+        "num_nodes": count_processes() // on_machine,
+        "strategy": "ddp",
+    }
+
+
 def _callbacks(config: TrainConfig, epochs: int, run: Path) -> list[Callback]:
     callbacks: list[Callback] = [History(run)]
     if config.ema:
         callbacks.append(WeightAveraging(multi_avg_fn=_warm_average(config.ema)))
     if config.patience:
-        callbacks.append(EarlyStopping("val_loss", patience=config.patience))
-    return [*callbacks, EpochLine(epochs), Checkpoints(run / "checkpoints")]
+        best = {"loss": "min", "accuracy": "max"}[config.monitor]
+        callbacks.append(EarlyStopping(f"val_{config.monitor}", patience=config.patience, mode=best))
+    return [*callbacks, EpochLine(epochs), Checkpoints(run / "checkpoints", config.monitor)]
 
 
 def _quieten() -> None:
     """Lightning speaks to its developers; what concerns the user is said by `EpochLine`."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for said in ("does not have many workers", "LeafSpec", "smaller than the logging interval", "lr_scheduler.step"):
-        warnings.filterwarnings("ignore", f".*{said}.*")
+    for said in QUIET:
+        warnings.filterwarnings("ignore", f".*{said}")
 
 
 def _warm_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:

@@ -5,6 +5,7 @@ import math
 import shutil
 import time
 from pathlib import Path
+from typing import Any, Literal
 
 import lightning
 from lightning.pytorch.callbacks import Callback
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fer_pipeline import console
 from fer_pipeline.manifest import write_csv
+from fer_pipeline.model.metrics import wilson_interval
+from fer_pipeline.model.processes import is_lead
 
 HISTORY = "history.csv"
 COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
@@ -47,22 +50,29 @@ class History(Callback):
             "seconds": time.monotonic() - self.started,
         }
         self.rows.append({name: round(values[name], 6) for name in COLUMNS})
-        write_csv(self.folder / HISTORY, COLUMNS, ([row[name] for name in COLUMNS] for row in self.rows))
+        if is_lead():
+            write_csv(self.folder / HISTORY, COLUMNS, ([row[name] for name in COLUMNS] for row in self.rows))
 
 
 class Checkpoints(Callback):
-    """Keep the last and the best epoch, each written aside first: a kill while writing costs that epoch at most."""
+    """Keep the last and the best epoch, each written aside first: a kill while writing costs that epoch at most.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.best = math.inf
+    The best is the first of the lowest validation loss or, on demand, of the highest accuracy.
+    """
+
+    def __init__(self, folder: Path, monitor: Literal["loss", "accuracy"] = "loss") -> None:
+        self.folder, self.monitor = folder, monitor
+        self.best = math.inf  # less is better
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        loss = float(trainer.callback_metrics["val_loss"])
-        better = loss < self.best
-        self.best = min(loss, self.best)
+        value = float(trainer.callback_metrics[f"val_{self.monitor}"])
+        score = value if self.monitor == "loss" else -value
+        better = score < self.best
+        self.best = min(score, self.best)
         aside = self.folder / ".last.part"
-        trainer.save_checkpoint(aside)
+        trainer.save_checkpoint(aside)  # the lead writes, and all wait for it
+        if not is_lead():
+            return
         if better:
             copy = self.folder / ".best.part"
             shutil.copyfile(aside, copy)
@@ -98,7 +108,7 @@ class EpochLine(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        told = f"loss {values['train_loss']:.3f}, validation {values['val_accuracy']:.1%}"
+        told = f"loss {values['train_loss']:.3f}, validation {_tell_accuracy(trainer, values['val_accuracy'])}"
         epoch = trainer.current_epoch + 1
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=epoch, description=told)
@@ -110,3 +120,11 @@ class EpochLine(Callback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def _tell_accuracy(trainer: lightning.Trainer, accuracy: float) -> str:
+    """The accuracy on the validation part with its 95 % interval."""
+    loader: Any = trainer.val_dataloaders
+    images = len(loader.dataset)
+    low, high = wilson_interval(round(accuracy * images), images)
+    return f"{accuracy:.1%} ({low:.0%} to {high:.0%})"

@@ -13,6 +13,9 @@ from fer_pipeline.config import TrainConfig
 from fer_pipeline.model.augment import augment, choose_strength
 from fer_pipeline.model.batches import Batch
 from fer_pipeline.model.classifier import Classifier
+from fer_pipeline.model.losses import weigh_losses
+from fer_pipeline.model.processes import Share, count_processes, neighbours
+from fer_pipeline.model.shared import take_part
 
 
 class Learner(lightning.LightningModule):
@@ -37,19 +40,20 @@ class Learner(lightning.LightningModule):
         torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        images, targets = batch
+        images, targets, share = batch
+        take_part(self.classifier, share)
         with torch.autocast(self.device.type, enabled=False):
-            pictures = self._window(augment(images.permute(0, 3, 1, 2), self.strength, self.dice))
+            side = self.config.inner
+            pictures = self._window(augment(images.permute(0, 3, 1, 2), self.strength, self.dice, share, side))
         if not self.config.mixup:
             logits = self.classifier.logits(pictures)
-            loss = self._loss(logits, targets)
+            losses = self._losses(logits, targets)
         else:
             # Zhang et al. 2018: a picture and its loss are the same blend of two; here of neighbours in the batch.
-            share = self.random.betavariate(self.config.mixup, self.config.mixup)
-            logits = self.classifier.logits(torch.lerp(pictures.roll(1, 0), pictures, share))
-            loss = share * self._loss(logits, targets) + (1 - share) * self._loss(logits, targets.roll(1, 0))
-        self._note("train", loss, logits, targets)
-        return loss
+            first = self.random.betavariate(self.config.mixup, self.config.mixup)
+            logits = self.classifier.logits(torch.lerp(neighbours(pictures), pictures, first))
+            losses = first * self._losses(logits, targets) + (1 - first) * self._losses(logits, neighbours(targets))
+        return self._note("train", losses, logits, (targets, share))
 
     def _window(self, pictures: Tensor) -> Tensor:
         """A window of side `inner` somewhere, the same for the whole batch: each picture is shifted by itself too."""
@@ -57,24 +61,34 @@ class Learner(lightning.LightningModule):
         y, x = (self.random.randint(0, pictures.shape[-1] - inner) for _ in range(2))
         return pictures[:, :, y : y + inner, x : x + inner]
 
-    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        smoothing = self.config.label_smoothing
-        return functional.cross_entropy(logits, targets, self.class_weights, label_smoothing=smoothing)
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        gamma = self.config.focal_gamma if self.config.loss == "focal" else 0
+        smoothing, weights = self.config.label_smoothing, self.class_weights
+        return weigh_losses(logits, targets, gamma=gamma, smoothing=smoothing, weights=weights)
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        images, targets = batch
+        images, targets, share = batch
         probabilities = self.classifier.glance(images)
-        self._note("val", functional.nll_loss(probabilities.clamp_min(1e-9).log(), targets), probabilities, targets)
+        losses = functional.nll_loss(probabilities.clamp_min(1e-9).log(), targets, reduction="none")
+        self._note("val", losses, probabilities, (targets, share))
 
     def configure_gradient_clipping(self, *_: object, **__: object) -> None:
         """Clip here: Lightning refuses to beside a fused optimizer in bf16, for the sake of a scaler bf16 has not."""
         if self.config.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.config.gradient_clip)
 
-    def _note(self, part: str, loss: Tensor, scores: Tensor, targets: Tensor) -> None:
-        accuracy = (scores.argmax(dim=1) == targets).float().mean()
+    def _note(self, part: str, losses: Tensor, scores: Tensor, wanted: tuple[Tensor, Share]) -> Tensor:
+        """Log the means over the batch, and return that of the losses.
+
+        Over the whole batch, not the share: Lightning averages what the processes say, as it does their gradients, and
+        their shares may differ by a crop.
+        """
+        targets, share = wanted
+        part_of = count_processes() / share.total
+        loss, accuracy = losses.sum() * part_of, (scores.argmax(dim=1) == targets).float().sum() * part_of
         values = {f"{part}_loss": loss.detach(), f"{part}_accuracy": accuracy}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(targets))
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=share.total, sync_dist=count_processes() > 1)
+        return loss
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         """Adam or AdamW; norms and biases are not decayed, since they have no scale to keep small."""

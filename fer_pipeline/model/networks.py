@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Self
@@ -12,15 +13,18 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from fer_pipeline.model.articles import simpleconv3
+from fer_pipeline.model.articles import fer_cnn, prelu_cnn, simpleconv3, vgg_small
 from fer_pipeline.model.residual import compact_resnet, medium_resnet
 
 FROZEN = "resnet18"
-# name: (side in pixels it is meant for, from (classes, size, dropout) to the network)
-OWN: dict[str, tuple[int, Callable[[int, int, float | None], nn.Module]]] = {
-    "compact_resnet": (64, lambda classes, _, dropout: compact_resnet(classes, dropout)),
-    "medium_resnet": (48, lambda classes, _, dropout: medium_resnet(classes, dropout)),
-    "simpleconv3": (48, lambda classes, size, _: simpleconv3(classes, size)),
+# name: (side in pixels it is meant for, from (classes, size) to the network)
+OWN: dict[str, tuple[int, Callable[[int, int], nn.Module]]] = {
+    "compact_resnet": (64, lambda classes, _: compact_resnet(classes)),
+    "medium_resnet": (48, lambda classes, _: medium_resnet(classes)),
+    "simpleconv3": (48, simpleconv3),
+    "fer_cnn": (48, fer_cnn),
+    "prelu_cnn": (64, prelu_cnn),
+    "vgg_small": (64, vgg_small),
 }
 TORCHVISION_SIZE = 224
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -57,16 +61,19 @@ def build_network(
 ) -> nn.Module:
     """Build a network from float (B, 3, size, size) to logits (B, classes).
 
-    `dropout` replaces that of our own networks that have one. `weights` is a torchvision weights name ("DEFAULT",
-    "IMAGENET1K_V1") or a file holding a state dict; layers of another shape, such as the head, start afresh.
+    `dropout` is that before the last dense layer, in place of the network's own. `weights` is a torchvision weights
+    name ("DEFAULT", "IMAGENET1K_V1") or a file holding a state dict; layers of another shape, such as the head, start
+    afresh.
     `resnet18` trains its head alone, as the lips article did; any other torchvision classifier trains whole.
     Raises ValueError for an unknown name, and for weights that do not fit the network.
     """
     if name not in network_names():
         raise ValueError(f"unknown network {name!r}: choose {', '.join(OWN)} or a torchvision classifier")
-    network = OWN[name][1](classes, size, dropout) if name in OWN else _torchvision_network(name, classes, size)
+    network = OWN[name][1](classes, size) if name in OWN else _torchvision_network(name, classes, size)
     if weights is not None:
         _load_matching(network, _read_weights(name, weights), weights)
+    if dropout is not None:
+        _set_dropout(name, network, dropout)
     return FrozenBackbone(network) if name == FROZEN else network
 
 
@@ -82,6 +89,7 @@ class FrozenBackbone(nn.Module):
         """Keep the backbone in eval mode: batch norms would otherwise drift with each batch, frozen or not."""
         super().train(mode)
         self.network.eval()
+        self.network.get_submodule("fc").train(mode)
         return self
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -97,6 +105,22 @@ def _torchvision_network(name: str, classes: int, size: int) -> nn.Module:
     return network
 
 
+def _set_dropout(name: str, network: nn.Module, share: float) -> None:
+    """Drop features out before the last dense layer: by the dropout that stands there, or else by a new one."""
+    modules = dict(network.named_modules())
+    dense = [key for key, module in modules.items() if isinstance(module, nn.Linear)]
+    if not dense:
+        raise ValueError(f"{name} has no dense layer for train.dropout to stand before: leave it out")
+    above, _, own = dense[-1].rpartition(".")
+    siblings = list(modules[above].named_children())
+    place = [key for key, _ in siblings].index(own)
+    before = siblings[place - 1][1] if place else None
+    if isinstance(before, nn.Dropout):
+        before.p = share
+    else:
+        setattr(modules[above], own, nn.Sequential(nn.Dropout(share), modules[dense[-1]]))
+
+
 def _read_weights(name: str, weights: str) -> Mapping[str, Tensor]:
     """A state dict from a file, or from torchvision, which downloads it once."""
     if Path(weights).is_file():
@@ -105,7 +129,10 @@ def _read_weights(name: str, weights: str) -> Mapping[str, Tensor]:
         known = models.get_model_weights(name)[weights]
     except (KeyError, ValueError):
         raise ValueError(f"weights {weights!r}: neither a file nor torchvision weights of {name}") from None
-    fetched: OrderedDict[str, Tensor] = known.get_state_dict(progress=False, check_hash=True)
+    try:
+        fetched: OrderedDict[str, Tensor] = known.get_state_dict(progress=False, check_hash=True)
+    except (HTTPException, RuntimeError) as error:  # broken off, or of another hash
+        raise OSError(error) from None
     return fetched
 
 

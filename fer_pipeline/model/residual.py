@@ -29,7 +29,7 @@ class ResidualNet(nn.Module):
     """A stem that halves the side, two blocks a width (one at `last_single`), average pooling, one dense layer."""
 
     def __init__(
-        self, classes: int, widths: Sequence[int], dropout: float, *, deep_stem: bool = False, last_single: bool = False
+        self, classes: int, widths: Sequence[int], *, deep_stem: bool = False, last_single: bool = False
     ) -> None:
         super().__init__()
         first = [*_convolution(3, widths[0] // 2, 1), nn.ReLU(inplace=True)] if deep_stem else []
@@ -41,9 +41,7 @@ class ResidualNet(nn.Module):
             if depth < len(widths) - 1 or not last_single:
                 blocks.append(Residual(width, width, stride=1))
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], classes)
-        )
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0), nn.Linear(widths[-1], classes))
 
     def forward(self, pictures: Tensor) -> Tensor:
         logits: Tensor = self.head(self.blocks(self.stem(pictures)))
@@ -54,11 +52,11 @@ def _convolution(inner: int, outer: int, stride: int) -> tuple[nn.Conv2d, nn.Bat
     return nn.Conv2d(inner, outer, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outer)
 
 
-def compact_resnet(classes: int, dropout: float | None = None) -> ResidualNet:
+def compact_resnet(classes: int) -> ResidualNet:
     """About 0.4 M parameters, four scales, for pictures of 64 px: 330 crops/s on one core."""
-    return ResidualNet(classes, (16, 32, 64, 128), dropout or 0.0, last_single=True)
+    return ResidualNet(classes, (16, 32, 64, 128), last_single=True)
 
 
-def medium_resnet(classes: int, dropout: float | None = None) -> ResidualNet:
+def medium_resnet(classes: int) -> ResidualNet:
     """About 2.8 M parameters, three scales, so that a 48 px picture ends as 6x6: for tens of thousands of faces."""
-    return ResidualNet(classes, (64, 128, 256), dropout or 0.0, deep_stem=True)
+    return ResidualNet(classes, (64, 128, 256), deep_stem=True)

@@ -11,12 +11,14 @@ from fer_pipeline import console
 from fer_pipeline.config import Recipe, TrainConfig
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.manifest import Row
-from fer_pipeline.model.bundle import MODEL, Card, write_bundle
+from fer_pipeline.model.bundle import MODEL, Calibration, Card, write_bundle
+from fer_pipeline.model.calibration import calibrate
 from fer_pipeline.model.dataset import Crops, check_classes, hash_data, list_crops, load_crops
 from fer_pipeline.model.fit import fit
 from fer_pipeline.model.metrics import wilson_interval
 from fer_pipeline.model.networks import default_size
 from fer_pipeline.model.predictions import write_seen
+from fer_pipeline.model.processes import in_turn, is_lead, joined, led
 from fer_pipeline.recipe import make_recipe, making, settings_of
 from fer_pipeline.splits import part_groups
 
@@ -37,15 +39,19 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
     started = time.monotonic()
     recipe = make_recipe("train", config, hash_data(config.input))
     check_device(config.device)
-    with making(config.output, recipe, force=force):
+    with joined(config.device), led(making(config.output, recipe, force=force)):
         fresh = not (config.output / MODEL).is_file()
         if fresh:
-            crops = read_crops(config, "train")
+            with in_turn():
+                crops = read_crops(config, "train")
             training, validation = hold_back(crops, config)
-            write_seen(config.output, training, validation)
-            warn_of_few(crops, len(validation.targets))
+            if is_lead():
+                warn_of_few(crops, len(validation.targets))
             classifier = fit(config, training, validation, config.output)
-            write_bundle(config.output / MODEL, classifier, make_card(config, crops))
+            if is_lead():
+                write_seen(config.output, training, validation)
+                calibration = calibrate(classifier, validation) if config.calibrate else None
+                write_bundle(config.output / MODEL, classifier, make_card(config, crops, calibration))
     return Outcome(config.output / MODEL, fresh, time.monotonic() - started)
 
 
@@ -90,7 +96,7 @@ def group_of(row: Row) -> str:
     return row.group or row.path
 
 
-def make_card(config: TrainConfig, crops: Crops) -> Card:
+def make_card(config: TrainConfig, crops: Crops, calibration: Calibration | None = None) -> Card:
     """What the model file tells of itself; detector and crop are those that made the data."""
     detector, cut = settings_of(config.input, "filter"), settings_of(config.input, "crop")
     recipe = Recipe()
@@ -104,4 +110,6 @@ def make_card(config: TrainConfig, crops: Crops) -> Card:
         recipe=recipe,
         data=hash_data(config.input),
         settings=config.model_dump(mode="json"),
+        calibration=calibration,
+        uncertain=config.uncertain,
     )
