@@ -63,9 +63,11 @@ def run_training(config: Config, *, force: bool) -> None:
     folder = outcome.model.parent
     if not console.is_lead():
         return
-    if not (folder / "curves.png").is_file():  # also after a kill between the model and its pictures
+    if outcome.fresh or not (folder / "curves.png").is_file():  # also after a kill between the model and its pictures
         write_environment(folder, config)
-        plot_curves(read_history(folder), folder / "curves.png")
+        history = read_history(folder)
+        if history:  # a model that is no network has no epochs
+            plot_curves(history, folder / "curves.png")
     if not outcome.fresh:
         console.note(f"train: {folder} is finished, nothing to do")
         return

@@ -6,16 +6,15 @@ from numpy.typing import NDArray
 
 from fer_pipeline import console
 from fer_pipeline.model.bundle import Calibration
-from fer_pipeline.model.classifier import Classifier
 from fer_pipeline.model.confidence import measure_reliability
 from fer_pipeline.model.dataset import Crops
+from fer_pipeline.model.scorer import Scorer, feed
 
 FEWEST = 30  # validation images below which a temperature would be luck
 RANGE = (0.1, 10.0)
-BATCH = 256
 
 
-def calibrate(classifier: Classifier, validation: Crops) -> Calibration:
+def calibrate(classifier: Scorer, validation: Crops) -> Calibration:
     """Set the temperature with the least negative log-likelihood of the averaged probabilities of validation crops.
 
     What it tells of before and after is measured on those same crops; `eval` has the error on images it never saw.
@@ -36,18 +35,15 @@ def calibrate(classifier: Classifier, validation: Crops) -> Calibration:
     return _tell(logits, targets, classifier.temperature)
 
 
-def _gather_logits(classifier: Classifier, crops: Crops) -> NDArray[np.float64]:
+def _gather_logits(classifier: Scorer, crops: Crops) -> NDArray[np.float64]:
     """Logits (views, n, classes) of every window and mirror image."""
     with torch.inference_mode():
-        parts = [
-            classifier.view_logits(torch.from_numpy(np.asarray(crops.images[start : start + BATCH]))).double().numpy()
-            for start in range(0, len(crops.targets), BATCH)
-        ]
+        parts = [classifier.view_logits(*inputs).double().numpy() for inputs in feed(classifier, crops)]
     return np.concatenate(parts, axis=1)
 
 
 def _average(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Probabilities (n, classes): what `Classifier.forward` gives at that temperature."""
+    """Probabilities (n, classes): what `Scorer.forward` gives at that temperature."""
     from scipy.special import softmax
 
     return np.asarray(softmax(logits / temperature, axis=2).mean(axis=0))

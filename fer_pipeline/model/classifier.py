@@ -7,9 +7,10 @@ from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import UsageError
 from fer_pipeline.model.augment import LUMA
 from fer_pipeline.model.networks import build_network, default_normalisation
+from fer_pipeline.model.scorer import Scorer
 
 
-class Classifier(nn.Module):
+class Classifier(Scorer):
     """Crops uint8 (B, size, size, 3) RGB to probabilities (B, classes), averaged over windows and mirror images.
 
     `inner` is the side of the window the network sees, by default the whole crop; of `views` windows (one in the
@@ -36,16 +37,13 @@ class Classifier(nn.Module):
         self.network = network
         self.grey, self.flip, self.standardise = grey, flip, standardise
         self.inner, self.views = inner, views
-        self.temperature = 1.0
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
         self.register_buffer("luma", torch.tensor(LUMA).view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return (self.view_logits(images) / self.temperature).softmax(dim=2).mean(dim=0)
-
-    def view_logits(self, images: Tensor) -> Tensor:
+    def view_logits(self, *inputs: Tensor) -> Tensor:
         """Logits (views, B, classes) of every window and mirror image that is averaged over."""
+        (images,) = inputs
         windows = self._windows(images.permute(0, 3, 1, 2).float() / 255)
         if self.flip:
             windows = [*windows, *[window.flip(3) for window in windows]]

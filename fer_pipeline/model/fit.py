@@ -22,11 +22,14 @@ from fer_pipeline import console
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import UsageError
 from fer_pipeline.model.batches import Loader, make_batches
+from fer_pipeline.model.classical import CLASSICAL, fit_classical
 from fer_pipeline.model.classifier import Classifier, build_classifier
 from fer_pipeline.model.dataset import Crops
+from fer_pipeline.model.fusion import fuse
 from fer_pipeline.model.history import Checkpoints, EpochLine, History
 from fer_pipeline.model.learner import Learner
 from fer_pipeline.model.processes import computes_on_gpu, count_processes
+from fer_pipeline.model.scorer import Scorer
 from fer_pipeline.model.shared import share_layers
 
 STEPS = 1_600
@@ -36,10 +39,20 @@ QUIET = (
 )
 
 
-def fit(
+def fit(config: TrainConfig, training: Crops, validation: Crops, folder: Path, more: Sequence[Callback] = ()) -> Scorer:
+    """Whatever the configuration names, trained on some crops, weighed or chosen by others; it lies on the CPU."""
+    if config.network in CLASSICAL:
+        scorer = fit_classical(config, training, validation)
+    else:
+        scorer = fit_network(config, training, validation, folder, more)
+    beside = config.geometry and config.network != "geometry"
+    return fuse(scorer, training, validation, config.seed) if beside else scorer
+
+
+def fit_network(
     config: TrainConfig, training: Crops, validation: Crops, folder: Path, more: Sequence[Callback] = ()
 ) -> Classifier:
-    """A classifier trained on some crops, its epoch chosen by others; checkpoints and history go into `folder`.
+    """A network trained on some crops, its epoch chosen by others; checkpoints and history go into `folder`.
 
     `more` callbacks see every epoch before its checkpoint is written.
     """

@@ -20,6 +20,7 @@ from fer_pipeline.model.dataset import Crops, hash_data, source_of
 from fer_pipeline.model.fit import fit
 from fer_pipeline.model.metrics import score
 from fer_pipeline.model.predictions import score_sources, write_predictions
+from fer_pipeline.model.scorer import feed
 from fer_pipeline.model.train import check_device, group_of, hold_back, read_crops
 from fer_pipeline.recipe import make_recipe, making
 
@@ -126,10 +127,7 @@ def judge(classifier: Any, crops: Crops) -> NDArray[np.float32]:
     import torch
 
     with torch.inference_mode():
-        parts = [
-            classifier(torch.from_numpy(np.asarray(crops.images[start : start + 256]))).numpy()
-            for start in range(0, len(crops.images), 256)
-        ]
+        parts = [classifier(*inputs).numpy() for inputs in feed(classifier, crops)]
     return np.concatenate(parts)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.boxes import Box
-from fer_pipeline.crops import as_crop, prepare
+from fer_pipeline.crops import as_crop, measure_crops, prepare
 from fer_pipeline.errors import InputError
 from fer_pipeline.images import BadImage, Image, read_image
 from fer_pipeline.model.bundle import find_model, open_session, read_card
@@ -77,8 +77,15 @@ class Predictor:
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, classes) of crops (n, size, size, 3)."""
         parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
-        answers = [self.session.run(None, {"crops": np.ascontiguousarray(part)})[0] for part in parts]
+        answers = [self.session.run(None, self._inputs(part))[0] for part in parts]
         return np.concatenate(answers) if answers else np.zeros((0, len(self.card.labels)), np.float32)
+
+    def _inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """What the graph wants of some crops, by name."""
+        found: dict[str, NDArray[Any]] = {"crops": np.ascontiguousarray(crops)}
+        if "measures" in self.card.inputs:
+            found["measures"] = measure_crops(crops, self.card.measures, self.recipe.cut)
+        return {name: found[name] for name in self.card.inputs}
 
     def predict(self, photo: Image, *, is_crop: bool = False) -> list[Answer]:
         """The faces of an upright RGB photo with their labels; a crop is taken as it is."""

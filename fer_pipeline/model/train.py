@@ -13,6 +13,7 @@ from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.manifest import Row
 from fer_pipeline.model.bundle import MODEL, Calibration, Card, write_bundle
 from fer_pipeline.model.calibration import calibrate
+from fer_pipeline.model.classical import measured
 from fer_pipeline.model.dataset import Crops, check_classes, hash_data, list_crops, load_crops
 from fer_pipeline.model.fit import fit
 from fer_pipeline.model.metrics import wilson_interval
@@ -45,8 +46,7 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
             with in_turn():
                 crops = read_crops(config, "train")
             training, validation = hold_back(crops, config)
-            if is_lead():
-                warn_of_few(crops, len(validation.targets))
+            warn_of_few(crops, len(validation.targets))
             classifier = fit(config, training, validation, config.output)
             if is_lead():
                 write_seen(config.output, training, validation)
@@ -68,7 +68,8 @@ def read_crops(config: TrainConfig, part: str | None) -> Crops:
     rows = list_crops(config.input, part)
     labels = check_classes(rows, config.input)
     size = config.size or default_size(config.network)
-    return load_crops(config.input, rows, labels, size, config.output / "cache")
+    cut, cache = photo_recipe(config.input).cut, config.output / "cache"
+    return load_crops(config.input, rows, labels, size, cache, measured(config), cut)
 
 
 def hold_back(crops: Crops, config: TrainConfig) -> tuple[Crops, Crops]:
@@ -98,18 +99,23 @@ def group_of(row: Row) -> str:
 
 def make_card(config: TrainConfig, crops: Crops, calibration: Calibration | None = None) -> Card:
     """What the model file tells of itself; detector and crop are those that made the data."""
-    detector, cut = settings_of(config.input, "filter"), settings_of(config.input, "crop")
-    recipe = Recipe()
-    if detector is not None and cut is not None:
-        cut.pop("embedding", None)
-        recipe = Recipe.model_validate({"detector": detector, "cut": cut})
     return Card(
         labels=crops.labels,
         size=crops.images.shape[1],
         network=config.network,
-        recipe=recipe,
+        recipe=photo_recipe(config.input),
+        measures=list(measured(config)),
         data=hash_data(config.input),
         settings=config.model_dump(mode="json"),
         calibration=calibration,
         uncertain=config.uncertain,
     )
+
+
+def photo_recipe(folder: Path) -> Recipe:
+    """How the crops of a training folder were found and cut; as they are, if no stage made them."""
+    detector, cut = settings_of(folder, "filter"), settings_of(folder, "crop")
+    if detector is None or cut is None:
+        return Recipe()
+    cut.pop("embedding", None)
+    return Recipe.model_validate({"detector": detector, "cut": cut})

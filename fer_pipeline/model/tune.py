@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from fer_pipeline import console
 from fer_pipeline.config import TrainConfig
-from fer_pipeline.errors import InputError
+from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.manifest import write_aside, write_csv
+from fer_pipeline.model.classical import CLASSICAL
 from fer_pipeline.model.dataset import Crops, hash_data
 from fer_pipeline.model.fit import fit, settle_length
 from fer_pipeline.model.folds import judge
@@ -64,6 +65,8 @@ def tune(
     config: TrainConfig, count: int, *, minutes: float | None = None, epochs: int | None = None, force: bool = False
 ) -> Tuning:
     """Do trials until there are `count`, or time is over; a second call with a larger count adds to them."""
+    if config.network in CLASSICAL:
+        raise UsageError(f"train.network: {config.network} has no learning rate to search, networks have")
     end = time.monotonic() + minutes * 60 if minutes else float("inf")
     config = config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-tune")})
     recipe = make_recipe("tune", config, hash_data(config.input))
