@@ -34,7 +34,9 @@ def find_leavings(experiment: Experiment, forgotten: Forgotten) -> Leavings:
         found = [one for photo in sorted(forgotten.photos) for one in sightings(run, photo, experiment)]
         seen += found
         if found or _is_of(run, experiment):
-            files = [path for path in sorted(run.rglob("*")) if path.suffix in PICTURES and path.is_file()]
+            folders = (run, run.with_name(f"{run.name}-audit"))  # `fer audit` shows pictures, and leaves no recipe
+            paths = [path for folder in folders for path in sorted(folder.rglob("*"))]
+            files = [path for path in paths if path.suffix in PICTURES and path.is_file()]
             caches += [path for path in files if path.parent.name == "cache"]
             pages += [path for path in files if path.suffix == ".html"]
     homes = {folder.parent.resolve(): folder.parent for folder in experiment.folders.values()}
