@@ -155,10 +155,10 @@ def test_the_file_as_found_is_measured_and_not_the_crop(tmp_path: Path) -> None:
         write_png(tmp_path / "crops" / "train" / "open" / f"{number}-2.png", draw_mouth("open", number))
         facts = {"width": 100 + number, "height": 200}
         rows.append(Row(path=f"train/open/{number}-2.png", label="open", facts=facts))
-    facts = measure_facts(tmp_path / "crops", rows, tmp_path / "raw")
-    assert facts["width"] == [100, 101]
-    assert facts["quality"] == pytest.approx([50, 90], abs=1)
-    assert "format" not in facts, "both are JPEG"
+    table = measure_facts(tmp_path / "crops", rows, tmp_path / "raw")
+    assert table["width"] == [100, 101]
+    assert table["quality"] == pytest.approx([50, 90], abs=1)
+    assert "format" not in table, "both are JPEG"
 
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 95])

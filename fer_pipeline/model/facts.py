@@ -79,7 +79,7 @@ def _measure(path: Path, row: Row, original: Path | None) -> dict[str, Value]:
         image, data = read_image(path), (original or path).read_bytes()
     except (BadImage, OSError) as error:
         raise InputError(f"{path}: cannot be read ({error}): mend or remove it") from None
-    header = read_header(data) or Header(*image.shape[1::-1], "unknown", None)
+    header = read_header(data) or Header(image.shape[1], image.shape[0], "unknown", None)
     is_stage = "width" in row.facts  # a stage has measured the photo; else the file at hand is all there is
     width, height = (float(row.facts[name]) if is_stage else float(value) for name, value in _sides(header))
     facts: dict[str, Value] = {"source": source_of(row), "host": _host(row), "width": width, "height": height}

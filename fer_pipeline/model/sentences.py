@@ -18,7 +18,8 @@ def tell_bias(bias: Bias) -> list[str]:
     ]
     alarms += _tell_classes(_by_class(bias, of_file=True))
     alarms += [_tell_together(bias)] if _is_joint_alarm(bias) and not alarms else []
-    hints = [f"Hint, since the expression may do it: {told}" for told in _tell_classes(_by_class(bias, of_file=False))]
+    hints = _tell_classes(_by_class(bias, of_file=False))
+    hints = [f"Hint, since the expression may do it: {' '.join(hints)}"] if hints else []
     return [*([*alarms, REMEDY] if alarms else [_tell_quiet(bias)]), *hints, *_tell_sources(bias)]
 
 
