@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 
 from fer_pipeline.manifest import write_aside
 
@@ -59,14 +59,10 @@ def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
                 image.draft("RGB", (shrink_to, shrink_to))
             image.load()
             return np.asarray(_to_rgb(_upright(image)))
-    except UnidentifiedImageError:
-        raise BadImage("unreadable") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError) as error:  # PIL.UnidentifiedImageError among them
         raise BadImage("truncated" if "truncated" in str(error) else "unreadable") from None
-    except (ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError, ZeroDivisionError, AttributeError):
+    except (ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError):
         raise BadImage("unreadable") from None  # what Pillow's parsers raise on mangled headers
-    except RuntimeError:
-        raise BadImage("unreadable") from None
 
 
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -112,15 +108,16 @@ def read_header(data: bytes) -> Header | None:
             warnings.simplefilter("ignore")
             with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 tables = getattr(image, "quantization", {})
-                return Header(image.width, image.height, str(image.format), _quality(tables.get(0)))
+                quality = _quality(tables[0]) if 0 in tables else None
+                return Header(image.width, image.height, str(image.format), quality)
     except Exception:  # noqa: BLE001  any error of any parser means the same here
         return None
 
 
-def _quality(table: list[int] | None) -> float | None:
+def _quality(table: list[int]) -> float:
     """The setting of libjpeg that makes such a luminance table; the standard's (ITU T.81, K.1) sums up to 3,688."""
-    scale = 100 * sum(table) / 3688 if table else 0.0
-    return None if not table else round(100 - scale / 2 if scale <= 100 else 5000 / scale, 1)
+    scale = 100 * sum(table) / 3688
+    return round(100 - scale / 2 if scale <= 100 else 5000 / scale, 1)
 
 
 def sniff_suffix(data: bytes) -> str | None:

@@ -145,18 +145,18 @@ def test_windows_lie_within_the_picture_and_are_of_the_area_and_aspect_asked_for
 
 
 def test_windows_are_drawn_as_by_torchvision() -> None:
-    """Mean area, width and corner of 2,000 draws: 4 standard errors are .025."""
+    """Mean and spread of area, width and corner: 4 standard errors of 600 draws are .045."""
     from torchvision.transforms import RandomResizedCrop
 
     torch.manual_seed(0)
-    theirs = [RandomResizedCrop.get_params(torch.zeros(3, 512, 512), [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(2000)]
+    theirs = [RandomResizedCrop.get_params(torch.zeros(3, 512, 512), [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(600)]
     top, left, high, wide = torch.tensor(theirs, dtype=torch.float32).T / 512
     sizes, corners = windows(2000)
     for own, their in (
         (sizes.prod(dim=1), wide * high), (sizes[:, 0], wide), (corners[:, 0], left), (corners[:, 1], top)
     ):  # fmt: skip
-        assert abs(float(own.mean() - their.mean())) < 0.025
-        assert abs(float(own.std() - their.std())) < 0.025
+        assert abs(float(own.mean() - their.mean())) < 0.045
+        assert abs(float(own.std() - their.std())) < 0.045
 
 
 def test_a_mirrored_window_is_a_window_mirrored() -> None:

@@ -106,3 +106,20 @@ def test_a_run_folder_or_its_file_names_a_model(tmp_path: Path) -> None:
         find_model(tmp_path / "nowhere")
     (tmp_path / "model.onnx").touch()
     assert find_model(tmp_path) == find_model(tmp_path / "model.onnx") == tmp_path / "model.onnx"
+
+
+@pytest.mark.parametrize("views", [1, 5])
+@pytest.mark.parametrize("network", ["medium_resnet", "fer_cnn", "vgg_small", "prelu_cnn"])
+def test_windows_grey_and_standardised_crops_are_the_same_in_the_file(tmp_path: Path, network: str, views: int) -> None:
+    torch.manual_seed(3)
+    options = {"grey": True, "flip": True, "standardise": True, "inner": 20, "views": views}
+    model = Classifier(build_network(network, 3, 20), *default_normalisation(network), **options)  # type: ignore[arg-type]
+    model.train().logits(torch.rand(8, 3, 20, 20))
+    write_bundle(tmp_path / "model.onnx", model, card(24))
+    drawn = [draw_mouth(label, number, 24) for label in ("open", "closed") for number in range(3)]
+    crops = np.stack([*drawn, np.full((24, 24, 3), 90, np.uint8)])
+    with torch.inference_mode():
+        expected = model.eval()(torch.from_numpy(crops)).numpy()
+    got = open_session(tmp_path / "model.onnx", 1).run(None, {"crops": crops})[0]
+    assert np.ptp(got, axis=0).max() > 1e-4, "all crops look the same to it: the comparison shows nothing"
+    np.testing.assert_allclose(got, expected, atol=1e-4)

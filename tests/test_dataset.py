@@ -8,7 +8,7 @@ from drawn import draw_mouth, write_classes, write_png, write_split
 
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import Row, write_rows
-from fer_pipeline.model.dataset import check_classes, list_crops, load_crops
+from fer_pipeline.model.dataset import check_classes, hash_data, list_crops, load_crops
 
 
 def test_a_split_folder_lists_only_the_part_that_is_asked_for(tmp_path: Path) -> None:
@@ -124,3 +124,49 @@ def test_nothing_can_be_learned_from_one_class_or_one_image() -> None:
     with pytest.raises(InputError, match="class 'closed' has one image only"):
         check_classes([one, one, two], Path("data"))
     assert check_classes([one, one, two, two], Path("data")) == ["closed", "open"]
+
+
+@pytest.mark.parametrize("training", ["train", "training"])
+@pytest.mark.parametrize("testing", ["test", "validation", "val", "valid"])
+def test_parts_go_by_the_names_people_give_them(tmp_path: Path, training: str, testing: str) -> None:
+    write_classes(tmp_path / training, count=3)
+    write_classes(tmp_path / testing, count=1)
+    assert {row.path.split("/")[0] for row in list_crops(tmp_path, "train")} == {training}
+    assert {row.path.split("/")[0] for row in list_crops(tmp_path, "test")} == {testing}
+    rows = list_crops(tmp_path)
+    assert sorted({(row.split, row.label) for row in rows}) == [
+        ("test", "closed"), ("test", "open"), ("train", "closed"), ("train", "open"),
+    ]  # fmt: skip
+    assert all((tmp_path / row.path).is_file() for row in rows)
+
+
+def test_beside_test_validation_is_no_test_part(tmp_path: Path) -> None:
+    for part in ("train", "validation", "test"):
+        write_classes(tmp_path / part, count=1)
+    assert {row.path.split("/")[0] for row in list_crops(tmp_path)} == {"train", "test"}
+
+
+def test_classes_beside_a_test_folder_are_not_taken_for_parts(tmp_path: Path) -> None:
+    write_classes(tmp_path, count=2)
+    assert {row.split for row in list_crops(tmp_path)} == {None}
+    assert {row.label for row in list_crops(tmp_path, "train")} == {"closed", "open"}
+
+
+def test_the_hash_of_a_folder_changes_with_its_images_alone(tmp_path: Path) -> None:
+    write_classes(tmp_path, count=2)
+    before = hash_data(tmp_path)
+    (tmp_path / "notes.txt").write_text("no image")
+    assert hash_data(tmp_path) == before
+    write_png(tmp_path / "open" / "more.png", draw_mouth("open", 5))
+    assert hash_data(tmp_path) != before
+    (tmp_path / "open" / "more.png").unlink()
+    assert hash_data(tmp_path) == before
+    (tmp_path / "open" / "0.png").rename(tmp_path / "closed" / "moved.png")
+    assert hash_data(tmp_path) != before
+
+
+def test_the_hash_of_a_stages_folder_is_that_of_its_manifest(tmp_path: Path) -> None:
+    data = write_split(tmp_path, train=1, test=1)
+    before = hash_data(data)
+    (data / "manifest.jsonl").write_text((data / "manifest.jsonl").read_text().replace("even", "other"))
+    assert hash_data(data) != before

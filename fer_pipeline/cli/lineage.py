@@ -12,7 +12,7 @@ from fer_pipeline import console
 from fer_pipeline.cli.app import Overrides, app, read_config
 
 if TYPE_CHECKING:
-    from rich.tree import Tree
+    from collections.abc import Iterator
 
     from fer_pipeline.lineage.experiment import Experiment
     from fer_pipeline.lineage.sightings import Sighting
@@ -23,8 +23,7 @@ Experimental = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file of the experiment; default: found from PATH.")
 ]
 Of = Annotated[Path | None, typer.Option("--run", help="Run whose tables name PATH, as in runs/sample.")]
-SHOWN = 110  # characters of a value
-WIDEST = 10_000  # columns: a path is never cut off, whatever the width of the screen
+SHOWN = 300  # characters of a value
 
 
 def find_experiment(config: Path | None, overrides: list[str] | None) -> Experiment | None:
@@ -54,7 +53,8 @@ def trace(
         if as_json:
             typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
         else:
-            console.out.print(draw_tree(found), width=WIDEST, crop=False)
+            for line in draw_tree(found):
+                console.out.print(line, markup=False)
 
 
 @app.command()
@@ -89,32 +89,30 @@ def forget(
         console.note(f"forget: done; {plan.experiment.raw}/forgotten.jsonl keeps it from coming back")
 
 
-def draw_tree(found: Trace) -> Tree:
-    """The chain from the last stage back to the source, and below it who saw the photo."""
-    from rich.text import Text
-    from rich.tree import Tree
-
+def draw_tree(found: Trace) -> Iterator[str]:
+    """The chain from the last stage back to the source, and below it who saw the photo; a line each."""
     home = f" in {found.steps[0].folder.parent}" if found.steps else ""
-    tree = Tree(Text(f"{found.photo}{home}{' (forgotten)' if found.forgotten else ''}"))
+    yield f"{found.photo}{home}{' (forgotten)' if found.forgotten else ''}"
+    branches = list(_branches(found))
+    for number, (title, leaves) in enumerate(branches, start=1):
+        last = number == len(branches)
+        yield f"{'└' if last else '├'}── {title}"
+        for place, leaf in enumerate(leaves, start=1):
+            yield f"{' ' if last else '│'}   {'└' if place == len(leaves) else '├'}── {leaf}"
+
+
+def _branches(found: Trace) -> Iterator[tuple[str, list[str]]]:
     if found.ended:
-        tree.add(Text(f"ends here: {found.ended}"))
+        yield f"ends here: {found.ended}", []
     befores = [_before(found.steps, index) for index in range(len(found.steps))]
     for step, before in reversed(list(zip(found.steps, befores, strict=True))):
-        branch = tree.add(Text(_told(step)))
-        _add(branch, [f"{key}: {_short(value)}" for key, value in step.facts(before).items()])
-    source = {**found.source, "sha256": found.steps[0].row.sha256 if found.steps else ""}
-    _add(tree.add(Text("source")), [f"{key}: {_short(value)}" for key, value in source.items() if value != ""])
+        yield _told(step), [f"{key}: {_short(value)}" for key, value in step.facts(before).items()]
+    if found.steps:
+        source = {**found.source, "sha256": found.steps[0].row.sha256}
+        yield "source", [f"{key}: {_short(value)}" for key, value in source.items() if value != ""]
     if found.copies:
-        _add(tree.add(Text("dropped as its copies")), found.copies)
-    _add(tree.add(Text("seen by" if found.runs else "seen by no run")), [_seen(one) for one in found.runs])
-    return tree
-
-
-def _add(branch: Tree, lines: list[str]) -> None:
-    from rich.text import Text
-
-    for line in lines:
-        branch.add(Text(line))
+        yield "dropped as its copies", found.copies
+    yield "seen by" if found.runs else "seen by no run", [_seen(one) for one in found.runs]
 
 
 def _before(steps: list[Step], index: int) -> Step | None:

@@ -74,6 +74,13 @@ class Ledger:
         with self._lock:
             return Counter(self._fetched[key].reason or "kept" for key in keys if key in self._fetched)
 
+    def has_found(self, keys: Iterable[Key]) -> bool:
+        """Whether any of these URLs brought something, now or before; what was forgotten counts too."""
+        with self._lock:
+            rows = {key: row for row in self._existing if (key := key_of(row))} | self._fetched
+            good = {key for key, row in rows.items() if row.status is not Status.FAILED}
+            return any(key in good or self._forgotten.knows_origin(key[1]) for key in keys)
+
     def close(self) -> None:
         """Take no more notes; threads that are still on their way come to nothing."""
         with self._lock:

@@ -1,6 +1,6 @@
 """Source bias: can the label be told from what is not the expression?
 
-For every fact alone a shallow tree tells each class from the rest, and for all facts of a kind together a boosted one
+For every fact alone a shallow tree tells each class from the rest, and for all facts of a kind together a forest
 tells all classes; every image is judged by a tree that has seen neither it nor its group. What counts is the balanced
 accuracy (mean recall of both sides), which rewards no guess: chance is a half, whatever the class sizes. A fact of the
 file raises the alarm when the lower end of the interval lies above a limit well over chance, so that neither luck nor a
@@ -134,10 +134,11 @@ def _look_together(
     folds: NDArray[np.int64],
     of_file: bool,
 ) -> Together:
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import RandomForestClassifier
 
-    boosted = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, class_weight="balanced", random_state=0)
-    guesses = _judge(boosted, np.hstack(columns), labels, folds)
+    leaf = max(5, len(labels) // 100)
+    forest = RandomForestClassifier(50, max_depth=6, min_samples_leaf=leaf, class_weight="balanced", random_state=0)
+    guesses = _judge(forest, np.hstack(columns), labels, folds)
     return Together(*balanced_accuracy(labels, guesses, groups), 1 / len(set(labels.tolist())), of_file)
 
 

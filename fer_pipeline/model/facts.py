@@ -1,9 +1,9 @@
 """What is known of a picture besides the expression: its file, its source, its light.
 
-Facts of the file (size, format, compression, sharpness of the photo, source) cannot come from a face: where they tell
-the label, the classes were gathered in different ways. Facts of the light (brightness, colour, grain) can: an open mouth
-is dark and a smile shows teeth. They are measured on the rim of the picture, where the mouth is not, and still
-are a hint only.
+Facts of the file (size, format, JPEG quality, sharpness of the photo, source) cannot come from a face: where they tell
+the label, the classes were gathered in different ways. Facts of the light (brightness, colour, grain, bytes per pixel)
+can: an open mouth is dark, a smile shows teeth, and either takes more bytes. They are measured on the rim of the
+picture where that is possible, since the mouth is not there, and still are a hint only.
 """
 
 from collections import Counter
@@ -30,7 +30,6 @@ FILE_FACTS = {
     "aspect": "aspect ratio",
     "pixels": "pixel count",
     "quality": "JPEG quality",
-    "bytes_per_pixel": "file bytes per pixel",
     "sharpness": "sharpness of the photo",
     "face": "width of the face in pixels",
     "grey": "grey or colour",
@@ -42,6 +41,7 @@ LIGHT_FACTS = {
     "red": "redness of the rim",
     "blue": "blueness of the rim",
     "grain": "grain of the rim",
+    "bytes_per_pixel": "file bytes per pixel",
 }
 RIM = 8  # the rim is an eighth of the side wide
 

@@ -1,11 +1,13 @@
 """Train a classifier on a split folder: from crops to `runs/NAME/model.onnx`, read top to bottom."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from fer_pipeline import console
 from fer_pipeline.config import Recipe, TrainConfig
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.manifest import Row
@@ -14,11 +16,14 @@ from fer_pipeline.model.calibration import calibrate
 from fer_pipeline.model.classical import measured
 from fer_pipeline.model.dataset import Crops, check_classes, hash_data, list_crops, load_crops
 from fer_pipeline.model.fit import fit
+from fer_pipeline.model.metrics import wilson_interval
 from fer_pipeline.model.networks import default_size
 from fer_pipeline.model.predictions import write_seen
 from fer_pipeline.model.processes import in_turn, is_lead, joined, led
 from fer_pipeline.recipe import make_recipe, making, settings_of
 from fer_pipeline.splits import part_groups
+
+FEW = 20  # images of a class, below which a score says little
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
             with in_turn():
                 crops = read_crops(config, "train")
             training, validation = hold_back(crops, config)
+            warn_of_few(crops, len(validation.targets))
             classifier = fit(config, training, validation, config.output)
             if is_lead():
                 write_seen(config.output, training, validation)
@@ -75,6 +81,15 @@ def hold_back(crops: Crops, config: TrainConfig) -> tuple[Crops, Crops]:
     if len({*training.targets.tolist()}) < len(crops.labels) or not len(validation.targets):
         raise InputError(f"{config.input}: too few images to hold back a validation part: add images per class")
     return training, validation
+
+
+def warn_of_few(crops: Crops, held: int) -> None:
+    """Say so where a class has so few images that every score will be luck."""
+    label, fewest = min(Counter(str(row.label) for row in crops.rows).items(), key=lambda item: (item[1], item[0]))
+    if fewest < FEW:
+        low, high = wilson_interval(round(0.8 * held), held)
+        told = f"of {held} images held back, 80 % right may as well be {low:.0%} or {high:.0%}"
+        console.note(f"train: class {label!r} has {fewest} images only, so that scores are mostly luck: {told}")
 
 
 def group_of(row: Row) -> str:

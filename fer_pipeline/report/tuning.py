@@ -23,15 +23,21 @@ def plot_trials(trials: "Sequence[Trial]", best: int, given: dict[str, Any], pat
     for place, (axis, name) in enumerate(zip(axes, names, strict=False)):
         values = [one.number + 1 if name == "trial" else (one.settings or given)[name] for one in trials]
         shown = [str(value) for value in values] if _is_choice(name, values) else values
-        _scatter(axis, trials, shown, best)
+        order = [index for _, index in sorted(zip(values, range(len(values)), strict=True))]  # choices in their order
+        _scatter(axis, trials, shown, order, best)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3)
         if name in LOGARITHMIC:
             axis.set_xscale("log")
+            axis.minorticks_off()
+        if name == "trial":
+            axis.locator_params(axis="x", integer=True)
         if place % columns == 0:
             axis.set_ylabel("validation accuracy")
     for axis in axes[len(names) :]:
-        axis.set_visible(False)
+        axis.set_axis_off()
+    said = "ring: as given\nstar: the best\ngrey: broken off"
+    axes[-1].text(0.1, 0.5, said, va="center", transform=axes[-1].transAxes)
     save(figure, path)
 
 
@@ -39,8 +45,7 @@ def _is_choice(name: str, values: list[Any]) -> bool:
     return name in {"size", "mixup"} or isinstance(values[0], str)
 
 
-def _scatter(axis: Any, trials: "Sequence[Trial]", values: Sequence[Any], best: int) -> None:
-    order = sorted(range(len(trials)), key=lambda index: values[index])  # so that choices stand in their order
+def _scatter(axis: Any, trials: "Sequence[Trial]", values: Sequence[Any], order: list[int], best: int) -> None:
     accuracies = [trials[index].accuracy for index in order]
     colours = [COLOURS[trials[index].state] for index in order]
     axis.scatter([values[index] for index in order], accuracies, c=colours, s=22)

@@ -117,7 +117,8 @@ def _mark_same_bytes(rows: list[Row]) -> list[Row]:
     marked = []
     for row in rows:
         if row.path in taken:
-            own = path_without_file(row.path.rpartition("/")[0], item_of(row))
+            origin = str(row.source.get("url") or item_of(row))  # a crawl that was killed here left rows too
+            own = path_without_file(row.path.rpartition("/")[0], origin)
             marked.append(row.dropped("same_bytes", copy_of=row.path).but(path=own))
         else:
             taken.add(row.path)
