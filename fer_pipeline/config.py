@@ -183,7 +183,10 @@ class TrainConfig(Section):
     grey: bool = Field(False, description="throw colours away")
     standardise: bool = Field(False, description="bring every crop to mean 0 and deviation 1")
     dropout: Chance | None = Field(None, description="before the last layer; default: the network's own")
-    geometry: bool = Field(False, description="the mouth's lengths and ratios as a second input beside the pixels")
+    geometry: bool = Field(False, description="the outline of the lips as a second input beside the pixels")
+    geometry_share: Share | None = Field(
+        None, description="how much it counts, 0.5: as much as the pixels; default: what suits the validation part"
+    )
     epochs: int | None = Field(
         None,
         ge=1,

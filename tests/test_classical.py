@@ -188,6 +188,16 @@ def test_prediction_needs_neither_torch_nor_scikit_learn(runs: dict[str, Path], 
         assert list(told.values()) == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+def test_a_fixed_share_weighs_pixels_and_geometry(data: Path, tmp_path: Path) -> None:
+    changes = {"network": "hog_svm", "geometry": True, "calibrate": False}
+    crops = np.stack([draw_mouth("open", number, 32) for number in range(4)])
+    said = {}
+    for share in (0.01, 0.99):
+        run = train(tiny_training(data, tmp_path / str(share), geometry_share=share, **changes)).model
+        said[share] = Predictor(run).classify(crops)
+    assert np.abs(said[0.01] - said[0.99]).max() > 0.01
+
+
 def test_only_geometry_asks_for_measures(data: Path, tmp_path: Path) -> None:
     asked = {name: measured(tiny_training(data, tmp_path, **changes)) for name, changes in KINDS.items()}
     assert asked == {"pixels": (), "hog_svm": (), "geometry": OUTLINE, "both": OUTLINE}

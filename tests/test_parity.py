@@ -1,7 +1,6 @@
 """torch, ONNX Runtime, the command on a photo and the command on its crop say the same, for every kind of model."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Scorer]]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Scorer]:
     """The classifiers in memory that model files are written from."""
     found: list[Scorer] = []
 
@@ -65,7 +64,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Scorer]]:
         write_bundle(path, classifier, card)
 
     monkeypatch.setattr(training, "write_bundle", write)
-    yield found
+    return found
 
 
 def ask(*arguments: object) -> list[float]:

@@ -46,7 +46,7 @@ def fit(config: TrainConfig, training: Crops, validation: Crops, folder: Path, m
     else:
         scorer = fit_network(config, training, validation, folder, more)
     beside = config.geometry and config.network != "geometry"
-    return fuse(scorer, training, validation, config.seed) if beside else scorer
+    return fuse(scorer, training, validation, config) if beside else scorer
 
 
 def fit_network(

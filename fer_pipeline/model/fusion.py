@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fer_pipeline import console
+from fer_pipeline.config import TrainConfig
 from fer_pipeline.model.dataset import Crops
 from fer_pipeline.model.scorer import Scorer, feed
 from fer_pipeline.model.trees import BoostedTrees, fit_trees
@@ -29,10 +30,15 @@ class Fusion(Scorer):
         return first * seen + second * self.geometry.view_logits(measures).log_softmax(dim=2)
 
 
-def fuse(pixels: Scorer, training: Crops, validation: Crops, seed: int) -> Fusion:
-    """Put trees beside a trained network; neither has seen the validation crops, which weigh the two."""
-    fusion = Fusion(pixels.eval().cpu(), fit_trees(training, seed)).eval()
-    fusion.weights = _weigh(fusion, validation)
+def fuse(pixels: Scorer, training: Crops, validation: Crops, config: TrainConfig) -> Fusion:
+    """Put trees beside a trained network; a fixed share or the validation crops weigh the two.
+
+    Of the source that was trained on pixels know more, so that validation gives geometry next to no weight; mouths from
+    elsewhere need a fixed share (docs/geometry.md).
+    """
+    fusion = Fusion(pixels.eval().cpu(), fit_trees(training, config.seed)).eval()
+    share = config.geometry_share
+    fusion.weights = _weigh(fusion, validation) if share is None else (1 - share, share)
     pixels_weight, geometry_weight = fusion.weights
     console.note(f"train: pixels weigh {pixels_weight:.2f}, geometry {geometry_weight:.2f}")
     return fusion

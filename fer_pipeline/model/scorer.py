@@ -29,7 +29,7 @@ class Scorer(nn.Module):
 
 
 def feed(scorer: Scorer, crops: Crops, batch: int = 256) -> Iterator[tuple[Tensor, ...]]:
-    """What a model wants of some crops, in its order, in batches."""
+    """What a model wants of some crops, in its order, in batches; copied, since torch warns of mapped memory."""
     arrays: dict[str, NDArray[Any]] = {"crops": crops.images, "measures": crops.known_measures()}
     for start in range(0, len(crops.targets), batch):
-        yield tuple(torch.from_numpy(np.asarray(arrays[name][start : start + batch])) for name in scorer.inputs)
+        yield tuple(torch.from_numpy(np.array(arrays[name][start : start + batch])) for name in scorer.inputs)

@@ -91,7 +91,7 @@ def describe(crops: Crops, *, flip: bool) -> Features:
     hog, parts = Hog(), []
     with torch.inference_mode():
         for start in range(0, len(crops.targets), 256):
-            images = torch.from_numpy(np.asarray(crops.images[start : start + 256]))
+            images = torch.from_numpy(np.array(crops.images[start : start + 256]))
             parts.append(hog(images.flip(2) if flip else images).numpy())
     return np.concatenate(parts)
 
