@@ -30,6 +30,8 @@ class Hog(nn.Module):
         across, down = _gradients((images.permute(0, 3, 1, 2).float() / 255).sqrt())
         strength = (across.square() + down.square() + 1e-12).sqrt()
         # In bins: 0 to 9 for 0 to 180 degrees, the sign of the edge thrown away.
+        # ONNX has no atan2: the exporter divides, and where nothing changes 0 / 0 would be no number.
+        across = torch.where(across.abs() < 1e-9, torch.full_like(across, 1e-9), across)
         angle = torch.remainder(torch.atan2(down, across) / math.pi, 1.0) * BINS
         apart = (angle - self.centres).abs()
         votes = strength * (1 - torch.minimum(apart, BINS - apart)).clamp_min(0)
