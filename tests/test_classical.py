@@ -158,8 +158,8 @@ def test_hog_sees_which_way_an_edge_runs_and_not_how_bright_it_is() -> None:
 def test_a_blank_crop_has_no_measures_and_an_answer_all_the_same(runs: dict[str, Path]) -> None:
     blank = np.full((1, 32, 32, 3), 90, np.uint8)
     assert np.isnan(measure_crops(blank, OUTLINE, Cut(region="whole"))).all()
-    for kind in runs:
-        row = Predictor(runs[kind]).classify(blank)
+    for run in runs.values():
+        row = Predictor(run).classify(blank)
         assert np.isfinite(row).all()
         assert row.sum() == pytest.approx(1, abs=1e-5)
 
