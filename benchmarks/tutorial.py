@@ -53,8 +53,8 @@ def _crop(path: Path, cascade: Any, predictor: Any, target: Path) -> bool:
     return bool(cv2.imwrite(str(target), image[top : centre_y + half, left : centre_x + half]))
 
 
-def train_epochs(folder: Path, epochs: int) -> int:
-    """ImageFolder, PIL transforms, a DataLoader with a worker, simpleconv3 with Adam; returns the images seen."""
+def train_epochs(folder: Path, epochs: int, network: str = "simpleconv3", size: int = 48, batch: int = 16) -> int:
+    """ImageFolder, PIL transforms, a DataLoader with a worker, a network with Adam; returns the images seen."""
     import torch
     from torch import nn
     from torch.utils.data import DataLoader
@@ -63,20 +63,20 @@ def train_epochs(folder: Path, epochs: int) -> int:
     from fer_pipeline.model.networks import build_network
 
     steps = [
-        transforms.RandomResizedCrop(48),
+        transforms.RandomResizedCrop(size),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
         transforms.Normalize([0.5] * 3, [0.5] * 3),
     ]
     images = datasets.ImageFolder(str(folder), transforms.Compose(steps))
-    loader: Any = DataLoader(images, batch_size=16, shuffle=True, num_workers=1)
-    network = build_network("simpleconv3", len(images.classes), 48)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    loader: Any = DataLoader(images, batch_size=batch, shuffle=True, num_workers=1)
+    model = build_network(network, len(images.classes), size)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     seen = 0
     for _ in range(epochs):
         for pictures, targets in loader:
             optimizer.zero_grad()
-            loss: Any = nn.functional.cross_entropy(network(pictures), targets)
+            loss: Any = nn.functional.cross_entropy(model(pictures), targets)
             loss.backward()
             optimizer.step()
             seen += len(targets)

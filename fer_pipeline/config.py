@@ -183,7 +183,10 @@ class TrainConfig(Section):
     grey: bool = Field(False, description="throw colours away")
     standardise: bool = Field(False, description="bring every crop to mean 0 and deviation 1")
     dropout: Chance | None = Field(None, description="before the last layer; default: the network's own")
-    geometry: bool = Field(False, description="the mouth's lengths and ratios as a second input beside the pixels")
+    geometry: bool = Field(False, description="the outline of the lips as a second input beside the pixels")
+    geometry_share: Share | None = Field(
+        None, description="how much it counts, 0.5: as much as the pixels; default: what suits the validation part"
+    )
     epochs: int | None = Field(
         None,
         ge=1,
@@ -204,7 +207,9 @@ class TrainConfig(Section):
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")
     ema: float = Field(0.998, ge=0, lt=1, description="decay a step of the averaged weights; 0: none")
     class_weights: Literal["none", "balanced"] = Field("none", description="weigh rare classes up in the loss")
-    sampler: Literal["shuffled", "balanced"] = Field("shuffled", description="balanced: as many crops of each class")
+    sampler: Literal["shuffled", "balanced", "sources"] = Field(
+        "shuffled", description="balanced: as many crops of each class; sources: and within it of each source"
+    )
     augment: Literal["none", "light", "strong"] = Field("strong", description="how crops are varied in training")
     strength: Strength = Field(Strength(), description="single augmentations, in place of the preset's")
     mixup: float = Field(
@@ -227,6 +232,20 @@ class TrainConfig(Section):
     uncertain: Chance = Field(0, description="answers less confident than this are called uncertain")
 
 
+class AuditConfig(Section):
+    """Look for what tells the label besides the expression, and for suspect labels."""
+
+    folds: int = Field(5, ge=2, le=100, description="parts; each is judged by what was learned from the others")
+    limit: float = Field(
+        0.6,
+        ge=0.5,
+        lt=1,
+        description="balanced accuracy over which a fact of the files raises the alarm, by the lower end of its 95 % "
+        "interval; chance is 0.5",
+    )
+    shown: int = Field(24, ge=1, le=500, description="suspect images on the page, per class")
+
+
 class Config(Section):
     """One experiment, from search words to a model."""
 
@@ -241,6 +260,7 @@ class Config(Section):
     crop: CropConfig
     split: SplitConfig
     train: TrainConfig
+    audit: AuditConfig = AuditConfig()
 
 
 class Recipe(Section):

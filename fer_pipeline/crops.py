@@ -1,5 +1,6 @@
 """The one way from a photo to what a network sees: used by the crop stage, predict and everything that serves."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 from fer_pipeline.boxes import Box, Square, bounding_box
 from fer_pipeline.config import Cut, Recipe
 from fer_pipeline.detectors import Face
-from fer_pipeline.faces import Landmarks, detect_faces, find_landmarks
-from fer_pipeline.geometry import MOUTH, eye_distance, tilt
+from fer_pipeline.faces import Landmarks, detect_faces, find_landmarks, guess_landmarks
+from fer_pipeline.geometry import MOUTH, eye_distance, measure_mouth, tilt, trace_lips
 from fer_pipeline.images import Image, resize
 
 # Side of the square over what it is measured by.
@@ -53,6 +54,21 @@ def as_crop(image: Image, size: int) -> Image:
     if height == width:
         return resize(image, size, size)
     return cut_square(image, Square(width / 2, height / 2, max(height, width), 0.0), size)
+
+
+def measure_crops(crops: NDArray[np.uint8], names: Sequence[str], cut: Cut) -> NDArray[np.float32]:
+    """The mouth in numbers (n, len(names)), measured on crops (n, size, size, 3) alone; one that is blank is NaN.
+
+    Not on the photo, where there is one: so a photo, a crop cut out of it and a crop from elsewhere are measured alike.
+    """
+    region = "face" if cut.region == "face" else "lips"
+    measures = np.full((len(crops), len(names)), np.nan, np.float32)
+    for index, crop in enumerate(crops):
+        if crop.min() < crop.max():
+            landmarks = guess_landmarks(crop, region, cut.landmarks)
+            found = trace_lips(landmarks) | measure_mouth(landmarks)
+            measures[index] = [found[name] for name in names]
+    return measures
 
 
 def place_square(landmarks: Landmarks, cut: Cut) -> Square:

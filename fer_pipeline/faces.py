@@ -19,6 +19,14 @@ from fer_pipeline.weights import EMBEDDING, LANDMARKS, find_weights
 
 Landmarks = NDArray[np.float32]  # (68, 2): x, y in pixels of the photo
 
+# Side of the face's box over that of a crop, and how far its middle lies above the crop's: medians of 197 portraits,
+# crops of the lips scaled by the eyes 1.6, by the mouth 1.77, of the face .76 and .84; and a little more and less.
+FINE = 192  # side in pixels to which smaller crops are enlarged
+FACES_ABOUT = {
+    "lips": ((1.43, 0.36), (1.68, 0.42), (1.98, 0.5)),
+    "face": ((0.72, 0.045), (0.8, 0.045), (0.88, 0.045)),
+}
+
 
 def detect_faces(image: Image, detector: Detector) -> list[Face]:
     """All faces of a photo, the largest first.
@@ -62,6 +70,27 @@ def find_landmarks(image: Image, box: Box, weights: Path | None = None) -> Landm
     second = _fit(image, _usual_box(_fit(image, box, weights)), weights)
     third = _fit(image, _usual_box(second), weights)
     return np.asarray((second + third) / 2, dtype=np.float32)
+
+
+def guess_landmarks(crop: Image, region: str, weights: Path | None = None) -> Landmarks:
+    """The 68 points in a crop of the lips or face, shape (68, 2), in pixels of the crop; those it shows are good.
+
+    The crop is mirrored outwards to the size of a face, and the points are fitted in three boxes where faces usually
+    are about such crops; the answer is their mean. On 197 portraits the mouth's points in lips crops were off by .047
+    (scaled by the eyes) to .055 of the mouth's width. Grey or nothing around the crop was worse, and so were smaller
+    copies: dlib tells whole pixels.
+    """
+    given = max(crop.shape[:2])
+    crop = resize(crop, FINE, FINE) if given < FINE else crop
+    side = max(crop.shape[:2])
+    border = round(1.1 * side)
+    canvas = np.pad(crop, ((border, border), (border, border), (0, 0)), mode="symmetric")
+    x, y = border + crop.shape[1] / 2, border + crop.shape[0] / 2
+    fits = []
+    for size, lift in FACES_ABOUT[region]:
+        half, middle = size * side / 2, y - lift * side
+        fits.append(_fit(canvas, Box(x - half, middle - half, x + half, middle + half), weights))
+    return np.asarray((np.mean(fits, axis=0) - border) * given / side, dtype=np.float32)
 
 
 def _fit(image: Image, box: Box, weights: Path | None) -> Landmarks:

@@ -13,6 +13,12 @@ UPPER_OUTER, UPPER_INNER, LOWER_INNER, LOWER_OUTER = 51, 62, 66, 57
 INNER_LEFT, INNER_RIGHT = 60, 64
 CHIN = 8
 MOUTH = slice(48, 68)  # to 67 inclusive
+# Points of the lips and their mirror images, and those in the middle.
+PAIRS = ((49, 53), (50, 52), (59, 55), (58, 56), (60, 64), (61, 63), (67, 65))
+MIDDLE = (51, 57, 62, 66)
+
+
+OUTLINE = (*(f"{way}_{first}" for first, _ in PAIRS for way in ("out", "down")), *(f"down_{point}" for point in MIDDLE))
 
 
 def eye_distance(landmarks: Landmarks) -> float:
@@ -50,6 +56,24 @@ def measure_mouth(landmarks: Landmarks) -> dict[str, float]:
         "lip_to_chin_over_width": span(LOWER_OUTER, CHIN) / width,
     }
     return {name: round(value, 4) for name, value in measures.items()}
+
+
+def trace_lips(landmarks: Landmarks) -> dict[str, float]:
+    """The outline of the lips in eighteen ratios: how far points lie `out` from the middle and `down` from the corners.
+
+    Each is the mean of both sides, over the mouth's width and level by its corners: nothing beyond the lips is needed,
+    nor how the photo was framed.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    left, right = points[MOUTH_LEFT], points[MOUTH_RIGHT]
+    width = max(float(np.hypot(*(right - left))), 1e-6)
+    cos, sin = (right - left) / width
+    out, down = ((points - (left + right) / 2) @ np.array([[cos, -sin], [sin, cos]]) / width).T
+    measures: dict[str, float] = {}
+    for first, second in PAIRS:
+        measures[f"out_{first}"] = float(out[second] - out[first]) / 2
+        measures[f"down_{first}"] = float(down[second] + down[first]) / 2
+    return measures | {f"down_{point}": float(down[point]) for point in MIDDLE}
 
 
 def level(landmarks: Landmarks) -> Landmarks:

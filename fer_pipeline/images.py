@@ -9,11 +9,12 @@ import os
 import shutil
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 
 from fer_pipeline.manifest import write_aside
 
@@ -58,14 +59,10 @@ def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
                 image.draft("RGB", (shrink_to, shrink_to))
             image.load()
             return np.asarray(_to_rgb(_upright(image)))
-    except UnidentifiedImageError:
-        raise BadImage("unreadable") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError) as error:  # PIL.UnidentifiedImageError among them
         raise BadImage("truncated" if "truncated" in str(error) else "unreadable") from None
-    except (ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError, ZeroDivisionError, AttributeError):
+    except (ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError):
         raise BadImage("unreadable") from None  # what Pillow's parsers raise on mangled headers
-    except RuntimeError:
-        raise BadImage("unreadable") from None
 
 
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -95,16 +92,38 @@ def _deep_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     return PIL.Image.fromarray((np.clip(values / full, 0, 1) * 255).round().astype(np.uint8)).convert("RGB")
 
 
-def sniff_suffix(data: bytes) -> str | None:
-    """The file suffix that fits the content, whatever its name says; None if it is no image we read."""
+class Header(NamedTuple):
+    """What a file says of itself before its pixels; `quality` is that of a JPEG by libjpeg's scale, else None."""
+
+    width: int
+    height: int
+    format: str
+    quality: float | None
+
+
+def read_header(data: bytes) -> Header | None:
+    """Size, format and compression of an image file; None if it is no image we read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                kind = str(image.format)
+                tables = getattr(image, "quantization", {})
+                quality = _quality(tables[0]) if 0 in tables else None
+                return Header(image.width, image.height, str(image.format), quality)
     except Exception:  # noqa: BLE001  any error of any parser means the same here
         return None
-    return SUFFIXES.get(kind, f".{kind.lower()}")
+
+
+def _quality(table: list[int]) -> float:
+    """The setting of libjpeg that makes such a luminance table; the standard's (ITU T.81, K.1) sums up to 3,688."""
+    scale = 100 * sum(table) / 3688
+    return round(100 - scale / 2 if scale <= 100 else 5000 / scale, 1)
+
+
+def sniff_suffix(data: bytes) -> str | None:
+    """The file suffix that fits the content, whatever its name says; None if it is no image we read."""
+    header = read_header(data)
+    return None if header is None else SUFFIXES.get(header.format, f".{header.format.lower()}")
 
 
 def shrink(image: Image, longest: int) -> Image:

@@ -80,14 +80,22 @@ def check_recipe(folder: Path, recipe: dict[str, Any]) -> None:
             raise InputError(f"{folder} is not empty and was not made by fer: name another output folder")
         write_aside(folder / RECIPE, [json.dumps(recipe, indent=2).encode()])
         return
-    remedy = "the same command with --force makes it anew, --set name=OTHER leaves it as it is"
     if made.get("stage") != recipe["stage"]:
         raise StaleError(f"{folder} was made by `fer {made.get('stage')}`: name another output folder")
-    changed = _changes(made.get("settings", {}), recipe["settings"], recipe["stage"])
+    difference = tell_difference(made, recipe)
+    if difference:
+        remedy = "the same command with --force makes it anew, --set name=OTHER leaves it as it is"
+        raise StaleError(f"{folder} was {difference}: {remedy}")
+
+
+def tell_difference(made: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """How a folder was made otherwise than wanted now, to go after "was"; empty if it was not."""
+    changed = _changes(made.get("settings", {}), wanted["settings"], wanted["stage"])
     if changed:
-        raise StaleError(f"{folder} was made with {', '.join(changed)}: {remedy}")
-    if made.get("input") != recipe["input"]:
-        raise StaleError(f"{folder} was made from another state of its input folder, which has changed since: {remedy}")
+        return f"made with {', '.join(changed)}"
+    if made.get("input") != wanted["input"]:
+        return "made from another state of its input folder, which has changed since"
+    return ""
 
 
 def _changes(made: dict[str, Any], wanted: dict[str, Any], stage: str) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.manifest import Row
-from fer_pipeline.model.batches import Loader, make_batches
+from fer_pipeline.model.batches import Balanced, Loader, make_batches
 from fer_pipeline.model.dataset import Crops
 
 COUNTS = (40, 9, 3)
@@ -62,6 +62,14 @@ def test_a_balanced_epoch_has_as_many_crops_of_each_class() -> None:
     assert {seen[number] for number in range(40)} <= {0, 1}, "of a large class no crop comes twice"
     assert {seen[number] for number in range(40, 49)} == {2}
     assert {seen[number] for number in range(49, 52)} == {6}
+
+
+def test_a_balanced_epoch_takes_as_many_of_each_source_a_class_has() -> None:
+    targets = torch.tensor([0] * 30 + [1] * 10)
+    sources = torch.tensor([0] * 26 + [1] * 4 + [0] * 10)  # the small class has one source
+    drawn = list(Balanced(targets, 0, sources))
+    chosen = Counter(zip(targets[drawn].tolist(), sources[drawn].tolist(), strict=True))
+    assert chosen == {(0, 0): 10, (0, 1): 10, (1, 0): 20}
 
 
 def test_over_the_epochs_every_crop_of_a_large_class_is_seen() -> None:

@@ -69,7 +69,7 @@ def import_mouths(folder: Path, text: str = "", count: int = 8) -> Path:
 
 
 def test_every_step_has_its_command() -> None:
-    steps = "crawl unify dedupe filter clean crop split run train eval predict sample status show config doctor"
+    steps = "crawl unify dedupe filter clean crop split run train eval predict report sample status show config doctor"
     assert {(name,) for name in steps.split()} <= COMMANDS.keys()
     assert {("import", "folder"), ("import", "fer2013"), ("import", "celeba")} <= COMMANDS.keys()
 
@@ -217,7 +217,10 @@ def test_run_does_every_step_and_a_second_one_nothing(tmp_path: Path, capsys: Ca
     assert not (tmp_path / "runs").exists()
 
 
-def test_run_goes_from_photos_to_a_measured_model(tmp_path: Path, capsys: Capture) -> None:
+def test_run_goes_from_photos_to_a_measured_model(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_pipeline.model.leakage.ALIKE", 2.0)  # drawn mouths are
     config = import_mouths(tmp_path, TRAINING)
     assert main(["run", "-c", str(config)]) == 0
     told = capsys.readouterr()
@@ -316,7 +319,7 @@ def test_predict_prints_one_json_object_a_line(trained: Path, mixed: Path, capsy
         (str(mixed / "b.jpg"), "bad_image"),
     ]
     face = lines[0]["faces"][0]
-    assert face.keys() == {"box", "label", "confidence", "probabilities"}
+    assert face.keys() == {"box", "outcome", "label", "guess", "confidence", "probabilities"}
     assert face["box"] == [0, 0, 48, 48]
     assert face["probabilities"].keys() == {"closed", "open"}
     assert face["probabilities"][face["label"]] == face["confidence"]
@@ -384,7 +387,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(trained: Path, tmp_path: Path
 
 def test_eval_measures_another_folder(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     other = write_classes(tmp_path / "other", count=2)
-    assert main(["eval", str(trained), "--data", str(other), "--out", str(tmp_path / "scores")]) == 0
+    assert main(["eval", str(trained), "--data", str(other), "--out", str(tmp_path / "scores"), "--allow-leakage"]) == 0
     assert "4 images" in capsys.readouterr().out
     assert (tmp_path / "scores" / "confusion.png").is_file()
 
@@ -473,3 +476,18 @@ def test_a_folder_without_a_test_part_is_trained_on_and_not_measured(tmp_path: P
     config = write_config(tmp_path, TRAINING)
     assert main(["train", "--config", str(config), "--data", str(data)]) == 0
     assert "no test part" in fails(capsys, ["eval", str(tmp_path / "runs" / "drawn")], 1)
+
+
+def test_an_answer_that_is_not_sure_enough_is_uncertain_and_keeps_its_guess(
+    trained: Path, mixed: Path, capsys: Capture
+) -> None:
+    photo = str(mixed / "a.png")
+    assert main(["predict", str(trained), photo, "--json", "--uncertain", "1"]) == 0
+    face = json.loads(capsys.readouterr().out)["faces"][0]
+    assert (face["outcome"], face["label"]) == ("uncertain", "uncertain")
+    assert face["probabilities"][face["guess"]] == face["confidence"] == max(face["probabilities"].values())
+    assert main(["predict", str(trained), photo, "--uncertain", "1"]) == 0
+    assert re.search(r": uncertain \((open|closed) \d+%\)", capsys.readouterr().out)
+    assert main(["predict", str(trained), photo, "--json", "--uncertain", "0"]) == 0
+    face = json.loads(capsys.readouterr().out)["faces"][0]
+    assert (face["outcome"], face["label"]) == ("answered", face["guess"])

@@ -310,6 +310,17 @@ def test_results_that_all_fail_are_an_error_and_still_end_in_rows(tmp_path: Path
     assert [row.reason for row in read_rows(tmp_path / "raw")] == ["http_404", "http_404"]
 
 
+def test_a_second_crawl_that_finds_nothing_fails_as_a_first_one_does(tmp_path: Path) -> None:
+    with Web({"/a.png": Reply(picture(1))}) as web:
+        crawl(listed(tmp_path, web, "/a.png"))
+        crawl(listed(tmp_path, web, "/a.png", "/gone.png"))  # one of them is there: no error
+        before = (tmp_path / "raw" / MANIFEST).read_bytes()
+        for force in (False, True, False):
+            with pytest.raises(InputError, match="urls: 1 URLs listed"):
+                crawl(listed(tmp_path, web, "/gone.png"), force=force)
+    assert (tmp_path / "raw" / MANIFEST).read_bytes() == before
+
+
 def test_a_disk_that_takes_no_file_stops_the_crawl(tmp_path: Path) -> None:
     with Web(pictures(9)) as web:
         config = listed(tmp_path, web, *pictures(9))

@@ -12,7 +12,7 @@ from drawn import tiny_training, write_classes, write_split
 
 from fer_pipeline.errors import InputError, StaleError
 from fer_pipeline.manifest import read_rows
-from fer_pipeline.model.evaluate import evaluate
+from fer_pipeline.model.evaluate import evaluate, read_metrics
 from fer_pipeline.model.train import train
 
 torch.set_num_threads(1)
@@ -35,7 +35,10 @@ def test_metrics_hold_every_figure_with_its_interval(home: Path) -> None:
     assert metrics["labels"] == ["closed", "open"]
     assert metrics["count"] == 16
     assert list(metrics["per_class"]) == ["closed", "open"]
-    assert all(values.keys() == {"precision", "recall", "f1", "support"} for values in metrics["per_class"].values())
+    assert all(
+        values.keys() == {"precision", "recall", "recall_ci95", "f1", "support"}
+        for values in metrics["per_class"].values()
+    )
     assert np.array(metrics["confusion"]).shape == (2, 2)
     assert metrics["accuracy"] >= 0.75, "12 of 16 by chance: one in 26; it was trained on such mouths"
 
@@ -107,3 +110,29 @@ def test_a_run_whose_data_is_gone_says_so(tmp_path: Path) -> None:
     shutil.rmtree(data)
     with pytest.raises(InputError, match=r"split holds no finished stage"):
         evaluate(tmp_path / "gone")
+
+
+def test_another_folder_never_overwrites_the_figures_of_the_run(home: Path, tmp_path: Path) -> None:
+    before = evaluate(home / "run").metrics
+    assert evaluate(home / "run", write_classes(tmp_path / "other", count=2)).folder == home / "run" / "eval-other"
+    stage = write_split(tmp_path / "second" / "split", train=0, test=2)
+    assert evaluate(home / "run", stage).folder == home / "run" / "eval-second-split"
+    assert read_metrics(home / "run") == before
+
+
+def test_what_confidence_is_worth_is_told(home: Path) -> None:
+    metrics = evaluate(home / "run").metrics
+    assert 0 <= metrics["calibration"]["ece"] <= 1
+    assert sum(one["count"] for one in metrics["calibration"]["bins"]) == metrics["count"]
+    assert metrics["selective"]["threshold"] == 0
+    assert metrics["selective"]["coverage"] == 1
+    assert metrics["selective"]["accuracy"] == metrics["accuracy"]
+    shares = [one["coverage"] for one in metrics["selective"]["table"]]
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_damaged_figures_name_the_remedy(tmp_path: Path) -> None:
+    for text in ("{", "[]", "\x00"):
+        (tmp_path / "metrics.json").write_text(text)
+        with pytest.raises(InputError, match="run `fer eval"):
+            read_metrics(tmp_path)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from pictures import Points, draw_portrait
 
-from fer_pipeline.geometry import MOUTH, eye_distance, level, measure_mouth, tilt
+from fer_pipeline.config import Cut
+from fer_pipeline.crops import cut_square, measure_crops, place_square
+from fer_pipeline.geometry import MOUTH, OUTLINE, PAIRS, eye_distance, level, measure_mouth, tilt, trace_lips
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +68,42 @@ def mean_measure(label: str, name: str) -> float:
 )
 def test_each_expression_shows_in_its_number(more: str, less: str, name: str) -> None:
     assert mean_measure(more, name) > mean_measure(less, name)
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(20, 1.0), (-35, 0.5), (180, 4.0)])
+def test_the_outline_stays_when_the_photo_is_turned_or_enlarged(
+    landmarks: Points, degrees: float, scale: float
+) -> None:
+    outline = trace_lips(landmarks)
+    assert tuple(outline) == OUTLINE
+    assert trace_lips(turn(landmarks, degrees, scale)) == pytest.approx(outline, abs=2e-3)
+
+
+def test_the_outline_is_of_the_lips_alone(landmarks: Points) -> None:
+    moved = landmarks.copy()
+    moved[:48] += 9
+    assert trace_lips(moved) == trace_lips(landmarks)
+
+
+def test_the_outline_is_the_same_in_the_mirror(landmarks: Points) -> None:
+    mirrored = landmarks * (-1, 1)
+    order = np.arange(68)
+    order[[48, 54]] = order[[54, 48]]
+    for first, second in PAIRS:
+        order[[first, second]] = order[[second, first]]
+    assert trace_lips(mirrored[order].astype(np.float32)) == pytest.approx(trace_lips(landmarks), abs=1e-5)
+
+
+@pytest.mark.parametrize("cut", [Cut(scale="eyes", align=True), Cut(scale="mouth"), Cut(region="face", scale="eyes")])
+def test_a_crop_shows_the_outline_that_the_photo_shows(cut: Cut) -> None:
+    """Found on the crop alone, without the face around it: an open mouth is taller than a closed one there too."""
+    found: dict[str, list[float]] = {"open": [], "neutral": []}
+    true: dict[str, list[float]] = {"open": [], "neutral": []}
+    for label, values in found.items():
+        for seed in range(4):
+            photo, points = draw_portrait(seed, label)
+            crop = cut_square(photo, place_square(points, cut), 96)
+            values.append(float(measure_crops(crop[None], ["down_57"], cut)[0, 0]))
+            true[label].append(trace_lips(points)["down_57"])
+    assert np.mean(found["open"]) > np.mean(found["neutral"]) + 0.1
+    assert np.mean(np.abs(np.subtract(found["open"], true["open"]))) < 0.15

@@ -1,5 +1,6 @@
 """Imports copy, note where each image came from, and never touch an original."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,8 @@ from pictures import draw_noise, list_files
 
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.images import write_image
-from fer_pipeline.journal import JOURNAL
-from fer_pipeline.manifest import MANIFEST, Status, hash_file, read_rows
+from fer_pipeline.journal import JOURNAL, Journal
+from fer_pipeline.manifest import MANIFEST, Row, Status, hash_file, read_rows
 from fer_pipeline.stages.sources import Found, find_in_folder, import_images
 
 
@@ -171,3 +172,21 @@ def test_a_file_that_cannot_be_read_has_a_row(tmp_path: Path) -> None:
     found = [Found("a/gone.png", tmp_path / "gone.png", "a"), Found("a/1", write_and_read(tmp_path, 1), "a")]
     assert import_images(found, tmp_path / "raw", "x") == {"FileNotFoundError": 1, "kept": 1}
     assert sum(row.status is Status.FAILED for row in read_rows(tmp_path / "raw")) == 1
+
+
+def test_what_a_killed_crawl_finished_is_not_lost(tmp_path: Path) -> None:
+    data = write_and_read(tmp_path, 1)
+    digest = hashlib.sha256(data).hexdigest()
+    (tmp_path / "raw" / "a").mkdir(parents=True)
+    (tmp_path / "raw" / "a" / f"{digest[:12]}.png").write_bytes(data)
+    with Journal(tmp_path / "raw") as journal:
+        for name in "xyz":  # three addresses of the same bytes
+            row = Row(path=f"a/{digest[:12]}.png", label="a", sha256=digest, source={"url": f"http://{name}/1.png"})
+            journal.append(f"a http://{name}/1.png", [row])
+    import_images(
+        [Found("a/1.png", data, "a"), Found("a/2.png", write_and_read(tmp_path, 2), "a")], tmp_path / "raw", "x"
+    )
+    rows = read_rows(tmp_path / "raw")
+    assert len({row.path for row in rows}) == len(rows) == 5
+    assert sorted(row.reason for row in rows) == ["", "", "same_bytes", "same_bytes", "same_bytes"]
+    assert {row.source["url"] for row in rows if "url" in row.source} == {f"http://{name}/1.png" for name in "xyz"}

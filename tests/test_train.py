@@ -1,5 +1,6 @@
 """Promises of `fer_pipeline.model.train`."""
 
+import csv
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import InputError, StaleError, UsageError
-from fer_pipeline.manifest import hash_file
+from fer_pipeline.manifest import hash_file, read_rows
 from fer_pipeline.model.dataset import list_crops, load_crops
 from fer_pipeline.model.fit import settle_length
 from fer_pipeline.model.history import Checkpoints, read_history
@@ -278,3 +279,35 @@ def test_a_run_is_written_by_one_command_at_a_time(data: Path, tmp_path: Path) -
 
     with Journal(tmp_path / "run"), pytest.raises(InputError, match="another fer command is writing here"):
         train(tiny_training(data, tmp_path / "run", **SIMPLE))
+
+
+def test_threshold_and_temperature_are_told_by_the_card(data: Path, tmp_path: Path) -> None:
+    card = Predictor(train(tiny_training(data, tmp_path / "run", epochs=1, uncertain=0.4, **SIMPLE)).model).card
+    assert card.uncertain == 0.4
+    assert card.calibration is not None
+    assert (card.calibration.temperature, card.calibration.images) == (1, 10), "too few images to fit one"
+    plain = Predictor(train(tiny_training(data, tmp_path / "plain", epochs=1, calibrate=False, **SIMPLE)).model)
+    assert plain.card.calibration is None
+
+
+def test_few_images_of_a_class_are_told_with_what_a_score_of_them_is_worth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few, many = (write_split(tmp_path / str(count), train=count, test=2) for count in (10, 20))
+    train(tiny_training(few, tmp_path / "runs/few", epochs=1, network="simpleconv3"))
+    told = [line for line in capsys.readouterr().err.splitlines() if "luck" in line]
+    assert told == [
+        "train: class 'closed' has 10 images only, so that scores are mostly luck: "
+        "of 4 images held back, 80 % right may as well be 30% or 95%"
+    ]
+    train(tiny_training(many, tmp_path / "runs/many", epochs=1, network="simpleconv3"))
+    assert "luck" not in capsys.readouterr().err
+
+
+def test_what_a_run_learned_from_is_noted(data: Path, tmp_path: Path) -> None:
+    run = train(tiny_training(data, tmp_path / "run", epochs=1, network="simpleconv3")).model.parent
+    with (run / "seen.csv").open(newline="") as file:
+        seen = {row["path"]: row["part"] for row in csv.DictReader(file)}
+    expected = {f"train/{row.path}" for row in read_rows(data) if row.split == "train"}
+    assert seen.keys() == expected
+    assert set(seen.values()) == {"training", "validation"}

@@ -1,6 +1,6 @@
 """The command line: one thin command per step, which reads settings, calls one function and prints."""
 
-from fer_pipeline.cli import inspect, model, sources, stages
+from fer_pipeline.cli import audit, inspect, judge, lineage, model, report, sources, stages, tune
 from fer_pipeline.cli.app import app
 
-__all__ = ["app", "inspect", "model", "sources", "stages"]
+__all__ = ["app", "audit", "inspect", "judge", "lineage", "model", "report", "sources", "stages", "tune"]

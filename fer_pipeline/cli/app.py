@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from fer_pipeline.config import Config
 
 # In the order in which one needs them.
-COMMANDS = "sample import crawl unify dedupe filter clean crop split train eval predict run status show doctor config"
+COMMANDS = (
+    "sample import crawl unify dedupe filter clean crop split audit train tune eval compare quantise predict run "
+    "status show report trace forget doctor config"
+)
 
 
 class InOrder(TyperGroup):

@@ -12,8 +12,7 @@ from fer_pipeline.cli.app import ConfigFile, Overrides, app, read_config
 
 if TYPE_CHECKING:
     from fer_pipeline.config import Config
-
-Funnel = list[tuple[str, int, dict[str, int]]]
+    from fer_pipeline.report.stand import Stand
 
 
 @app.command()
@@ -23,46 +22,41 @@ def status(
     picture: Annotated[Path | None, typer.Option(help="Also draw the funnel into this .png file.")] = None,
 ) -> None:
     """Show how many images each stage kept, dropped and why.  Example: fer status --config configs/sample.yaml"""
+    from rich.markup import escape
     from rich.table import Table
 
+    from fer_pipeline.report.stand import read_stand
+
     settings = read_config(config, set_)
-    table = Table("stage", "kept", "dropped", "why", "folder", box=None)
-    funnel = read_funnel(settings)
-    for name, kept, reasons in funnel:
-        why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-        folder = getattr(settings, name).output
-        table.add_row(name, f"{kept:,}", f"{sum(reasons.values()):,}", why or "-", str(folder))
+    table = Table("step", "kept", "dropped", "why", "folder", box=None)
+    stands = read_stand(settings)
+    for stand in stands:
+        table.add_row(stand.step, stand.kept, stand.dropped, escape(stand.told), escape(str(stand.folder)))
     console.out.print(table)
-    console.out.print(_next_step(settings, funnel), markup=False)
+    for stand in stands:
+        if stand.stale:
+            console.out.print(f"stale: {stand.folder} was {stand.stale}", markup=False)
+    console.out.print(_next_step(settings, stands), markup=False)
     if picture is not None:
+        from fer_pipeline.report.funnel import places_of, read_steps
         from fer_pipeline.report.plots import plot_funnel
 
-        plot_funnel(funnel, picture)
+        plot_funnel([(step.stage, step.kept, step.reasons) for step in read_steps(places_of(settings))], picture)
         console.note(f"status: {picture}")
 
 
-def read_funnel(config: Config) -> Funnel:
-    """Stage, images kept, and the counts by reason of those that were not, for every finished stage."""
-    from fer_pipeline.config import FOLDERS
-    from fer_pipeline.manifest import MANIFEST
-    from fer_pipeline.stages.runner import summarise
-
-    finished = [name for name in FOLDERS if (getattr(config, name).output / MANIFEST).is_file()]
-    summaries = [summarise(name, getattr(config, name).output) for name in finished]
-    return [(summary.stage, summary.kept, summary.reasons) for summary in summaries]
-
-
-def _next_step(config: Config, funnel: Funnel) -> str:
+def _next_step(config: Config, stands: list[Stand]) -> str:
+    """The first step that is missing, or must be done again."""
     from fer_pipeline.cli.stages import ORDER
 
-    done = [name for name, _, _ in funnel]
-    done += [
-        name
-        for name, file in (("train", "model.onnx"), ("eval", "metrics.json"))
-        if (config.train.output / file).is_file()
-    ]
-    missing = next((name for name in ORDER if name not in done), None)
-    return f"next: fer {missing}" if missing else f"all done: see {config.train.output}"
+    done = {stand.step for stand in stands if stand.finished}
+    stale = {stand.step for stand in stands if stand.stale}
+    for name in ORDER:
+        if name not in done:
+            return f"next: fer {name}"
+        if name in stale:
+            return f"next: fer {name}{'' if name == 'eval' else ' --force'}"
+    return f"all done: see {config.train.output}"
 
 
 @app.command()

@@ -8,6 +8,7 @@ import typer
 
 from fer_pipeline import console
 from fer_pipeline.cli.app import ConfigFile, Force, Overrides, Workers, app, count_workers, read_config
+from fer_pipeline.cli.report import add_data_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,12 +90,12 @@ def run(
 
 
 def _step(name: str, config: Config, *, force: bool) -> None:
-    from fer_pipeline.cli import model
+    from fer_pipeline.cli import judge, model
 
     if name == "train":
         model.run_training(config, force=force)
     elif name == "eval":
-        model.ensure_evaluation(config.train.output, config.train.input)
+        judge.ensure_evaluation(config.train.output, config.train.input)
     elif name != "crawl":
         _run_one(name, config, force=force)
     elif _is_filled(config.crawl.output):
@@ -120,7 +121,10 @@ def _crawl(config: Config, *, force: bool) -> None:
 def _run_one(name: str, config: Config, *, force: bool) -> None:
     from fer_pipeline.stages.runner import run_stage
 
-    tell(run_stage(_stage(name), getattr(config, name), workers=count_workers(config), force=force))
+    summary = run_stage(_stage(name), getattr(config, name), workers=count_workers(config), force=force)
+    tell(summary)
+    if name == "split" and summary.fresh:
+        add_data_page(config)
 
 
 def _stage(name: str) -> Any:

@@ -43,8 +43,8 @@ class CrawlSummary:
 def crawl(config: CrawlConfig, *, force: bool = False, on_progress: Tell | None = None) -> CrawlSummary:
     """Fetch what is not yet in `config.output` and complete its manifest; `force` asks again for what failed.
 
-    A crawl that was killed goes on where it stopped. UsageError names a missing key; InputError if the folder holds no
-    file at the end; SetupError if the disk will not take one.
+    A crawl that was killed goes on where it stopped. UsageError names a missing key; InputError if nothing
+    that was listed is in the folder at the end; SetupError if the disk will not take one.
     """
     tell = on_progress or str  # str: a function that does nothing with a line
     with ExitStack() as stack:
@@ -61,9 +61,10 @@ def crawl(config: CrawlConfig, *, force: bool = False, on_progress: Tell | None 
             tell(_progress(listing, ledger))
         listed = {key for listing in listings for key in listing.listed()}
         known = len(listed) - ledger.outcomes(listed).total()
+        found = ledger.has_found(listed)
         rows, files = ledger.finish()
     summary = _summary(rows, known, answers_of(listings))
-    if not files:
+    if not files or not found:
         raise InputError(_explain(config, summary))
     return summary
 

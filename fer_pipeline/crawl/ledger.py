@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fer_pipeline.crawl.parsers import url_suffix
 from fer_pipeline.crawl.politeness import Answer
+from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
 from fer_pipeline.manifest import Row, Status, path_without_file, write_aside
@@ -37,13 +38,14 @@ class Ledger:
         self._existing = list({row.path: row for row in [*existing_rows(folder), *imported]}.values())
         done = (row for row in self._existing if not (force and row.status is Status.FAILED))
         self._known = {key for row in done if (key := key_of(row))} | self._fetched.keys()
+        self._forgotten = read_forgotten(folder)
         self._lock = threading.Lock()
         self._closed = False
 
     def is_known(self, label: str, url: str) -> bool:
         """Whether this URL needs no fetching."""
         with self._lock:
-            return (label, url) in self._known
+            return (label, url) in self._known or self._forgotten.knows_origin(url)
 
     def note(self, origin: Origin, url: str, answer: Answer) -> None:
         """Write the file if there is one, and that the URL is finished; SetupError if the disk will not take it."""
@@ -51,6 +53,8 @@ class Ledger:
             if self._closed:
                 return
             row = make_row(origin, url, answer)
+            if row.sha256 in self._forgotten.contents:  # `fer forget` took these bytes out
+                row = row.dropped("forgotten").but(path=path_without_file(origin.label, url), sha256="")
             try:
                 self._write(row, answer)
             except OSError as error:
@@ -59,7 +63,7 @@ class Ledger:
             self._known.add((origin.label, url))
 
     def _write(self, row: Row, answer: Answer) -> None:
-        if not answer.reason:
+        if row.status is Status.KEPT:
             path = self.folder / row.path
             path.parent.mkdir(exist_ok=True)
             write_aside(path, [answer.body])
@@ -69,6 +73,13 @@ class Ledger:
         """How many of these URLs were fetched in this crawl, by `kept` or the reason."""
         with self._lock:
             return Counter(self._fetched[key].reason or "kept" for key in keys if key in self._fetched)
+
+    def has_found(self, keys: Iterable[Key]) -> bool:
+        """Whether any of these URLs brought something, now or before; what was forgotten counts too."""
+        with self._lock:
+            rows = {key: row for row in self._existing if (key := key_of(row))} | self._fetched
+            good = {key for key, row in rows.items() if row.status is not Status.FAILED}
+            return any(key in good or self._forgotten.knows_origin(key[1]) for key in keys)
 
     def close(self) -> None:
         """Take no more notes; threads that are still on their way come to nothing."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fer_pipeline.config import TrainConfig
-from fer_pipeline.model.dataset import Crops
+from fer_pipeline.model.dataset import Crops, source_of
 from fer_pipeline.model.processes import Share, count_processes, take_share
 
 Batch = tuple[Tensor, Tensor, Share]
@@ -69,32 +69,38 @@ class Shuffled(InOrder):
 
 
 class Balanced(Shuffled):
-    """As many crops of each class an epoch, in all as many as there are: some of a large class, a small one often."""
+    """As many crops of each class an epoch, in all as many as there are: some of a large class, a small one often.
 
-    def __init__(self, targets: Tensor, seed: int) -> None:
+    With `sources` (B,), each class takes as many of every source that has it, so that none can be told by its camera.
+    """
+
+    def __init__(self, targets: Tensor, seed: int, sources: Tensor | None = None) -> None:
         super().__init__(targets, seed)
-        self.classes = sorted(set(targets.tolist()))
-        self.quota = -(-len(targets) // len(self.classes))
+        keys = torch.zeros_like(targets) if sources is None else sources
+        classes = sorted(set(targets.tolist()))
+        self.cells: list[tuple[Tensor, int]] = []  # the crops to draw from, and how many
+        for target in classes:
+            own = targets == target
+            present = sorted(set(keys[own].tolist()))
+            quota = -(-len(targets) // (len(classes) * len(present)))
+            self.cells += [((own & (keys == key)).nonzero()[:, 0], quota) for key in present]
 
     def __len__(self) -> int:
-        return len(self.classes) * self.quota
+        return sum(quota for _, quota in self.cells)
 
     def draw(self, dice: torch.Generator) -> Tensor:
-        """A small class is gone through whole before any of its crops comes again."""
+        """A small cell is gone through whole before any of its crops comes again."""
         chosen = []
-        for target in self.classes:
-            members = (self.targets == target).nonzero()[:, 0]
-            rounds = -(-self.quota // len(members))
-            drawn = [members[torch.randperm(len(members), generator=dice)] for _ in range(rounds)]
-            chosen.append(torch.cat(drawn)[: self.quota])
+        for members, quota in self.cells:
+            drawn = [members[torch.randperm(len(members), generator=dice)] for _ in range(-(-quota // len(members)))]
+            chosen.append(torch.cat(drawn)[:quota])
         return torch.cat(chosen)[torch.randperm(len(self), generator=dice)]
 
 
 def make_batches(crops: Crops, config: TrainConfig, batch: int, *, shuffle: bool) -> Loader:
     """Batches of uint8 (B, size, size, 3), int64 (B,), and which share of the whole batch they are."""
     targets = torch.from_numpy(crops.targets)
-    kind = Balanced if config.sampler == "balanced" else Shuffled
-    sampler = kind(targets, config.seed) if shuffle else InOrder(targets)
+    sampler = _choose_sampler(crops, targets, config) if shuffle else InOrder(targets)
     return DataLoader(
         _Picks(crops),
         batch_size=batch,
@@ -102,6 +108,14 @@ def make_batches(crops: Crops, config: TrainConfig, batch: int, *, shuffle: bool
         collate_fn=lambda batch: batch,
         drop_last=shuffle and _drops_last(len(sampler), batch),
     )
+
+
+def _choose_sampler(crops: Crops, targets: Tensor, config: TrainConfig) -> Shuffled:
+    if config.sampler == "shuffled":
+        return Shuffled(targets, config.seed)
+    names = [source_of(row) for row in crops.rows]
+    sources = torch.tensor([sorted(set(names)).index(name) for name in names])
+    return Balanced(targets, config.seed, sources if config.sampler == "sources" else None)
 
 
 def _drops_last(count: int, batch: int) -> bool:

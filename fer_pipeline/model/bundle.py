@@ -12,11 +12,29 @@ from fer_pipeline.config import Recipe
 from fer_pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from fer_pipeline.model.classifier import Classifier
+    import torch
+
+    from fer_pipeline.model.scorer import Scorer
 
 MODEL = "model.onnx"
 KEY = "fer"
 OPSET = 18
+
+
+class Calibration(BaseModel):
+    """The temperature inside the graph, and what it changed on the validation images it was fitted on.
+
+    `ece` is the expected calibration error, `nll` the negative log-likelihood; before is temperature 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    temperature: float
+    images: int
+    ece_before: float
+    ece_after: float
+    nll_before: float
+    nll_after: float
 
 
 class Card(BaseModel):
@@ -30,41 +48,52 @@ class Card(BaseModel):
     recipe: Recipe
     data: str = ""  # SHA-256 of the manifest it was trained on
     settings: dict[str, Any] = {}  # of the training
+    inputs: list[str] = ["crops"]  # of the graph: crops, or measures of the mouth on them, or both
+    measures: list[str] = []  # their names, in order
+    calibration: Calibration | None = None  # None: not asked for, the temperature is 1
+    uncertain: float = 0  # answers less confident than this are called uncertain
+    precision: str = "float32"  # of the weights; int8 where they were quantised
     version: str = __version__
 
 
-def write_bundle(path: Path, classifier: "Classifier", card: Card) -> None:
-    """Export a trained classifier and check that the file says what the network says."""
+def write_bundle(path: Path, classifier: "Scorer", card: Card) -> None:
+    """Export a trained classifier and check that the file says what it says."""
     import onnx
     import torch
 
     classifier = classifier.eval().cpu()
-    example = torch.randint(0, 256, (2, card.size, card.size, 3), dtype=torch.uint8)
+    known = {
+        "crops": torch.randint(0, 256, (2, card.size, card.size, 3), dtype=torch.uint8),
+        "measures": torch.rand(2, len(card.measures)),
+    }
+    known["crops"][0], known["measures"][0] = 90, float("nan")  # a blank crop, where divisions fail
+    example = {name: known[name] for name in classifier.inputs}
     aside = path.with_name(f".{path.name}.part")
     # The tracing exporter: the newer one takes half a minute a network, and these graphs have no branches.
     torch.onnx.export(
         classifier,
-        (example,),
+        tuple(example.values()),
         str(aside),
         dynamo=False,
         opset_version=OPSET,
-        input_names=["crops"],
+        input_names=list(example),
         output_names=["probabilities"],
-        dynamic_axes={"crops": {0: "count"}, "probabilities": {0: "count"}},
+        dynamic_axes={name: {0: "count"} for name in (*example, "probabilities")},
     )
     model = onnx.load(str(aside))
+    card = card.model_copy(update={"inputs": list(example)})
     onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
     aside.write_bytes(model.SerializeToString())
     _check_parity(aside, classifier, example)
     aside.replace(path)
 
 
-def _check_parity(path: Path, classifier: "Classifier", example: Any) -> None:
+def _check_parity(path: Path, classifier: "Scorer", example: "dict[str, torch.Tensor]") -> None:
     import torch
 
     with torch.inference_mode():
-        expected = classifier(example).numpy()
-    got = open_session(path).run(None, {"crops": example.numpy()})[0]
+        expected = classifier(*example.values()).numpy()
+    got = open_session(path).run(None, {name: values.numpy() for name, values in example.items()})[0]
     difference = float(np.abs(got - expected).max())
     if not difference < 1e-4:
         raise InputError(f"{path}: ONNX Runtime differs from torch by {difference:.2g}: choose another network")

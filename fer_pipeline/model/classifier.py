@@ -7,9 +7,10 @@ from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import UsageError
 from fer_pipeline.model.augment import LUMA
 from fer_pipeline.model.networks import build_network, default_normalisation
+from fer_pipeline.model.scorer import Scorer
 
 
-class Classifier(nn.Module):
+class Classifier(Scorer):
     """Crops uint8 (B, size, size, 3) RGB to probabilities (B, classes), averaged over windows and mirror images.
 
     `inner` is the side of the window the network sees, by default the whole crop; of `views` windows (one in the
@@ -36,21 +37,22 @@ class Classifier(nn.Module):
         self.network = network
         self.grey, self.flip, self.standardise = grey, flip, standardise
         self.inner, self.views = inner, views
-        self.temperature = 1.0
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
         self.register_buffer("luma", torch.tensor(LUMA).view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        pictures = images.permute(0, 3, 1, 2).float() / 255
-        windows = self._windows(pictures)
+    def view_logits(self, *inputs: Tensor) -> Tensor:
+        """Logits (views, B, classes) of every window and mirror image that is averaged over."""
+        (images,) = inputs
+        windows = self._windows(images.permute(0, 3, 1, 2).float() / 255)
         if self.flip:
             windows = [*windows, *[window.flip(3) for window in windows]]
-        return torch.stack([self._probabilities(window) for window in windows]).mean(dim=0)
+        return torch.stack([self.logits(window).float() for window in windows])
 
     def glance(self, images: Tensor) -> Tensor:
         """Probabilities from the middle window alone: a tenth of the work, enough to compare epochs."""
-        return self._probabilities(self._windows(images.permute(0, 3, 1, 2).float() / 255)[0])
+        middle = self._windows(images.permute(0, 3, 1, 2).float() / 255)[0]
+        return (self.logits(middle).float() / self.temperature).softmax(dim=1)
 
     def _windows(self, pictures: Tensor) -> list[Tensor]:
         """What the network looks at: the whole crop, its middle, or its middle and corners (B, 3, inner, inner)."""
@@ -59,9 +61,6 @@ class Classifier(nn.Module):
         far = pictures.shape[-1] - self.inner
         starts = [(far // 2, far // 2), (0, 0), (0, far), (far, 0), (far, far)][: self.views]
         return [pictures[:, :, y : y + self.inner, x : x + self.inner] for y, x in starts]
-
-    def _probabilities(self, pictures: Tensor) -> Tensor:
-        return (self.logits(pictures).float() / self.temperature).softmax(dim=1)
 
     def logits(self, pictures: Tensor) -> Tensor:
         """From windows float (B, 3, inner, inner) in 0..1, as augmentation gives them, to logits (B, classes)."""

@@ -2,34 +2,45 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_pipeline import __version__
+from fer_pipeline.config import Cut
 from fer_pipeline.console import progress
-from fer_pipeline.crops import as_crop
+from fer_pipeline.crops import as_crop, measure_crops
 from fer_pipeline.errors import InputError
 from fer_pipeline.images import BadImage, read_image
 from fer_pipeline.manifest import MANIFEST, Row, hash_file, kept_rows
 
 PARTS = {"train": ("train", "training"), "test": ("test", "validation", "val", "valid")}
+WHOLE = Cut(region="whole")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
 class Crops:
-    """n crops: `images` uint8 (n, size, size, 3) RGB, `targets` int64 (n,), and one row each."""
+    """n crops: `images` uint8 (n, size, size, 3) RGB, `targets` int64 (n,), one row each, and what was measured."""
 
     images: NDArray[np.uint8]
     targets: NDArray[np.int64]
     rows: list[Row]
     labels: list[str]
+    measures: NDArray[np.float32] | None = None  # (n, m), for models that want the mouth in numbers
 
     def part(self, chosen: list[int]) -> "Crops":
         """Some of them; the pixels are copied."""
-        return Crops(self.images[chosen], self.targets[chosen], [self.rows[index] for index in chosen], self.labels)
+        rows, measures = [self.rows[index] for index in chosen], self.measures
+        measures = None if measures is None else measures[chosen]
+        return Crops(self.images[chosen], self.targets[chosen], rows, self.labels, measures)
+
+    def known_measures(self) -> NDArray[np.float32]:
+        """The measures, of which there are none unless a model wants them."""
+        return np.zeros((len(self.targets), 0), np.float32) if self.measures is None else self.measures
 
 
 def list_crops(folder: Path, part: str | None = None) -> list[Row]:
@@ -84,8 +95,19 @@ def _walk(root: Path, folder: Path) -> list[Row]:
     ]
 
 
-def load_crops(folder: Path, rows: list[Row], labels: list[str], size: int, cache: Path) -> Crops:
-    """Decode crops once into an array on disk, which later runs map into memory; a bad file is an error here."""
+def load_crops(
+    folder: Path,
+    rows: list[Row],
+    labels: list[str],
+    size: int,
+    cache: Path,
+    measures: Sequence[str] = (),
+    cut: Cut = WHOLE,
+) -> Crops:
+    """Decode crops once into an array on disk, which later runs map into memory; a bad file is an error here.
+
+    `measures` names what of the mouth is measured on them, and kept beside the array, by the landmarks of `cut`.
+    """
     unknown = sorted({str(row.label) for row in rows} - set(labels))
     if unknown:
         raise InputError(f"{folder}: class {unknown[0]!r} is unknown to the model, which knows {', '.join(labels)}")
@@ -93,7 +115,8 @@ def load_crops(folder: Path, rows: list[Row], labels: list[str], size: int, cach
     path = cache / f"crops-{size}-{_fingerprint(folder, rows)}.npy"
     if not path.is_file():
         _decode_all(folder, rows, size, path)
-    return Crops(np.load(path, mmap_mode="r"), targets, rows, labels)
+    images = np.load(path, mmap_mode="r")
+    return Crops(images, targets, rows, labels, _measure_all(images, measures, cut, path) if measures else None)
 
 
 def _fingerprint(folder: Path, rows: list[Row]) -> str:
@@ -121,6 +144,23 @@ def _decode_all(folder: Path, rows: list[Row], size: int, path: Path) -> None:
             advance(1)
     array.flush()
     aside.replace(path)
+
+
+def _measure_all(images: NDArray[np.uint8], names: Sequence[str], cut: Cut, path: Path) -> NDArray[np.float32]:
+    """The measures (n, m) of decoded crops, once for the same crops, names and way to find landmarks."""
+    wanted = hashlib.sha256(f"{__version__} {names} {cut.region} {cut.landmarks}".encode()).hexdigest()[:8]
+    kept = path.with_name(f"measures-{path.stem}-{wanted}.npy")
+    if not kept.is_file():
+        parts = []
+        with progress("measure", len(images)) as advance:
+            for start in range(0, len(images), 64):
+                parts.append(measure_crops(images[start : start + 64], names, cut))
+                advance(len(parts[-1]))
+        aside = kept.with_suffix(".part")
+        with aside.open("wb") as file:
+            np.save(file, np.concatenate(parts))
+        aside.replace(kept)
+    return np.asarray(np.load(kept, allow_pickle=False), np.float32)
 
 
 def check_classes(rows: list[Row], folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ many end with the weights of one.
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from fer_pipeline import console
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import UsageError
 from fer_pipeline.model.batches import Loader, make_batches
+from fer_pipeline.model.classical import CLASSICAL, fit_classical
 from fer_pipeline.model.classifier import Classifier, build_classifier
 from fer_pipeline.model.dataset import Crops
+from fer_pipeline.model.fusion import fuse
 from fer_pipeline.model.history import Checkpoints, EpochLine, History
 from fer_pipeline.model.learner import Learner
 from fer_pipeline.model.processes import computes_on_gpu, count_processes
+from fer_pipeline.model.scorer import Scorer
 from fer_pipeline.model.shared import share_layers
 
 STEPS = 1_600
@@ -36,8 +39,23 @@ QUIET = (
 )
 
 
-def fit(config: TrainConfig, training: Crops, validation: Crops, folder: Path) -> Classifier:
-    """A classifier trained on some crops, its epoch chosen by others; checkpoints and history go into `folder`."""
+def fit(config: TrainConfig, training: Crops, validation: Crops, folder: Path, more: Sequence[Callback] = ()) -> Scorer:
+    """Whatever the configuration names, trained on some crops, weighed or chosen by others; it lies on the CPU."""
+    if config.network in CLASSICAL:
+        scorer = fit_classical(config, training, validation)
+    else:
+        scorer = fit_network(config, training, validation, folder, more)
+    beside = config.geometry and config.network != "geometry"
+    return fuse(scorer, training, validation, config) if beside else scorer
+
+
+def fit_network(
+    config: TrainConfig, training: Crops, validation: Crops, folder: Path, more: Sequence[Callback] = ()
+) -> Classifier:
+    """A network trained on some crops, its epoch chosen by others; checkpoints and history go into `folder`.
+
+    `more` callbacks see every epoch before its checkpoint is written.
+    """
     torch.manual_seed(config.seed)
     epochs, batch = settle_length(config, len(training.targets))
     if batch < count_processes():
@@ -49,7 +67,7 @@ def fit(config: TrainConfig, training: Crops, validation: Crops, folder: Path) -
         make_batches(training, config, batch, shuffle=True),
         make_batches(validation, config, batch, shuffle=False),
     )
-    _fit(learner, batches, epochs, config, folder)
+    _fit(learner, batches, [*more, *_callbacks(config, epochs, folder)], epochs, config, folder)
     return learner.classifier.eval()
 
 
@@ -81,7 +99,14 @@ def _class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
     return torch.tensor(len(crops.targets) / (len(counts) * counts), dtype=torch.float32)
 
 
-def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: TrainConfig, run: Path) -> None:
+def _fit(
+    learner: Learner,
+    batches: tuple[Loader, Loader],
+    callbacks: list[Callback],
+    epochs: int,
+    config: TrainConfig,
+    run: Path,
+) -> None:
     """Run Lightning's loop, from the last finished epoch on, and load the weights that become the model."""
     folder = run / "checkpoints"
     with warnings.catch_warnings():
@@ -90,7 +115,7 @@ def _fit(learner: Learner, batches: tuple[Loader, Loader], epochs: int, config: 
             max_epochs=epochs,
             **_devices(config.device),
             precision="bf16-mixed" if computes_bf16(config) else "32-true",
-            callbacks=_callbacks(config, epochs, run),
+            callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
             default_root_dir=run,

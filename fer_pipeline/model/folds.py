@@ -14,11 +14,14 @@ from fer_pipeline import console
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import Row, write_aside
+from fer_pipeline.model.calibration import calibrate
+from fer_pipeline.model.confidence import measure_reliability, measure_selective
 from fer_pipeline.model.dataset import Crops, hash_data, source_of
 from fer_pipeline.model.fit import fit
 from fer_pipeline.model.metrics import score
 from fer_pipeline.model.predictions import score_sources, write_predictions
 from fer_pipeline.model.processes import check_alone
+from fer_pipeline.model.scorer import feed
 from fer_pipeline.model.train import check_device, group_of, hold_back, read_crops
 from fer_pipeline.recipe import make_recipe, making
 
@@ -58,7 +61,7 @@ def cross_validate(config: TrainConfig, count: int, *, by_source: bool = False, 
             console.note(f"train: fold {name}, {len(held)} of {len(folds)} images held out")
             probabilities[held], seconds = _fold(config, crops, held, config.output / f"fold-{index + 1}")
             minutes.append(round(seconds / 60, 2))
-        figures = _figures(crops, folds, probabilities, names) | {"minutes": minutes}
+        figures = _figures(crops, folds, probabilities, names, config.uncertain) | {"minutes": minutes}
         write_predictions(config.output, crops, probabilities)
         write_aside(config.output / FOLDS, [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
     return CrossValidation(crops, folds, probabilities, figures, config.output)
@@ -103,7 +106,10 @@ def _fold(
     others = np.setdiff1d(np.arange(len(crops.targets)), held)
     training, validation = hold_back(crops.part(others.tolist()), config)
     folder.mkdir(parents=True, exist_ok=True)
-    probabilities = judge(fit(config, training, validation, folder), crops.part(held.tolist()))
+    classifier = fit(config, training, validation, folder)
+    if config.calibrate:
+        calibrate(classifier, validation)
+    probabilities = judge(classifier, crops.part(held.tolist()))
     seconds = time.monotonic() - started
     write_aside(kept, _saved(probabilities, np.float64(seconds)))
     return probabilities, seconds
@@ -123,15 +129,12 @@ def judge(classifier: Any, crops: Crops) -> NDArray[np.float32]:
     import torch
 
     with torch.inference_mode():
-        parts = [
-            classifier(torch.from_numpy(np.asarray(crops.images[start : start + 256]))).numpy()
-            for start in range(0, len(crops.images), 256)
-        ]
+        parts = [classifier(*inputs).numpy() for inputs in feed(classifier, crops)]
     return np.concatenate(parts)
 
 
 def _figures(
-    crops: Crops, folds: NDArray[np.int64], probabilities: NDArray[np.float32], names: list[str]
+    crops: Crops, folds: NDArray[np.int64], probabilities: NDArray[np.float32], names: list[str], threshold: float
 ) -> dict[str, Any]:
     """The pooled figures, and those of each fold."""
     each = {}
@@ -140,4 +143,6 @@ def _figures(
         figures = score(crops.targets[chosen], probabilities[chosen], crops.labels)
         each[name] = {key: figures[key] for key in ("count", "accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95")}
     pooled = score(crops.targets, probabilities, crops.labels) | {"per_source": score_sources(crops, probabilities)}
+    pooled |= {"calibration": measure_reliability(crops.targets, probabilities)}
+    pooled |= {"selective": measure_selective(crops.targets, probabilities, threshold)}
     return {"pooled": pooled, "folds": each}

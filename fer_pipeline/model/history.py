@@ -5,7 +5,7 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning
 from lightning.pytorch.callbacks import Callback
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fer_pipeline import console
 from fer_pipeline.manifest import write_csv
+from fer_pipeline.model.metrics import wilson_interval
 from fer_pipeline.model.processes import is_lead
 
 HISTORY = "history.csv"
@@ -107,7 +108,7 @@ class EpochLine(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        told = f"loss {values['train_loss']:.3f}, validation {values['val_accuracy']:.1%}"
+        told = f"loss {values['train_loss']:.3f}, validation {_tell_accuracy(trainer, values['val_accuracy'])}"
         epoch = trainer.current_epoch + 1
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=epoch, description=told)
@@ -119,3 +120,11 @@ class EpochLine(Callback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def _tell_accuracy(trainer: lightning.Trainer, accuracy: float) -> str:
+    """The accuracy on the validation part with its 95 % interval."""
+    loader: Any = trainer.val_dataloaders
+    images = len(loader.dataset)
+    low, high = wilson_interval(round(accuracy * images), images)
+    return f"{accuracy:.1%} ({low:.0%} to {high:.0%})"

@@ -26,12 +26,14 @@ def bootstrap_macro_f1(targets: NDArray[np.int64], guesses: NDArray[np.int64], c
     for _ in range(1000):
         chosen = rng.integers(0, len(targets), len(targets))
         counts = np.bincount(targets[chosen] * classes + guesses[chosen], minlength=classes * classes)
-        scores.append(_macro_f1(counts.reshape(classes, classes)))
+        scores.append(macro_f1(counts.reshape(classes, classes)))
     low, high = np.percentile(scores, [2.5, 97.5])
     return float(low), float(high)
 
 
-def _macro_f1(confusion: NDArray[np.int64]) -> float:
+def macro_f1(confusion: NDArray[Any]) -> float:
+    """The mean F1 of the classes that occur, of a confusion matrix (rows: true)."""
+    """The mean F1 of the classes that occur, of a confusion matrix (rows: true)."""
     hits, sums = np.diag(confusion), confusion.sum(axis=0) + confusion.sum(axis=1)
     present = confusion.sum(axis=1) > 0
     return float(np.mean(2 * hits[present] / np.maximum(sums[present], 1)))
@@ -49,6 +51,7 @@ def score(targets: NDArray[np.int64], probabilities: NDArray[np.float32], labels
         label: {
             "precision": round(float(precision), 4),
             "recall": round(float(recall), 4),
+            "recall_ci95": [round(value, 4) for value in wilson_interval(round(float(recall) * support), int(support))],
             "f1": round(float(f1), 4),
             "support": int(support),
         }
@@ -59,7 +62,7 @@ def score(targets: NDArray[np.int64], probabilities: NDArray[np.float32], labels
         "count": len(targets),
         "accuracy": round(correct / len(targets), 4),
         "accuracy_ci95": [round(value, 4) for value in wilson_interval(correct, len(targets))],
-        "macro_f1": round(_macro_f1(confusion), 4),
+        "macro_f1": round(macro_f1(confusion), 4),
         "macro_f1_ci95": [round(value, 4) for value in bootstrap_macro_f1(targets, guesses, len(labels))],
         "per_class": per_class,
         "confusion": confusion.tolist(),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from fer_pipeline.model.articles import fer_cnn, prelu_cnn, simpleconv3, vgg_small
+from fer_pipeline.model.classical import CLASSICAL
 from fer_pipeline.model.residual import compact_resnet, medium_resnet
 
 FROZEN = "resnet18"
@@ -37,8 +38,8 @@ WITHOUT_SIDE_HEADS: dict[str, dict[str, Any]] = {
 
 
 def default_size(name: str) -> int:
-    """Side in pixels of the square picture that the network is meant for."""
-    return OWN[name][0] if name in OWN else TORCHVISION_SIZE
+    """Side in pixels of the square picture that the network, or model that is none, is meant for."""
+    return CLASSICAL[name] if name in CLASSICAL else OWN[name][0] if name in OWN else TORCHVISION_SIZE
 
 
 def default_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -68,7 +69,9 @@ def build_network(
     Raises ValueError for an unknown name, and for weights that do not fit the network.
     """
     if name not in network_names():
-        raise ValueError(f"unknown network {name!r}: choose {', '.join(OWN)} or a torchvision classifier")
+        raise ValueError(
+            f"unknown network {name!r}: choose {', '.join([*OWN, *CLASSICAL])} or a torchvision classifier"
+        )
     network = OWN[name][1](classes, size) if name in OWN else _torchvision_network(name, classes, size)
     if weights is not None:
         _load_matching(network, _read_weights(name, weights), weights)

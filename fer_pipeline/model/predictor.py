@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.boxes import Box
-from fer_pipeline.crops import as_crop, prepare
+from fer_pipeline.crops import as_crop, measure_crops, prepare
 from fer_pipeline.errors import InputError
 from fer_pipeline.images import BadImage, Image, read_image
 from fer_pipeline.model.bundle import find_model, open_session, read_card
 
 Outcome = Literal["ok", "no_face", "bad_image"]
+Verdict = Literal["answered", "uncertain"]
+UNCERTAIN = "uncertain"
 BATCH = 256
 PHOTO_SUFFIXES = {"", ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
 PHOTO_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".ico", ".tga", ".mpo"}
@@ -22,10 +24,15 @@ PHOTO_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".ico", ".tga", ".mpo"}
 
 @dataclass(frozen=True)
 class Answer:
-    """One face and what the model says of it; the box is in pixels of the upright photo."""
+    """One face and what the model says of it; the box is in pixels of the upright photo.
+
+    `label` is the best guess, or `uncertain` where its confidence is below the threshold.
+    """
 
     box: Box
+    outcome: Verdict
     label: str
+    guess: str
     confidence: float
     probabilities: dict[str, float]
 
@@ -43,7 +50,9 @@ class Prediction:
         faces = [
             {
                 "box": list(face.box),
+                "outcome": face.outcome,
                 "label": face.label,
+                "guess": face.guess,
                 "confidence": face.confidence,
                 "probabilities": face.probabilities,
             }
@@ -55,10 +64,12 @@ class Prediction:
 class Predictor:
     """A model file, opened once."""
 
-    def __init__(self, run: Path, threads: int = 0) -> None:
+    def __init__(self, run: Path, threads: int = 0, uncertain: float | None = None) -> None:
+        """`uncertain` replaces the confidence below which the model withholds its answer."""
         path = find_model(run)
         self.session = open_session(path, threads)
         self.card = read_card(self.session, path)
+        self.uncertain = self.card.uncertain if uncertain is None else uncertain
         # Training may want one face a photo; whoever asks wants an answer for every face.
         every = self.card.recipe.cut.model_copy(update={"faces": "all"})
         self.recipe = self.card.recipe.model_copy(update={"cut": every})
@@ -66,8 +77,15 @@ class Predictor:
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, classes) of crops (n, size, size, 3)."""
         parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
-        answers = [self.session.run(None, {"crops": np.ascontiguousarray(part)})[0] for part in parts]
+        answers = [self.session.run(None, self.inputs(part))[0] for part in parts]
         return np.concatenate(answers) if answers else np.zeros((0, len(self.card.labels)), np.float32)
+
+    def inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """What the graph wants of some crops, by name."""
+        found: dict[str, NDArray[Any]] = {"crops": np.ascontiguousarray(crops)}
+        if "measures" in self.card.inputs:
+            found["measures"] = measure_crops(crops, self.card.measures, self.recipe.cut)
+        return {name: found[name] for name in self.card.inputs}
 
     def predict(self, photo: Image, *, is_crop: bool = False) -> list[Answer]:
         """The faces of an upright RGB photo with their labels; a crop is taken as it is."""
@@ -83,19 +101,21 @@ class Predictor:
 
     def _answer(self, box: Box, row: NDArray[np.float32]) -> Answer:
         best = int(row.argmax())
+        guess, unsure = self.card.labels[best], float(row[best]) < self.uncertain
         probabilities = {label: round(float(value), 6) for label, value in zip(self.card.labels, row, strict=True)}
-        return Answer(box, self.card.labels[best], round(float(row[best]), 6), probabilities)
+        outcome: Verdict = "uncertain" if unsure else "answered"
+        return Answer(box, outcome, UNCERTAIN if unsure else guess, guess, round(float(row[best]), 6), probabilities)
 
 
 @lru_cache(maxsize=1)
-def load_predictor(run: Path) -> Predictor:
+def load_predictor(run: Path, uncertain: float | None = None) -> Predictor:
     """One predictor per process and run, on one thread: the processes are the parallelism."""
-    return Predictor(run, threads=1)
+    return Predictor(run, threads=1, uncertain=uncertain)
 
 
-def predict_file(run: Path, is_crop: bool, path: Path) -> Prediction:
+def predict_file(run: Path, is_crop: bool, path: Path, uncertain: float | None = None) -> Prediction:
     """Predict one file; a bad one is an outcome, not an error."""
-    predictor = load_predictor(run)
+    predictor = load_predictor(run, uncertain)
     try:
         faces = predictor.predict(read_image(path), is_crop=is_crop)
     except (BadImage, OSError):

@@ -1,21 +1,29 @@
 """Train a classifier on a split folder: from crops to `runs/NAME/model.onnx`, read top to bottom."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from fer_pipeline import console
 from fer_pipeline.config import Recipe, TrainConfig
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.manifest import Row
-from fer_pipeline.model.bundle import MODEL, Card, write_bundle
+from fer_pipeline.model.bundle import MODEL, Calibration, Card, write_bundle
+from fer_pipeline.model.calibration import calibrate
+from fer_pipeline.model.classical import measured
 from fer_pipeline.model.dataset import Crops, check_classes, hash_data, list_crops, load_crops
 from fer_pipeline.model.fit import fit
+from fer_pipeline.model.metrics import wilson_interval
 from fer_pipeline.model.networks import default_size
+from fer_pipeline.model.predictions import write_seen
 from fer_pipeline.model.processes import in_turn, is_lead, joined, led
 from fer_pipeline.recipe import make_recipe, making, settings_of
 from fer_pipeline.splits import part_groups
+
+FEW = 20  # images of a class, below which a score says little
 
 
 @dataclass(frozen=True)
@@ -38,9 +46,12 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
             with in_turn():
                 crops = read_crops(config, "train")
             training, validation = hold_back(crops, config)
+            warn_of_few(crops, len(validation.targets))
             classifier = fit(config, training, validation, config.output)
             if is_lead():
-                write_bundle(config.output / MODEL, classifier, make_card(config, crops))
+                write_seen(config.output, training, validation)
+                calibration = calibrate(classifier, validation) if config.calibrate else None
+                write_bundle(config.output / MODEL, classifier, make_card(config, crops, calibration))
     return Outcome(config.output / MODEL, fresh, time.monotonic() - started)
 
 
@@ -57,7 +68,8 @@ def read_crops(config: TrainConfig, part: str | None) -> Crops:
     rows = list_crops(config.input, part)
     labels = check_classes(rows, config.input)
     size = config.size or default_size(config.network)
-    return load_crops(config.input, rows, labels, size, config.output / "cache")
+    cut, cache = photo_recipe(config.input).cut, config.output / "cache"
+    return load_crops(config.input, rows, labels, size, cache, measured(config), cut)
 
 
 def hold_back(crops: Crops, config: TrainConfig) -> tuple[Crops, Crops]:
@@ -71,23 +83,39 @@ def hold_back(crops: Crops, config: TrainConfig) -> tuple[Crops, Crops]:
     return training, validation
 
 
+def warn_of_few(crops: Crops, held: int) -> None:
+    """Say so where a class has so few images that every score will be luck."""
+    label, fewest = min(Counter(str(row.label) for row in crops.rows).items(), key=lambda item: (item[1], item[0]))
+    if fewest < FEW:
+        low, high = wilson_interval(round(0.8 * held), held)
+        told = f"of {held} images held back, 80 % right may as well be {low:.0%} or {high:.0%}"
+        console.note(f"train: class {label!r} has {fewest} images only, so that scores are mostly luck: {told}")
+
+
 def group_of(row: Row) -> str:
     """What a split may not part: the row's group, or the image alone."""
     return row.group or row.path
 
 
-def make_card(config: TrainConfig, crops: Crops) -> Card:
+def make_card(config: TrainConfig, crops: Crops, calibration: Calibration | None = None) -> Card:
     """What the model file tells of itself; detector and crop are those that made the data."""
-    detector, cut = settings_of(config.input, "filter"), settings_of(config.input, "crop")
-    recipe = Recipe()
-    if detector is not None and cut is not None:
-        cut.pop("embedding", None)
-        recipe = Recipe.model_validate({"detector": detector, "cut": cut})
     return Card(
         labels=crops.labels,
         size=crops.images.shape[1],
         network=config.network,
-        recipe=recipe,
+        recipe=photo_recipe(config.input),
+        measures=list(measured(config)),
         data=hash_data(config.input),
         settings=config.model_dump(mode="json"),
+        calibration=calibration,
+        uncertain=config.uncertain,
     )
+
+
+def photo_recipe(folder: Path) -> Recipe:
+    """How the crops of a training folder were found and cut; as they are, if no stage made them."""
+    detector, cut = settings_of(folder, "filter"), settings_of(folder, "crop")
+    if detector is None or cut is None:
+        return Recipe()
+    cut.pop("embedding", None)
+    return Recipe.model_validate({"detector": detector, "cut": cut})

@@ -72,6 +72,27 @@ def plot_confusion(metrics: dict[str, Any], path: Path) -> None:
     save(figure, path)
 
 
+def plot_reliability(metrics: dict[str, Any], path: Path) -> None:
+    """Accuracy per bin of confidence beside the diagonal of honest answers, and how many images each bin holds."""
+    figure = new_figure(4.6, 5.4)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    bins = metrics["calibration"]["bins"]
+    filled = [one for one in bins if one["count"]]
+    width, middles = 1 / len(bins), [(one["low"] + one["high"]) / 2 for one in filled]
+    upper.bar(middles, [one["accuracy"] for one in filled], width * 0.94, color="#3b7dd8", label="accuracy")
+    upper.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="as sure as right")
+    means = [one["confidence"] for one in filled]
+    upper.scatter(means, [one["accuracy"] for one in filled], s=14, color="#d8663b", zorder=3, label="mean confidence")
+    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    upper.set_title(f"calibration error {metrics['calibration']['ece']:.3f}, {metrics['count']:,} images", fontsize=9)
+    upper.legend(frameon=False, loc="upper left", fontsize=8)
+    counts = lower.bar(middles, [one["count"] for one in filled], width * 0.94, color="#b0b0b0")
+    lower.bar_label(counts, fontsize=7)
+    lower.margins(y=0.2)
+    lower.set(xlabel="confidence", ylabel="images")
+    save(figure, path)
+
+
 def plot_funnel(stages: Sequence[tuple[str, int, dict[str, int]]], path: Path) -> None:
     """How many images each stage kept (bar) and dropped, by reason (text)."""
     figure = new_figure(9, 0.8 + 0.5 * len(stages))

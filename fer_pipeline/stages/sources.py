@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from fer_pipeline.console import progress
 from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
 from fer_pipeline.manifest import UNLABELLED, Row, Status, path_without_file, write_aside
@@ -55,12 +56,16 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
     old = existing_rows(output)
     known = {item_of(row) for row in old}
     known |= {entry.item for entry in journal.entries()}
+    forgotten = read_forgotten(output)
+    barred = 0
     groups: dict[str, str] = {}  # also for images that are here already: a second import may name the persons
     with progress("import", None) as advance:
         for one in found:
             item = f"{source} {one.origin}"
-            if item not in known:
-                journal.append(item, [_bring(one, output, source)])
+            if forgotten.knows_origin(item):
+                barred += 1
+            elif item not in known:
+                journal.append(item, [_bring(one, output, source, forgotten.contents)])
                 known.add(item)
             advance(1)
             if one.group is not None:
@@ -69,7 +74,7 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
     rows = _mark_same_bytes(old + list(journal.rows()))
     journal.finish(rows)
     fresh = {row.path for row in rows} - {row.path for row in old}
-    return Counter(row.reason or "kept" for row in rows if row.path in fresh)
+    return Counter(row.reason or "kept" for row in rows if row.path in fresh) + Counter(forgotten=barred)
 
 
 def item_of(row: Row) -> str:
@@ -77,7 +82,7 @@ def item_of(row: Row) -> str:
     return f"{row.source.get('name')} {row.source.get('file')}"
 
 
-def _bring(one: Found, output: Path, source: str) -> Row:
+def _bring(one: Found, output: Path, source: str, barred: frozenset[str]) -> Row:
     """Copy one image under the hash of its content; what cannot be read or is no image gets a row and no file."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
     origin = {"name": source, "file": one.origin, "time": time, **one.facts}
@@ -93,6 +98,8 @@ def _bring(one: Found, output: Path, source: str) -> Row:
         data = one.read()
     except OSError as error:
         return row.but(status=Status.FAILED, reason=type(error).__name__)
+    if hashlib.sha256(data).hexdigest() in barred:  # `fer forget` took these bytes out
+        return row.dropped("forgotten")
     suffix = sniff_suffix(data)
     row = row.but(sha256=hashlib.sha256(data).hexdigest())
     if suffix is None:
@@ -110,7 +117,8 @@ def _mark_same_bytes(rows: list[Row]) -> list[Row]:
     marked = []
     for row in rows:
         if row.path in taken:
-            own = path_without_file(row.path.rpartition("/")[0], item_of(row))
+            origin = str(row.source.get("url") or item_of(row))  # a crawl that was killed here left rows too
+            own = path_without_file(row.path.rpartition("/")[0], origin)
             marked.append(row.dropped("same_bytes", copy_of=row.path).but(path=own))
         else:
             taken.add(row.path)

@@ -1,0 +1,112 @@
+"""What somebody means by a path, a name or an address: the photos of an experiment that it can be."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_pipeline.errors import InputError
+from fer_pipeline.forgotten import photo_of
+from fer_pipeline.lineage.experiment import (
+    Experiment,
+    find_homes,
+    find_stage_folder,
+    is_file,
+    of_home,
+    rows_with,
+    strip_part,
+)
+from fer_pipeline.lineage.sightings import find_data
+from fer_pipeline.manifest import Row, hash_file
+
+FACES = ("crop", "split")  # the stages that know a photo's faces by number
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of an experiment; `face` is the stem of one of its crops, if that one was meant.
+
+    `plain` is a file that no stage made, of class folders that a run learned from.
+    """
+
+    experiment: Experiment
+    name: str
+    face: str | None = None
+    plain: Path | None = None
+
+
+def find_photos(what: str, experiment: Experiment | None = None, run: Path | None = None) -> list[Photo]:
+    """The photos meant: by URL, by a path in a stage's folder or in a run's tables, by a file's bytes, or by name.
+
+    Without `experiment` and `run` those below `data/` are searched. InputError says where was looked in vain.
+    """
+    data = find_data(run) if run else None
+    if run is not None and data is None and experiment is None:
+        raise InputError(f"{run} does not say which data it is of: name the experiment with --config")
+    if "://" not in what:
+        path = _below(data, what) if data is not None else Path(what)
+        folder = find_stage_folder(path)
+        if folder is not None:
+            return [_in_stage(path, folder, experiment)]
+        if run is not None and is_file(path):
+            return [Photo(Experiment({}, (run.parent,)), photo_of(what), plain=path)]
+    searched = [experiment] if experiment else [of_home(home) for home in _homes(data)]
+    photos = [Photo(one, name) for one in searched for name in _search(what, one)]
+    if not photos:
+        places = ", ".join(str(one.raw or next(iter(one.folders.values()), "?")) for one in searched) or "data/"
+        raise InputError(f"{what}: no photo of {places}: name a URL, a file, or the experiment with --config")
+    return photos
+
+
+def _homes(data: Path | None) -> list[Path]:
+    return find_homes() if data is None else [data.parent]
+
+
+def _below(data: Path, what: str) -> Path:
+    """A path as the tables of a run have it; one that exists by itself is taken as it is."""
+    return Path(what) if is_file(Path(what)) else data / what
+
+
+def _in_stage(path: Path, folder: Path, experiment: Experiment | None) -> Photo:
+    """A path in a stage's folder; its file may be gone, as with a photo that was dropped."""
+    inside = path.relative_to(folder).as_posix()
+    inside = strip_part(inside)
+    own = experiment or of_home(folder.resolve().parent if folder == Path() else folder.parent)
+    stage = next((stage for stage, one in own.folders.items() if one.resolve() == folder.resolve()), "")
+    return Photo(own, photo_of(inside), str(Path(inside).with_suffix("")) if stage in FACES else None)
+
+
+def _search(what: str, experiment: Experiment) -> list[str]:
+    """Names of photos in the earliest folder that knows them."""
+    tests = [_by_url] if "://" in what else [_by_bytes, _by_name]
+    for folder in experiment.folders.values():
+        for test in tests:
+            found = dict.fromkeys(photo_of(row.path) for row in test(what, folder))
+            if found:
+                return list(found)
+    return []
+
+
+def _by_url(what: str, folder: Path) -> Iterator[Row]:
+    return (row for row in rows_with(folder, what) if row.source.get("url") == what)
+
+
+def _by_bytes(what: str, folder: Path) -> Iterable[Row]:
+    path = Path(what)
+    if not is_file(path):
+        return []
+    digest = hash_file(path)
+    return (row for row in rows_with(folder, digest) if row.sha256 == digest)
+
+
+def _by_name(what: str, folder: Path) -> Iterator[Row]:
+    name = Path(what).name
+    inside = strip_part(what)
+    for row in rows_with(folder, *{name, Path(name).stem.partition("-")[0]} - {""}):
+        file = f"/{row.source.get('file', '')}"
+        if file.endswith(f"/{what}") or f"/{what}".endswith(file) or _is_stem(row, inside):
+            yield row
+
+
+def _is_stem(row: Row, what: str) -> bool:
+    photo = photo_of(row.path)
+    return photo == photo_of(what) or photo.rpartition("/")[2] == photo_of(what)

@@ -1,0 +1,33 @@
+"""Whether one classifier is better than another on the same images, or was lucky."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Accuracy gained on the same images: with its 95 % interval, and the p-value of McNemar's exact test."""
+
+    gain: float
+    low: float
+    high: float
+    won: int  # images that only the first got right
+    lost: int  # images that only the second got right
+    p_value: float
+    count: int
+
+
+def compare_hits(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
+    """Compare who got which of n images right; McNemar 1947, and the percentile bootstrap of the images."""
+    from scipy.stats import binomtest
+
+    won, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    p_value = float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    differences = first.astype(np.float64) - second.astype(np.float64)
+    rng = np.random.default_rng(0)
+    count = len(differences)
+    gains = [float(differences[rng.integers(0, count, count)].mean()) for _ in range(2000)]
+    low, high = np.percentile(gains, [2.5, 97.5])
+    return Comparison(float(differences.mean()), float(low), float(high), won, lost, p_value, count)

@@ -1,0 +1,133 @@
+"""The model card (Mitchell et al. 2019): what the file is, how its input is made, what it was trained and measured on.
+
+Every sentence tells a setting or something that was counted.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline.config import Cut, Detector
+from fer_pipeline.crops import MARGINS
+from fer_pipeline.manifest import Row
+from fer_pipeline.model.bundle import Card
+from fer_pipeline.model.dataset import source_of
+from fer_pipeline.recipe import settings_of
+from fer_pipeline.weights import LICENCE_NOTE
+
+Pairs = list[tuple[str, str]]
+DETECTORS = {
+    "haar": "Viola-Jones (OpenCV's Haar cascade)",
+    "hog": "dlib's HOG detector",
+    "cnn": "dlib's CNN detector",
+    "yunet": "YuNet",
+}
+TOLD = (
+    "epochs",
+    "batch",
+    "optimizer",
+    "learning_rate",
+    "schedule",
+    "augment",
+    "mixup",
+    "label_smoothing",
+    "ema",
+    "keep",
+)
+
+
+def describe_model(card: Card, model: Path, rows: Sequence[Row]) -> Pairs:
+    """The card; `rows` are the images of the training folder, none where it has changed or is gone."""
+    cut = card.recipe.cut
+    pairs = [
+        ("Classes", ", ".join(card.labels)),
+        ("Network", f"{card.network}; the model file has {model.stat().st_size / 1e6:.1f} MB"),
+        ("Face detector", describe_detector(card.recipe.detector)),
+        ("Crop", describe_cut(cut)),
+        ("Input", _describe_input(card)),
+        ("Training", _describe_training(card.settings)),
+        ("Trained on", _describe_data(rows) or "images that are no longer where they were"),
+        ("Data fingerprint", f"SHA-256 {card.data}" if card.data else "none"),
+        ("Intended use", _describe_use(card)),
+    ]
+    if cut.region != "whole" and cut.landmarks is None:
+        pairs.append(("Licence of the landmarks", f"{LICENCE_NOTE[0].upper()}{LICENCE_NOTE[1:]}."))
+    return [*pairs, ("Made with", f"fer-pipeline {card.version}")]
+
+
+def describe_detector(detector: Detector) -> str:
+    """How faces are found, in words."""
+    if detector.detector == "none":
+        return "none: the whole picture is taken for the face"
+    sides = ", then ".join("at full size" if side == 0 else f"at {side} px" for side in detector.sides)
+    return f"{DETECTORS[detector.detector]}, looking {sides} until it finds a face"
+
+
+def describe_cut(cut: Cut) -> str:
+    """What is cut out of a photo, in words."""
+    if cut.region == "whole":
+        return f"the whole picture, {cut.size} x {cut.size} px"
+    margin = cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
+    by = "the distance of the outer eye corners" if cut.scale == "eyes" else f"the longer side of the {_part(cut)}"
+    level = ", levelled by the eyes" if cut.align else ""
+    points = "dlib's 68 points" if cut.landmarks is None else f"68 points by {cut.landmarks}"
+    return (
+        f"a square around the {_part(cut)} by {points}, side {margin:g} times {by}{level}, {cut.size} x {cut.size} px"
+    )
+
+
+def _part(cut: Cut) -> str:
+    return "lips" if cut.region == "lips" else "face"
+
+
+def _describe_input(card: Card) -> str:
+    settings = card.settings
+    told = [f"{card.size} x {card.size} px, {'grey' if settings.get('grey') else 'RGB'}"]
+    if settings.get("inner"):
+        told.append(f"of which the network sees {settings.get('views', 1)} window(s) of {settings['inner']} px")
+    if settings.get("standardise"):
+        told.append("brought to mean 0 and deviation 1")
+    if settings.get("flip"):
+        told.append("averaged over the mirror image")
+    return ", ".join(told)
+
+
+def _describe_training(settings: Mapping[str, Any]) -> str:
+    told = [f"{name.replace('_', ' ')} {settings[name]}" for name in TOLD if settings.get(name) not in {None, ""}]
+    return ", ".join(told) or "unknown"
+
+
+def _describe_data(rows: Sequence[Row]) -> str:
+    """How many images of each class and of which sources."""
+    training = [row for row in rows if row.split != "test"]
+    if not training:
+        return ""
+    labels = Counter(str(row.label) for row in training)
+    sources = Counter(source_of(row) for row in training)
+    told = ", ".join(f"{label} {count:,}" for label, count in sorted(labels.items()))
+    brought = ", ".join(f"{name} {count:,}" for name, count in sources.most_common(8))
+    return f"{len(training):,} images ({told}) from {brought}; part of them held back to choose the epoch"
+
+
+def _describe_use(card: Card) -> str:
+    what = {"lips": "photos of faces", "face": "photos of faces", "whole": "pictures cut as those it was trained on"}
+    return f"telling {', '.join(card.labels)} apart in {what[card.recipe.cut.region]}, detected and cropped as above"
+
+
+def list_limits(card: Card, metrics: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
+    """What the figures do not say."""
+    uncertain = float(getattr(card, "uncertain", 0) or 0)
+    if uncertain > 0:
+        yield f"It answers one of its {len(card.labels)} classes, or uncertain below a confidence of {uncertain:.0%}."
+    else:
+        yield f"It answers one of its {len(card.labels)} classes for every picture, also where none of them is shown."
+    if metrics:
+        sources = ", ".join(metrics.get("per_source", {}))
+        yield f"Measured on {metrics['count']} images of {sources or 'unknown sources'}; of others nothing is known."
+    folder = Path(str(card.settings.get("input", "")))
+    split = settings_of(folder, "split") if folder.is_dir() else None
+    # An import that knows the person names its groups `folder:person`.
+    tied = any(":" in (row.group or "") for row in rows)
+    if rows and not tied and (split is None or split.get("same_person") is None):
+        yield "Nobody told which photos show the same person: one may be in the training and in the test part."

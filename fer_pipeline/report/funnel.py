@@ -1,0 +1,83 @@
+"""What became of the images from stage to stage: counts, and whether a folder is still what its input says."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline.config import FOLDERS, Config
+from fer_pipeline.errors import FerError
+from fer_pipeline.manifest import MANIFEST, hash_file
+from fer_pipeline.recipe import make_recipe, read_recipe, tell_difference
+from fer_pipeline.stages.runner import summarise
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders of a stage: where its images came from (nowhere for a crawl) and where it wrote."""
+
+    stage: str
+    source: Path | None
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / MANIFEST).is_file()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A finished stage: how many images went on, why the others did not, and what has changed since, if anything."""
+
+    stage: str
+    folder: Path
+    kept: int
+    reasons: dict[str, int] = field(default_factory=dict)
+    stale: str = ""
+
+    @property
+    def dropped(self) -> int:
+        return sum(self.reasons.values())
+
+    @property
+    def told(self) -> str:
+        """The reasons with their counts, as one line."""
+        return ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.items())
+
+
+def places_of(config: Config) -> list[Place]:
+    """Where the stages of an experiment read and write."""
+    sections = ((name, getattr(config, name)) for name in FOLDERS)
+    return [Place(name, getattr(section, "input", None), section.output) for name, section in sections]
+
+
+def places_below(home: Path) -> list[Place]:
+    """The same for a data folder whose stages have their usual names."""
+    return [
+        Place(name, None if source is None else home / source, home / folder)
+        for name, (source, folder) in FOLDERS.items()
+    ]
+
+
+def read_steps(places: list[Place], config: Config | None = None) -> list[Step]:
+    """The finished stages in their order; with the configuration, also whether its settings are still theirs."""
+    steps = []
+    for place in places:
+        if place.finished:
+            summary = summarise(place.stage, place.folder)
+            steps.append(Step(place.stage, place.folder, summary.kept, summary.reasons, find_change(place, config)))
+    return steps
+
+
+def find_change(place: Place, config: Config | None = None) -> str:
+    """How a folder was made otherwise than it would be now, to go after "was"; empty where nothing tells of it."""
+    made = read_recipe(place.folder)
+    if made is None or place.source is None or not (place.source / MANIFEST).is_file():
+        return ""
+    if config is None:
+        wanted: dict[str, Any] = made | {"input": hash_file(place.source / MANIFEST)}
+    else:
+        try:
+            wanted = make_recipe(place.stage, getattr(config, place.stage))
+        except FerError:  # the command itself will tell
+            return ""
+    return tell_difference(made, wanted)

@@ -1,0 +1,214 @@
+"""Models that are no networks: in the same file as networks, and used alike."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from drawn import draw_mouth, tiny_training, write_png, write_split
+from numpy.typing import NDArray
+
+from fer_pipeline.config import Cut
+from fer_pipeline.crops import measure_crops
+from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.geometry import OUTLINE
+from fer_pipeline.model.classical import measured
+from fer_pipeline.model.evaluate import evaluate
+from fer_pipeline.model.folds import cross_validate
+from fer_pipeline.model.hog import Hog
+from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.model.quantise import quantise
+from fer_pipeline.model.svm import Svm, fit_machine
+from fer_pipeline.model.train import train
+from fer_pipeline.model.trees import BoostedTrees, grow_trees
+from fer_pipeline.model.tune import tune
+
+torch.set_num_threads(1)
+KINDS: dict[str, dict[str, Any]] = {
+    "pixels": {"network": "simpleconv3"},
+    "hog_svm": {"network": "hog_svm"},
+    "geometry": {"network": "geometry"},
+    "both": {"network": "simpleconv3", "geometry": True},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_split(tmp_path_factory.mktemp("drawn") / "split")
+
+
+@pytest.fixture(scope="module")
+def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of every kind."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, changes in KINDS.items():
+        train(tiny_training(data, folder / name, epochs=4, batch=4, **changes))
+    return {name: folder / name for name in KINDS}
+
+
+@pytest.mark.parametrize("kind", ["hog_svm", "geometry", "both"])
+def test_it_learns_the_drawn_mouths(runs: dict[str, Path], data: Path, kind: str) -> None:
+    metrics = evaluate(runs[kind]).metrics
+    assert metrics["accuracy"] >= 14 / 16, "14 of 16 by chance: one in 500"
+
+
+@pytest.mark.parametrize("kind", ["hog_svm", "geometry"])
+def test_without_epochs_there_is_no_history(runs: dict[str, Path], kind: str) -> None:
+    assert not (runs[kind] / "history.csv").exists()
+    assert not (runs[kind] / "checkpoints").exists()
+
+
+def test_the_card_tells_what_the_graph_wants(runs: dict[str, Path]) -> None:
+    wanted = {name: Predictor(run).card for name, run in runs.items()}
+    assert {name: card.inputs for name, card in wanted.items()} == {
+        "pixels": ["crops"],
+        "hog_svm": ["crops"],
+        "geometry": ["measures"],
+        "both": ["crops", "measures"],
+    }
+    assert wanted["pixels"].measures == []
+    assert wanted["geometry"].measures == wanted["both"].measures == list(OUTLINE)
+
+
+@pytest.mark.parametrize("kind", ["hog_svm", "geometry", "both"])
+def test_the_same_data_gives_the_same_file(data: Path, tmp_path: Path, runs: dict[str, Path], kind: str) -> None:
+    again = train(tiny_training(data, tmp_path / "again", epochs=4, batch=4, **KINDS[kind])).model
+    crops = np.stack([draw_mouth("open", number, 32) for number in range(4)])
+    np.testing.assert_array_equal(Predictor(runs[kind]).classify(crops), Predictor(again).classify(crops))
+
+
+def test_cross_validation_takes_them_too(data: Path, tmp_path: Path) -> None:
+    result = cross_validate(tiny_training(data, tmp_path / "run", network="geometry"), 2)
+    assert result.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert result.figures["pooled"]["accuracy"] > 0.8
+
+
+def test_measures_are_taken_once_for_the_same_crops(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_training(data, tmp_path / "run", network="geometry")
+    train(config)
+    monkeypatch.setattr("fer_pipeline.model.dataset.measure_crops", lambda *_: pytest.fail("measured again"))
+    (tmp_path / "run" / "model.onnx").unlink()
+    train(config)
+
+
+@pytest.fixture(scope="module")
+def features() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rng = np.random.default_rng(1)
+    targets = rng.integers(0, 3, 90)
+    return (rng.normal(size=(90, 12)) + 2 * np.eye(12)[targets]).astype(np.float32), targets
+
+
+def test_the_machine_decides_as_scikit_learn(features: tuple[NDArray[np.float32], NDArray[np.int64]]) -> None:
+    from sklearn.svm import SVC
+
+    values, targets = features
+    machine = fit_machine(values, targets, 3, seed=0)
+    ours = Svm(machine)(torch.from_numpy(values)).numpy()
+    for one in range(3):
+        theirs = SVC(C=3.0, gamma=machine.gamma).fit(values, targets == one)
+        np.testing.assert_allclose(ours[:, one], theirs.decision_function(values), atol=1e-3)
+
+
+def test_with_many_vectors_the_machine_is_linear(
+    features: tuple[NDArray[np.float32], NDArray[np.int64]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_pipeline.model.svm.MOST", 50)
+    values, targets = features
+    machine = fit_machine(values, targets, 3, seed=0)
+    assert (machine.gamma, machine.vectors.shape) == (None, (3, 12))
+    assert (Svm(machine)(torch.from_numpy(values)).numpy().argmax(axis=1) == targets).mean() > 0.8
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_trees_say_what_scikit_learn_says_also_of_missing_measures(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    # Few distinct values: many measures fall exactly on a threshold's neighbours.
+    values = (rng.integers(0, 12, (200, 4)) / np.float32(7)).astype(np.float32)
+    targets = (values[:, 0] * 7 // (12 / classes)).astype(np.int64)
+    for missing in (False, True):
+        if missing:
+            values[rng.random(values.shape) < 0.2] = np.nan
+        grown = grow_trees(values, targets, seed=0)
+        nodes = [tree.nodes for trees in grown._predictors for tree in trees]
+        trees = BoostedTrees(nodes, np.asarray(grown._baseline_prediction, np.float64).reshape(-1))
+        blank = np.full((1, 4), np.nan, np.float32)
+        for asked in (values, blank):
+            ours = trees(torch.from_numpy(asked)).numpy()
+            np.testing.assert_allclose(ours, grown.predict_proba(asked), atol=1e-5)
+
+
+def test_hog_sees_which_way_an_edge_runs_and_not_how_bright_it_is() -> None:
+    upright = np.zeros((1, 32, 32, 3), np.uint8)
+    upright[:, :, 16:] = 200
+    images = [upright, upright.transpose(0, 2, 1, 3), upright[:, :, ::-1]]
+    across, down, mirrored = (Hog()(torch.from_numpy(np.ascontiguousarray(image))) for image in images)
+    assert across.shape == (1, 9 * 4 * 9)
+    assert float((across * down).sum()) < 0.05 * float((across * across).sum())
+    torch.testing.assert_close(across.view(36, 3, 3).flip(2).norm(dim=0), mirrored.view(36, 3, 3).norm(dim=0))
+    dim = torch.from_numpy(upright // 4)
+    torch.testing.assert_close(Hog()(dim), across, atol=0.02, rtol=0)
+
+
+def test_a_blank_crop_has_no_measures_and_an_answer_all_the_same(runs: dict[str, Path]) -> None:
+    blank = np.full((1, 32, 32, 3), 90, np.uint8)
+    assert np.isnan(measure_crops(blank, OUTLINE, Cut(region="whole"))).all()
+    for run in runs.values():
+        row = Predictor(run).classify(blank)
+        assert np.isfinite(row).all()
+        assert row.sum() == pytest.approx(1, abs=1e-5)
+
+
+ALONE = """
+import json, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "torchvision", "lightning", "sklearn", "scipy", "onnx", "matplotlib"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Block())
+from fer_pipeline.__main__ import main
+sys.argv = ["fer", "predict", sys.argv[1], *sys.argv[2:]]
+main()
+"""
+
+
+def test_prediction_needs_neither_torch_nor_scikit_learn(runs: dict[str, Path], tmp_path: Path) -> None:
+    crop = write_png(tmp_path / "crop.png", draw_mouth("open", 5, 32))
+    for run in runs.values():
+        command = [sys.executable, "-c", ALONE, str(run), str(crop), "--crops", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)["faces"][0]["probabilities"]
+        expected = Predictor(run).classify(draw_mouth("open", 5, 32)[None])[0]
+        assert list(told.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_fixed_share_weighs_pixels_and_geometry(data: Path, tmp_path: Path) -> None:
+    changes = {"network": "hog_svm", "geometry": True, "calibrate": False}
+    crops = np.stack([draw_mouth("open", number, 32) for number in range(4)])
+    said = {}
+    for share in (0.01, 0.99):
+        run = train(tiny_training(data, tmp_path / str(share), geometry_share=share, **changes)).model
+        said[share] = Predictor(run).classify(crops)
+    assert np.abs(said[0.01] - said[0.99]).max() > 0.01
+
+
+def test_only_geometry_asks_for_measures(data: Path, tmp_path: Path) -> None:
+    asked = {name: measured(tiny_training(data, tmp_path, **changes)) for name, changes in KINDS.items()}
+    assert asked == {"pixels": (), "hog_svm": (), "geometry": OUTLINE, "both": OUTLINE}
+
+
+@pytest.mark.parametrize("kind", ["hog_svm", "geometry", "both"])
+def test_what_is_no_network_of_pixels_is_not_quantised(runs: dict[str, Path], kind: str) -> None:
+    with pytest.raises(InputError, match="only a network that sees pixels alone"):
+        quantise(runs[kind])
+
+
+def test_there_is_nothing_to_tune_without_a_learning_rate(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="hog_svm has no learning rate"):
+        tune(tiny_training(data, tmp_path / "run", network="hog_svm"), 2)
