@@ -37,10 +37,11 @@ class Learner(lightning.LightningModule):
         seed = self.config.seed * 100_003 + self.current_epoch
         self.dice.manual_seed(seed)
         self.random.seed(seed)
-        torch.manual_seed(seed)
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Tensor:
         images, targets, share = batch
+        # Dropout draws from torch's own chance, of which a resumed loop has used another part before its first batch.
+        torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 100_003 + index)
         take_part(self.classifier, share)
         with torch.autocast(self.device.type, enabled=False):
             side = self.config.inner
