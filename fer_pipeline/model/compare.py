@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import write_csv
+from fer_pipeline.model.luck import mcnemar
 from fer_pipeline.model.metrics import macro_f1, score
 from fer_pipeline.model.predictions import Judged, read_predictions
 
@@ -83,8 +84,6 @@ def compare_runs(first: Path, second: Path) -> Comparison:
 
 def compare(one: list[Judged], two: list[Judged], paths: list[str], counts: tuple[int, int]) -> Comparison:
     """Test what two models said of the same images; `counts` are the images each has judged."""
-    from scipy.stats import binomtest
-
     labels = sorted({name for judged in (*one, *two) for name in (judged.label, judged.predicted)})
     places = {label: place for place, label in enumerate(labels)}
     targets = np.array([places[judged.label] for judged in one], np.int64)
@@ -101,7 +100,7 @@ def compare(one: list[Judged], two: list[Judged], paths: list[str], counts: tupl
         alone=(counts[0] - len(paths), counts[1] - len(paths)),
         groups=int(groups.max()) + 1,
         only=only,
-        p=float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
+        p=mcnemar(*only),
         accuracy=accuracy,
         macro_f1=f1,
     )

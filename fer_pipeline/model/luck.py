@@ -19,15 +19,19 @@ class Comparison:
     count: int
 
 
-def compare_hits(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
-    """Compare who got which of n images right; McNemar 1947, and the percentile bootstrap of the images."""
+def mcnemar(won: int, lost: int) -> float:
+    """McNemar's exact p-value (1947): were there no difference, the images one alone has right fell like coins."""
     from scipy.stats import binomtest
 
+    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+def compare_hits(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
+    """Compare who got which of n images right: McNemar's test, and the percentile bootstrap of the images."""
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    p_value = float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
     differences = first.astype(np.float64) - second.astype(np.float64)
     rng = np.random.default_rng(0)
     count = len(differences)
     gains = [float(differences[rng.integers(0, count, count)].mean()) for _ in range(2000)]
     low, high = np.percentile(gains, [2.5, 97.5])
-    return Comparison(float(differences.mean()), float(low), float(high), won, lost, p_value, count)
+    return Comparison(float(differences.mean()), float(low), float(high), won, lost, mcnemar(won, lost), count)
