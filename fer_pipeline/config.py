@@ -208,7 +208,7 @@ class TrainConfig(Section):
     ema: float = Field(0.998, ge=0, lt=1, description="decay a step of the averaged weights; 0: none")
     class_weights: Literal["none", "balanced"] = Field("none", description="weigh rare classes up in the loss")
     sampler: Literal["shuffled", "balanced", "sources"] = Field(
-        "shuffled", description="balanced: as many crops of each class; sources: and within it of each source"
+        "shuffled", description="balanced: as many crops of each class; sources: within a class, of each source"
     )
     augment: Literal["none", "light", "strong"] = Field("strong", description="how crops are varied in training")
     strength: Strength = Field(Strength(), description="single augmentations, in place of the preset's")

@@ -64,12 +64,12 @@ def test_a_balanced_epoch_has_as_many_crops_of_each_class() -> None:
     assert {seen[number] for number in range(49, 52)} == {6}
 
 
-def test_a_balanced_epoch_takes_as_many_of_each_source_a_class_has() -> None:
+def test_balanced_by_sources_a_class_keeps_its_size_and_takes_as_many_of_each() -> None:
     targets = torch.tensor([0] * 30 + [1] * 10)
     sources = torch.tensor([0] * 26 + [1] * 4 + [0] * 10)  # the small class has one source
     drawn = list(Balanced(targets, 0, sources))
     chosen = Counter(zip(targets[drawn].tolist(), sources[drawn].tolist(), strict=True))
-    assert chosen == {(0, 0): 10, (0, 1): 10, (1, 0): 20}
+    assert chosen == {(0, 0): 15, (0, 1): 15, (1, 0): 10}
 
 
 def test_over_the_epochs_every_crop_of_a_large_class_is_seen() -> None:

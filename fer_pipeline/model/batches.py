@@ -71,19 +71,21 @@ class Shuffled(InOrder):
 class Balanced(Shuffled):
     """As many crops of each class an epoch, in all as many as there are: some of a large class, a small one often.
 
-    With `sources` (B,), each class takes as many of every source that has it, so that none can be told by its camera.
+    With `sources` (n,), classes keep their sizes, and each takes as many of every source that has it: what is rare is
+    seen often, and no class is told by its camera (group balancing, Idrissi et al. 2022).
     """
 
     def __init__(self, targets: Tensor, seed: int, sources: Tensor | None = None) -> None:
         super().__init__(targets, seed)
-        keys = torch.zeros_like(targets) if sources is None else sources
         classes = sorted(set(targets.tolist()))
         self.cells: list[tuple[Tensor, int]] = []  # the crops to draw from, and how many
         for target in classes:
-            own = targets == target
-            present = sorted(set(keys[own].tolist()))
-            quota = -(-len(targets) // (len(classes) * len(present)))
-            self.cells += [((own & (keys == key)).nonzero()[:, 0], quota) for key in present]
+            own = (targets == target).nonzero()[:, 0]
+            if sources is None:
+                self.cells.append((own, -(-len(targets) // len(classes))))
+                continue
+            present = sorted(set(sources[own].tolist()))
+            self.cells += [(own[sources[own] == name], -(-len(own) // len(present))) for name in present]
 
     def __len__(self) -> int:
         return sum(quota for _, quota in self.cells)
