@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 from pictures import draw_portrait
 
+from fer_pipeline import console
 from fer_pipeline.images import write_image
 from fer_pipeline.sample import LABELS, draw_gallery
+
+
+@pytest.fixture(autouse=True)
+def _plain_speech() -> None:
+    """A test that ran `fer --quiet` silences no other."""
+    console.set_level(quiet=False, verbose=False)
 
 
 @pytest.fixture(scope="session")
