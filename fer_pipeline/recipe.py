@@ -75,8 +75,9 @@ def making(folder: Path, recipe: dict[str, Any], *, force: bool) -> Iterator[Jou
 def check_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     """Refuse a folder that was made in another way, or by somebody else; note the recipe in a new one."""
     made = read_recipe(folder)
-    if made is None:
-        if any(path.name not in {LOCK, f".{RECIPE}.part"} for path in folder.iterdir()):
+    bare = all(path.name in {LOCK, RECIPE, f".{RECIPE}.part"} for path in folder.iterdir())
+    if made is None or bare:  # a begun folder that holds nothing yet is as good as a new one
+        if not bare:
             raise InputError(f"{folder} is not empty and was not made by fer: name another output folder")
         write_aside(folder / RECIPE, [json.dumps(recipe, indent=2).encode()])
         return
@@ -100,7 +101,12 @@ def tell_difference(made: dict[str, Any], wanted: dict[str, Any]) -> str:
 
 def _changes(made: dict[str, Any], wanted: dict[str, Any], stage: str) -> list[str]:
     keys = sorted(key for key in made.keys() | wanted.keys() if made.get(key) != wanted.get(key))
-    return [f"{stage}.{key} = {json.dumps(made.get(key))} (now {json.dumps(wanted.get(key))})" for key in keys]
+    section = "train" if stage in {"folds", "tune"} else stage
+    return [f"{section}.{key} = {_tell(made.get(key))} (now {_tell(wanted.get(key))})" for key in keys]
+
+
+def _tell(value: Any) -> str:
+    return "its default" if value is None else json.dumps(value)
 
 
 def start_over(folder: Path, stage: str) -> None:

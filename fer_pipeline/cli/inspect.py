@@ -53,7 +53,7 @@ def _next_step(config: Config, stands: list[Stand]) -> str:
     stale = {stand.step for stand in stands if stand.stale}
     for name in ORDER:
         if name not in done:
-            return f"next: fer {name}"
+            return f"next: fer {name}{' (or fer import)' if name == 'crawl' else ''}"
         if name in stale:
             return f"next: fer {name}{'' if name == 'eval' else ' --force'}"
     return f"all done: see {config.train.output}"

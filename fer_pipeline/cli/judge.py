@@ -39,12 +39,19 @@ def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None,
     need_extra("train", "sklearn", "matplotlib")
     from fer_pipeline.model.evaluate import evaluate
     from fer_pipeline.model.leakage import refuse_leaks
+    from fer_pipeline.report.cautions import caution_guessing
     from fer_pipeline.report.plots import plot_confusion, plot_reliability
 
+    if data is not None and not (data / "manifest.jsonl").is_file():
+        console.note(
+            f"eval: {data} is taken for crops, as they are; whole photos must be cut first (`fer run --until crop`)"
+        )
     result: Evaluation = evaluate(run, data, out, **gate)
     plot_confusion(result.metrics, result.folder / "confusion.png")
     plot_reliability(result.metrics, result.folder / "reliability.png")
     print_metrics(result.metrics)
+    for sentence in caution_guessing(result.metrics):
+        console.note(f"eval: {sentence}")
     console.note(f"eval: {result.folder / 'metrics.json'}, predictions.csv, leaks.csv, confusion.png, reliability.png")
     add_run_page(run, result.folder)
     refuse_leaks(result.metrics, result.folder)

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from fer_pipeline.stages.sources import Found
 
-imports = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bring existing images into a raw folder.")
+imports = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Bring existing images into a raw folder.\n\nExample: fer import folder photos --output data/mine/raw",
+)
 app.add_typer(imports, name="import")
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Raw folder to fill, as in data/mine/raw.")]
@@ -84,3 +88,17 @@ def _bring(found: Iterable[Found], output: Path, name: str) -> None:
     counts = import_images(found, output, name)
     told = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common()) or "nothing new"
     console.note(f"import: {told} -> {output}")
+    _tell_classes(output)
+
+
+def _tell_classes(output: Path) -> None:
+    """What the raw folder holds now, class by class: a wrong folder shows here, before a class is lost."""
+    from collections import Counter
+
+    from fer_pipeline.manifest import UNLABELLED, kept_rows
+
+    labels = Counter(row.label or UNLABELLED for row in kept_rows(output))
+    console.note(f"import: {output} holds {', '.join(f'{label} {count:,}' for label, count in sorted(labels.items()))}")
+    if labels[UNLABELLED]:
+        remedy = "name the folder above the class folders; a raw folder filled by mistake may be deleted"
+        console.note(f"import: {labels[UNLABELLED]:,} images have no class: {remedy}")

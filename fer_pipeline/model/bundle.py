@@ -130,5 +130,7 @@ def find_model(run: Path) -> Path:
     """The model file of a run folder, or the file itself."""
     path = run / MODEL if run.is_dir() else run
     if not path.is_file():
+        if (run / "folds.json").is_file():
+            raise InputError(f"{run} is a cross-validation, which leaves no model: run `fer train` without --folds")
         raise InputError(f"{run} holds no finished model ({MODEL}): run `fer train` first")
     return path

@@ -84,7 +84,9 @@ def read_test(run: Path, card: Card, data: Path | None, target: Path) -> Crops:
     if not data and hash_data(folder) != card.data:
         raise StaleError(f"{folder} has changed since {run} was trained on it: run `fer train --force`, or name --data")
     if not data and any(row.split != "test" for row in rows):
-        raise InputError(f"{folder} has no test part: run `fer split` first")
+        raise InputError(
+            f"{folder} has no test part: name other images by --data, or cross-validate by `fer train --folds`"
+        )
     return load_crops(folder, rows, card.labels, card.size, cache_of(run, target))
 
 

@@ -24,7 +24,8 @@ def caution_sources(counts: Mapping[str, Counter[str]]) -> list[str]:
 
 def caution_counts(counts: Mapping[str, int]) -> list[str]:
     """Small classes, and classes of very different sizes."""
-    said = [f"{label} has {count} images only." for label, count in counts.items() if count < FEW_IMAGES]
+    few = [f"{label} ({count})" for label, count in counts.items() if count < FEW_IMAGES]
+    said = [f"Few images, training and test together: {', '.join(few)}."] if few else []
     if counts and max(counts.values()) >= LOPSIDED * max(1, min(counts.values())):
         most, least = max(counts, key=lambda label: counts[label]), min(counts, key=lambda label: counts[label])
         said.append(f"{most} has {counts[most] / max(1, counts[least]):.0f} times as many images as {least}.")
@@ -33,7 +34,18 @@ def caution_counts(counts: Mapping[str, int]) -> list[str]:
 
 def caution_run(metrics: Mapping[str, Any]) -> list[str]:
     """What `metrics.json` says against its own figures, the gravest first."""
-    return [*_leakage(metrics.get("leakage")), *_size(metrics), *_spread(metrics)]
+    return [*_leakage(metrics.get("leakage")), *caution_guessing(metrics), *_size(metrics), *_spread(metrics)]
+
+
+def caution_guessing(metrics: Mapping[str, Any]) -> list[str]:
+    """An accuracy that whoever always says the commonest class may have too."""
+    common = max(metrics["per_class"], key=lambda label: metrics["per_class"][label]["support"])
+    share = metrics["per_class"][common]["support"] / max(1, metrics["count"])
+    if metrics["accuracy_ci95"][0] > share:
+        return []
+    return [
+        f"No better than guessing: whoever always says {common} is right for {share:.1%}. Train longer, or on more."
+    ]
 
 
 def _leakage(leakage: Any) -> list[str]:

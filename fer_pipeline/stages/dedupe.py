@@ -44,7 +44,15 @@ def drop_copies(rows: list[Row], config: DedupeConfig) -> list[Row]:
 
 
 def _settle_copies(rows: list[Row], members: list[int], config: DedupeConfig) -> None:
-    """Drop all but the best of some copies; all of them where their labels contradict each other and are not kept."""
+    """Drop all but the best of some copies; all of them where their labels contradict each other and are not kept.
+
+    What has no label contradicts nothing: it gives way to a copy that has one.
+    """
+    named = [index for index in members if rows[index].label is not None]
+    if named:
+        for index in set(members) - set(named):
+            rows[index] = rows[index].dropped("copy", copy_of=rows[named[0]].path)
+        members = named
     labels = sorted({str(rows[index].label) for index in members})
     if len(labels) > 1 and config.conflicts == "drop":
         for index in members:
