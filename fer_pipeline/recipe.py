@@ -101,7 +101,7 @@ def tell_difference(made: dict[str, Any], wanted: dict[str, Any]) -> str:
 
 def _changes(made: dict[str, Any], wanted: dict[str, Any], stage: str) -> list[str]:
     keys = sorted(key for key in made.keys() | wanted.keys() if made.get(key) != wanted.get(key))
-    section = "train" if stage in {"folds", "tune"} else stage
+    section = "train" if stage == "folds" else stage
     return [f"{section}.{key} = {_tell(made.get(key))} (now {_tell(wanted.get(key))})" for key in keys]
 
 

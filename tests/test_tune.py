@@ -129,7 +129,7 @@ def test_no_trial_begins_when_time_is_over_and_what_was_begun_is_kept(
 
 def test_other_settings_or_epochs_are_refused_by_name(found: Tuning, data: Path) -> None:
     run = found.folder.with_name("x")
-    with pytest.raises(StaleError, match=r"tune\.most_epochs = 2 \(now null\)"):
+    with pytest.raises(StaleError, match=r"tune\.most_epochs = 2 \(now its default\)"):
         tune(tiny_training(data, run, **CHEAP), 3)
     with pytest.raises(StaleError, match=r"tune\.batch"):
         tune(tiny_training(data, run, **CHEAP | {"batch": 4}), 3, epochs=2)
