@@ -25,9 +25,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("crops", type=Path, help="a folder per class of crops")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=RECIPES, default=list(RECIPES), help="some of the recipes")
     given = parser.parse_args()
     print("| recipe | network | ours | loop | ratio |\n|---|---|---|---|---|")
-    for name, recipe in RECIPES.items():
+    for name in given.only:
+        recipe = RECIPES[name]
         ours, loop = [], []
         for _ in range(given.rounds):
             with tempfile.TemporaryDirectory() as folder:
