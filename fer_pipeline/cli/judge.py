@@ -37,12 +37,13 @@ def eval_(
 def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None, **gate: Any) -> None:
     """Evaluate, draw the pictures, print the tables; raises InputError for a score that leaks."""
     need_extra("train", "sklearn", "matplotlib")
+    from fer_pipeline.manifest import MANIFEST
     from fer_pipeline.model.evaluate import evaluate
     from fer_pipeline.model.leakage import refuse_leaks
     from fer_pipeline.report.cautions import caution_guessing
     from fer_pipeline.report.plots import plot_confusion, plot_reliability
 
-    if data is not None and not (data / "manifest.jsonl").is_file():
+    if data is not None and not (data / MANIFEST).is_file():
         console.note(
             f"eval: {data} is taken for crops, as they are; whole photos must be cut first (`fer run --until crop`)"
         )

@@ -55,6 +55,11 @@ class Card(BaseModel):
     precision: str = "float32"  # of the weights; int8 where they were quantised
     version: str = __version__
 
+    @property
+    def training_folder(self) -> Path:
+        """The folder the model was trained on, as it was named then."""
+        return Path(str(self.settings.get("input", "")))
+
 
 def write_bundle(path: Path, classifier: "Scorer", card: Card) -> None:
     """Export a trained classifier and check that the file says what it says."""

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,11 +157,17 @@ def _measure_all(images: NDArray[np.uint8], names: Sequence[str], cut: Cut, path
             for start in range(0, len(images), 64):
                 parts.append(measure_crops(images[start : start + 64], names, cut))
                 advance(len(parts[-1]))
-        aside = kept.with_suffix(".part")
-        with aside.open("wb") as file:
-            np.save(file, np.concatenate(parts))
-        aside.replace(kept)
+        write_arrays(kept, np.concatenate(parts))
     return np.asarray(np.load(kept, allow_pickle=False), np.float32)
+
+
+def write_arrays(path: Path, *arrays: Any) -> None:
+    """Save arrays one after another in a file, written aside and renamed."""
+    aside = path.with_name(f".{path.name}.part")
+    with aside.open("wb") as file:
+        for array in arrays:
+            np.save(file, array, allow_pickle=False)
+    aside.replace(path)
 
 
 def check_classes(rows: list[Row], folder: Path) -> list[str]:

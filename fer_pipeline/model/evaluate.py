@@ -54,7 +54,7 @@ def evaluate(
     """Score a run on the test part of its own data, or on another folder; writes metrics and predictions."""
     predictor = Predictor(run)
     target = out or _target(run, data)
-    folder = data or training_folder(predictor.card)
+    folder = data or predictor.card.training_folder
     crops = read_test(run, predictor.card, data, target)
     probabilities = predictor.classify(crops.images)
     metrics = score(crops.targets, probabilities, predictor.card.labels)
@@ -69,14 +69,9 @@ def evaluate(
     return Evaluation(metrics, target)
 
 
-def training_folder(card: Card) -> Path:
-    """The folder a model was trained on."""
-    return Path(str(card.settings.get("input", "")))
-
-
 def read_test(run: Path, card: Card, data: Path | None, target: Path) -> Crops:
     """The crops to measure on; raises InputError for photos, or where what is test now may have been trained on."""
-    folder = data or training_folder(card)
+    folder = data or card.training_folder
     stage = (read_recipe(folder) or {}).get("stage")
     if (folder / MANIFEST).is_file() and stage not in {"crop", "split"} and card.recipe.cut.region != "whole":
         raise InputError(f"{folder} holds photos, not crops: name the crops cut out of them, as in data/NAME/crops")

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import Row, write_aside
 from fer_pipeline.model.calibration import calibrate
 from fer_pipeline.model.confidence import measure_reliability, measure_selective
-from fer_pipeline.model.dataset import Crops, hash_data, source_of
+from fer_pipeline.model.dataset import Crops, hash_data, source_of, write_arrays
 from fer_pipeline.model.fit import fit
-from fer_pipeline.model.metrics import score
+from fer_pipeline.model.metrics import score, sum_up
 from fer_pipeline.model.predictions import score_sources, write_predictions
 from fer_pipeline.model.processes import check_alone
 from fer_pipeline.model.scorer import feed
@@ -111,17 +110,8 @@ def _fold(
         calibrate(classifier, validation)
     probabilities = judge(classifier, crops.part(held.tolist()))
     seconds = time.monotonic() - started
-    write_aside(kept, _saved(probabilities, np.float64(seconds)))
+    write_arrays(kept, probabilities, np.float64(seconds))
     return probabilities, seconds
-
-
-def _saved(*arrays: Any) -> Iterator[bytes]:
-    import io
-
-    buffer = io.BytesIO()
-    for array in arrays:
-        np.save(buffer, array)
-    yield buffer.getvalue()
 
 
 def judge(classifier: Any, crops: Crops) -> NDArray[np.float32]:
@@ -140,8 +130,7 @@ def _figures(
     each = {}
     for index, name in enumerate(names):
         chosen = folds == index
-        figures = score(crops.targets[chosen], probabilities[chosen], crops.labels)
-        each[name] = {key: figures[key] for key in ("count", "accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95")}
+        each[name] = sum_up(score(crops.targets[chosen], probabilities[chosen], crops.labels))
     pooled = score(crops.targets, probabilities, crops.labels) | {"per_source": score_sources(crops, probabilities)}
     pooled |= {"calibration": measure_reliability(crops.targets, probabilities)}
     pooled |= {"selective": measure_selective(crops.targets, probabilities, threshold)}

@@ -22,7 +22,7 @@ from fer_pipeline.images import to_grey
 from fer_pipeline.manifest import Row
 from fer_pipeline.model.bundle import Card
 from fer_pipeline.model.dataset import Crops, hash_data, list_crops, load_crops
-from fer_pipeline.model.metrics import score
+from fer_pipeline.model.metrics import score, sum_up
 from fer_pipeline.recipe import settings_of
 
 LEAKS = "leaks.csv"
@@ -52,7 +52,7 @@ class Leakage:
 
 def check_leakage(card: Card, folder: Path, crops: Crops, probabilities: NDArray[np.float32], cache: Path) -> Leakage:
     """Look for copies of a folder's crops in the model's training folder, if that is still what it was."""
-    source = Path(str(card.settings.get("input", "")))
+    source = card.training_folder
     try:
         if hash_data(source) != card.data:
             return Leakage([], {"checked": False, "reason": f"{source} has changed since the training"})
@@ -88,13 +88,11 @@ def refuse_leaks(metrics: dict[str, Any], folder: Path) -> None:
 def _count(leaks: list[Leak], crops: Crops, probabilities: NDArray[np.float32]) -> dict[str, Any]:
     """How many test images leak, and the score without them; None where nothing is left."""
     clean = np.setdiff1d(np.arange(len(crops.targets)), [leak.test for leak in leaks])
-    figures = score(crops.targets[clean], probabilities[clean], crops.labels) if len(clean) else {}
-    keys = ("count", "accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95")
     return {
         "images": len(leaks),
         "share": round(len(leaks) / len(crops.targets), 4),
         "kinds": {kind: sum(leak.kind == kind for leak in leaks) for kind in sorted({leak.kind for leak in leaks})},
-        "without": {key: figures[key] for key in keys} if figures else None,
+        "without": sum_up(score(crops.targets[clean], probabilities[clean], crops.labels)) if len(clean) else None,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+SUM = ("count", "accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95")  # of a score, in short
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 
 
@@ -33,10 +34,14 @@ def bootstrap_macro_f1(targets: NDArray[np.int64], guesses: NDArray[np.int64], c
 
 def macro_f1(confusion: NDArray[Any]) -> float:
     """The mean F1 of the classes that occur, of a confusion matrix (rows: true)."""
-    """The mean F1 of the classes that occur, of a confusion matrix (rows: true)."""
     hits, sums = np.diag(confusion), confusion.sum(axis=0) + confusion.sum(axis=1)
     present = confusion.sum(axis=1) > 0
     return float(np.mean(2 * hits[present] / np.maximum(sums[present], 1)))
+
+
+def sum_up(figures: dict[str, Any]) -> dict[str, Any]:
+    """A score in short: how many images, accuracy and macro-F1 with their intervals."""
+    return {key: figures[key] for key in SUM}
 
 
 def score(targets: NDArray[np.int64], probabilities: NDArray[np.float32], labels: list[str]) -> dict[str, Any]:

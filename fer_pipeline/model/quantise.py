@@ -17,7 +17,7 @@ from fer_pipeline.model.bundle import KEY, Card, find_model
 from fer_pipeline.model.classical import CLASSICAL
 from fer_pipeline.model.compare import compare
 from fer_pipeline.model.dataset import Crops, hash_data, list_crops, load_crops
-from fer_pipeline.model.evaluate import cache_of, read_test, training_folder
+from fer_pipeline.model.evaluate import cache_of, read_test
 from fer_pipeline.model.metrics import score
 from fer_pipeline.model.predictions import Judged
 from fer_pipeline.model.predictor import Predictor
@@ -49,7 +49,7 @@ def quantise(run: Path) -> dict[str, Any]:
 
 def _calibration_crops(path: Path, card: Card) -> NDArray[np.uint8]:
     """Some training crops (n, size, size, 3), spread evenly over the classes' files."""
-    folder = training_folder(card)
+    folder = card.training_folder
     rows = list_crops(folder, "train")
     if hash_data(folder) != card.data:
         raise InputError(f"{folder} has changed since {path} was trained on it: run `fer train --force` first")

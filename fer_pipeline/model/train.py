@@ -51,7 +51,7 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
             if is_lead():
                 write_seen(config.output, training, validation)
                 calibration = calibrate(classifier, validation) if config.calibrate else None
-                write_bundle(config.output / MODEL, classifier, make_card(config, crops, calibration))
+                write_bundle(config.output / MODEL, classifier, make_card(config, crops, recipe["input"], calibration))
     return Outcome(config.output / MODEL, fresh, time.monotonic() - started)
 
 
@@ -97,15 +97,15 @@ def group_of(row: Row) -> str:
     return row.group or row.path
 
 
-def make_card(config: TrainConfig, crops: Crops, calibration: Calibration | None = None) -> Card:
-    """What the model file tells of itself; detector and crop are those that made the data."""
+def make_card(config: TrainConfig, crops: Crops, data: str, calibration: Calibration | None) -> Card:
+    """What the model file tells of itself; `data` is the hash of what it learned from."""
     return Card(
         labels=crops.labels,
         size=crops.images.shape[1],
         network=config.network,
         recipe=photo_recipe(config.input),
         measures=list(measured(config)),
-        data=hash_data(config.input),
+        data=data,
         settings=config.model_dump(mode="json"),
         calibration=calibration,
         uncertain=config.uncertain,

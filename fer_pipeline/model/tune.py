@@ -24,7 +24,7 @@ from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.manifest import write_aside, write_csv
 from fer_pipeline.model.classical import CLASSICAL
-from fer_pipeline.model.dataset import Crops, hash_data
+from fer_pipeline.model.dataset import Crops, hash_data, write_arrays
 from fer_pipeline.model.fit import fit, settle_length
 from fer_pipeline.model.folds import judge
 from fer_pipeline.model.history import read_history
@@ -127,7 +127,7 @@ def _run(config: TrainConfig, before: list[Trial], most: int | None, end: float)
     if watch.late:
         return None
     hits = _judge(classifier, validation)
-    write_array(folder / HITS, hits)
+    write_arrays(folder / HITS, hits)
     state, accuracy = ("pruned", list(watch.curve.values())[-1]) if watch.pruned else ("complete", float(hits.mean()))
     seconds = round(time.monotonic() - started, 1)
     trial = Trial(number, state, round(accuracy, 6), len(watch.curve), seconds, settings, watch.curve)
@@ -155,14 +155,6 @@ def _tell(trial: Trial, count: int) -> None:
     told = "as given" if not trial.settings else ", ".join(f"{name} {value}" for name, value in trial.settings.items())
     ended = f"broken off after {trial.epochs} epochs at" if trial.state == "pruned" else "validation"
     console.note(f"tune: trial {trial.number + 1} of {count}: {ended} {trial.accuracy:.1%} ({told})")
-
-
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Save an array aside and rename it."""
-    aside = path.with_name(f".{path.name}.part")
-    with aside.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-    aside.replace(path)
 
 
 class Watch(Callback):

@@ -125,7 +125,7 @@ def list_limits(card: Card, metrics: Mapping[str, Any], rows: Sequence[Row]) -> 
     if metrics:
         sources = ", ".join(metrics.get("per_source", {}))
         yield f"Measured on {metrics['count']} images of {sources or 'unknown sources'}; of others nothing is known."
-    folder = Path(str(card.settings.get("input", "")))
+    folder = card.training_folder
     split = settings_of(folder, "split") if folder.is_dir() else None
     # An import that knows the person names its groups `folder:person`.
     tied = any(":" in (row.group or "") for row in rows)

@@ -78,7 +78,7 @@ def write_run_page(run: Path, folder: Path | None = None) -> Path:
 
 def read_data(run: Path, card: Card) -> Data:
     """What is left of the data a model was trained on."""
-    folder = Path(str(card.settings.get("input", "")))
+    folder = card.training_folder
     try:
         config = Config.model_validate_json((run / "config.json").read_bytes())
         places = places_of(config)
