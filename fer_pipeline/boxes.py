@@ -31,6 +31,10 @@ class Box(NamedTuple):
     def centre(self) -> Point:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
+    def holds(self, point: Point) -> bool:
+        """Whether a point lies in it."""
+        return self.left <= point[0] < self.right and self.top <= point[1] < self.bottom
+
     def scaled(self, factor: float) -> "Box":
         """The same box on an image `factor` times as large."""
         return Box(*(round(value * factor, 1) for value in self))

@@ -29,7 +29,8 @@ class Crop(NamedTuple):
 
 def prepare(photo: Image, recipe: Recipe) -> list[Crop]:
     """Find the faces of an upright RGB photo and cut each out as the recipe says; the largest face first."""
-    return cut_crops(photo, detect_faces(photo, recipe.detector), recipe.cut)
+    faces = detect_faces(photo, recipe.detector, every=recipe.cut.faces == "all")
+    return cut_crops(photo, faces, recipe.cut)
 
 
 def cut_crops(photo: Image, faces: list[Face], cut: Cut) -> list[Crop]:

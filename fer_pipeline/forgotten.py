@@ -53,7 +53,7 @@ def parse_forgotten(text: bytes, where: str) -> Forgotten:
     try:
         values = json.loads(text)
         lists = [_texts(values[name]) for name in ("origins", "contents", "photos")]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f"{where}: not a line of {FORGOTTEN}: mend or remove it") from None
     return Forgotten(*lists)
 

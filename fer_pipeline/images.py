@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import struct
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from PIL import ImageOps
 
+from fer_pipeline.decoding import icon_pixels, tile_pixels, to_rgb, upright
 from fer_pipeline.manifest import write_aside
 
 Image = NDArray[np.uint8]
@@ -52,44 +53,33 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
 
 def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise BadImage("too_many_pixels")
+        with _open(data, max_pixels) as image:
             if shrink_to is not None and image.format == "JPEG":
                 image.draft("RGB", (shrink_to, shrink_to))
             image.load()
-            return np.asarray(_to_rgb(_upright(image)))
+            return np.asarray(to_rgb(upright(image)))
     except (OSError, EOFError) as error:  # PIL.UnidentifiedImageError among them
         raise BadImage("truncated" if "truncated" in str(error) else "unreadable") from None
-    except (ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError):
+    except (
+        ValueError,
+        SyntaxError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        AttributeError,
+        RuntimeError,
+        struct.error,
+    ):
         raise BadImage("unreadable") from None  # what Pillow's parsers raise on mangled headers
 
 
-def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Turned as its EXIF orientation says; without one, or with a mangled one, as it is."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001  EXIF is a small file system of its own: no damage in it spoils the pixels
-        return image
-
-
-def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Any mode to RGB: 16 bits scaled to 8, transparency over white."""
-    if image.mode.startswith(("I", "F")):
-        return _deep_to_rgb(image)
-    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        white = PIL.Image.new("RGBA", clear.size, "white")
-        return PIL.Image.alpha_composite(white, clear).convert("RGB")
-    return image.convert("RGB")
-
-
-def _deep_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Grey of 16 or 32 bits; a scale is guessed from the largest value, since files seldom state it."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
-    top = float(values.max(initial=0.0))
-    full = 1.0 if image.mode == "F" and top <= 1.0 else 255.0 if top <= 255.0 else 65535.0 if top <= 65535.0 else top
-    return PIL.Image.fromarray((np.clip(values / full, 0, 1) * 255).round().astype(np.uint8)).convert("RGB")
+def _open(data: bytes, max_pixels: int) -> PIL.Image.Image:
+    """Read the header, and refuse what would take more room than that many pixels do."""
+    if icon_pixels(data) <= max_pixels:
+        image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+        if max(image.width * image.height, tile_pixels(image)) <= max_pixels:
+            return image
+    raise BadImage("too_many_pixels")
 
 
 class Header(NamedTuple):
@@ -106,6 +96,8 @@ def read_header(data: bytes) -> Header | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if icon_pixels(data) > MAX_PIXELS:
+                return None
             with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 tables = getattr(image, "quantization", {})
                 quality = _quality(tables[0]) if 0 in tables else None

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
-from fer_pipeline.errors import InputError, SetupError
+from fer_pipeline.errors import FerError, InputError, SetupError
 from fer_pipeline.manifest import MANIFEST, Row, iter_rows, parse_row, write_aside, write_rows
 
 JOURNAL = "journal.jsonl"
@@ -64,11 +64,8 @@ class Journal:
         offset = 0
         with self.path.open("rb") as lines:
             for line in lines:
-                try:
-                    item = json.loads(line)["item"] if line.endswith(b"\n") else None
-                except (ValueError, TypeError, KeyError):
-                    item = None
-                if not isinstance(item, str):
+                item = _item_of(line)
+                if item is None:
                     break
                 yield Entry(item, offset)
                 offset += len(line)
@@ -86,26 +83,31 @@ class Journal:
 
     def rows_at(self, entry: Entry) -> list[Row]:
         """The rows of one finished item."""
+        return list(self.rows_of([entry]))
+
+    def rows_of(self, entries: Iterable[Entry]) -> Iterator[Row]:
+        """The rows of some finished items, one item's at a time in memory."""
         with self.path.open("rb") as file:
-            file.seek(entry.offset)
-            rows = json.loads(file.readline())["rows"]
-        return sorted((parse_row(json.dumps(row), str(self.path)) for row in rows), key=lambda row: row.path)
+            for entry in entries:
+                file.seek(entry.offset)
+                rows = json.loads(file.readline())["rows"]
+                yield from sorted(
+                    (parse_row(json.dumps(row), str(self.path)) for row in rows), key=lambda row: row.path
+                )
 
     def rows(self) -> Iterator[Row]:
         """The rows of all finished items, in the order they were finished."""
-        for entry in list(self.entries()):
-            yield from self.rows_at(entry)
+        entries = list(self.entries())
+        return self.rows_of(entries) if entries else iter(())
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Write the manifest, then drop the journal: from here on the stage is complete."""
         write_rows(self.folder, rows)
         self.drop()
 
-    def finish_sorted(self) -> None:
-        """The same for rows taken from the journal as they are, holding no more than their keys in memory."""
-        entries = sorted(self.entries())
-        lines = (row.to_line().encode() for entry in entries for row in self.rows_at(entry))
-        write_aside(self.folder / MANIFEST, lines)
+    def finish_sorted(self, rows: Iterable[Row]) -> None:
+        """The same for rows that come sorted by path, one at a time in memory."""
+        write_aside(self.folder / MANIFEST, (row.to_line().encode() for row in rows))
         self.drop()
 
     def drop(self) -> None:
@@ -116,11 +118,28 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
+def _item_of(line: bytes) -> str | None:
+    """The item of a whole line; None for a torn one."""
+    try:
+        entry = json.loads(line) if line.endswith(b"\n") else {}
+        item, rows = entry["item"], entry["rows"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return item if isinstance(item, str) and isinstance(rows, list) else None
+
+
+def folder_of(error: OSError) -> Path:
+    """Where the file lies that an error is about."""
+    return Path(os.fsdecode(error.filename)).parent
+
+
 def existing_rows(folder: Path) -> list[Row]:
     """The rows of a folder that crawls and imports add to; none if it is new."""
     return list(iter_rows(folder)) if (folder / MANIFEST).is_file() else []
 
 
-def cannot_write(folder: Path, error: OSError) -> SetupError:
-    """A full or read-only disk, told in one line."""
+def cannot_write(folder: Path, error: OSError) -> FerError:
+    """A full or read-only disk, or a file that went away while it was handed on, told in one line."""
+    if isinstance(error, FileNotFoundError) and error.filename and not folder_of(error).is_relative_to(folder):
+        return InputError(f"{error.filename}: has gone since it was listed: put it back, or make its folder anew")
     return SetupError(f"{folder}: cannot write: {error.strerror or error}: make room or name another folder")

@@ -16,6 +16,8 @@ from fer_pipeline.errors import InputError
 
 MANIFEST = "manifest.jsonl"
 UNLABELLED = "unlabelled"
+FULL = 4096  # files in a class folder, from which on more go into folders below it
+WEBCAM = "webcam"  # the engine of what `fer collect` brings
 
 
 class Status(StrEnum):
@@ -58,6 +60,11 @@ class Row(BaseModel):
     def to_line(self) -> str:
         """One line of JSON; unset fields are left out, so that a manifest stays readable."""
         return self.model_dump_json(exclude_defaults=True) + "\n"
+
+
+def sitting_of(row: Row) -> str | None:
+    """The sitting before a camera that a picture is of; None for pictures from elsewhere."""
+    return str(row.source.get("name")) if row.source.get("engine") == WEBCAM else None
 
 
 def parse_row(line: str | bytes, where: str) -> Row:
@@ -133,6 +140,32 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 def path_without_file(folder: str, origin: str) -> str:
     """The path of a row that has no file: unique to where it came from."""
     return f"{folder}/{hashlib.sha256(origin.encode()).hexdigest()[:12]}"
+
+
+class Places:
+    """Where the files of a raw folder go: into the folder of their class, and below it once that is full.
+
+    All later stages keep the place. So a small class is one folder to look at, and of a large one no folder holds more
+    than a few thousand entries, up to a million photos a class.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._counts: dict[str, int] = {}
+
+    def find(self, label: str, name: str) -> str:
+        """The path below the folder for a file, named by its content; where it is already, if it is."""
+        flat, below = f"{label}/{name}", f"{label}/{name[:2]}/{name}"
+        for path in (flat, below):
+            if (self.folder / path).exists():
+                return path
+        if label not in self._counts:
+            there = self.folder / label
+            self._counts[label] = sum(1 for _ in there.iterdir()) if there.is_dir() else 0
+        if self._counts[label] >= FULL:
+            return below
+        self._counts[label] += 1
+        return flat
 
 
 def hash_file(path: Path) -> str:

@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.config import FOLDERS, StageConfig, TrainConfig
+from pydantic import ValidationError
+
+from fer_pipeline.config import FOLDERS, Recipe, StageConfig, TrainConfig
+from fer_pipeline.decisions import DECISIONS, hash_decisions
 from fer_pipeline.errors import InputError, StaleError, UsageError
 from fer_pipeline.journal import LOCK, Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, hash_file, write_aside
@@ -33,7 +36,13 @@ def make_recipe(stage: str, config: StageConfig | TrainConfig, data: str = "") -
         "settings": settings,
         "input": data or hash_file(manifest),
         "upstream": read_recipe(config.input),
-    }
+    } | decided(stage, config.input)
+
+
+def decided(stage: str, source: Path) -> dict[str, str]:
+    """What people decided beside the input of a split, as a hash; nothing where they did not."""
+    digest = hash_decisions(source.parent) if stage == "split" else ""
+    return {"decisions": digest} if digest else {}
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:
@@ -42,7 +51,7 @@ def read_recipe(folder: Path) -> dict[str, Any] | None:
         recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(
             f"{folder / RECIPE}: unreadable ({error}): delete the folder and run its stage again"
         ) from None
@@ -52,11 +61,24 @@ def read_recipe(folder: Path) -> dict[str, Any] | None:
 def settings_of(folder: Path, stage: str) -> dict[str, Any] | None:
     """The settings of an earlier stage on the way to a folder; None if it was not on the way."""
     recipe = read_recipe(folder)
-    while recipe is not None:
+    while isinstance(recipe, dict):
+        settings = recipe.get("settings")
         if recipe.get("stage") == stage:
-            return dict(recipe["settings"])
+            return dict(settings) if isinstance(settings, dict) else None
         recipe = recipe.get("upstream")
     return None
+
+
+def photo_recipe(folder: Path) -> Recipe:
+    """How the crops of a training folder were found and cut; as they are, if no stage made them."""
+    detector, cut = settings_of(folder, "filter"), settings_of(folder, "crop")
+    if detector is None or cut is None:
+        return Recipe()
+    cut.pop("embedding", None)
+    try:
+        return Recipe.model_validate({"detector": detector, "cut": cut})
+    except ValidationError:
+        raise InputError(f"{folder / RECIPE}: does not tell how its crops were cut: make the folder anew") from None
 
 
 @contextmanager
@@ -85,17 +107,25 @@ def check_recipe(folder: Path, recipe: dict[str, Any]) -> None:
         raise StaleError(f"{folder} was made by `fer {made.get('stage')}`: name another output folder")
     difference = tell_difference(made, recipe)
     if difference:
-        remedy = "the same command with --force makes it anew, --set name=OTHER leaves it as it is"
+        other = "another --output" if recipe["stage"] == "ensemble" else "--set name=OTHER"
+        remedy = f"the same command with --force makes it anew, {other} leaves it as it is"
         raise StaleError(f"{folder} was {difference}: {remedy}")
 
 
 def tell_difference(made: dict[str, Any], wanted: dict[str, Any]) -> str:
     """How a folder was made otherwise than wanted now, to go after "was"; empty if it was not."""
-    changed = _changes(made.get("settings", {}), wanted["settings"], wanted["stage"])
+    settings = made.get("settings")
+    changed = _changes(settings if isinstance(settings, dict) else {}, wanted["settings"], wanted["stage"])
     if changed:
         return f"made with {', '.join(changed)}"
+    if made.get("base") != wanted.get("base"):
+        return (
+            "trained from another model's weights" if wanted.get("base") else "trained from a finished model's weights"
+        )
     if made.get("input") != wanted["input"]:
         return "made from another state of its input folder, which has changed since"
+    if made.get("decisions") != wanted.get("decisions"):
+        return f"made before the last decisions in {DECISIONS}"
     return ""
 
 

@@ -1,8 +1,9 @@
 """Part images into two sets: by label in the right proportion, and never through a group."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 
 def part_groups(labels: Sequence[str], groups: Sequence[str], share: float, seed: int) -> list[bool]:
@@ -29,6 +30,28 @@ def part_groups(labels: Sequence[str], groups: Sequence[str], share: float, seed
             held += contents[spare]
             chosen.add(spare)
     return [group in chosen for group in groups]
+
+
+def hold_sittings(sittings: Mapping[str, Collection[str]], known: Collection[str], share: float) -> set[str]:
+    """Which sittings before a camera are for the test part; `sittings` are the labels of each, `known` those elsewhere.
+
+    One alone is learned from. Of two or more, in the order of their names and so of time, at least one is held out and
+    about `share` of all; a later sitting never changes the part of an earlier one. One that alone has some label is
+    learned from too.
+    """
+    learned, held = set(known), set[str]()
+    for count, name in enumerate(sorted(sittings, key=_by_time), start=1):
+        wanted = max(1, round(share * count)) if count > 1 else 0
+        if len(held) < wanted and learned.issuperset(sittings[name]):
+            held.add(name)
+        else:
+            learned.update(sittings[name])
+    return held
+
+
+def _by_time(name: str) -> list[str]:
+    """Numbers in a name count as numbers: the tenth sitting of a day comes after its second."""
+    return [part.zfill(12) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _smallest_spare(contents: dict[str, Counter[str]], label: str, left: Counter[str]) -> str | None:

@@ -1,6 +1,7 @@
 """Readers of published data sets take them as they come, hostile archives included."""
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -204,3 +205,60 @@ def test_celeba_names_a_damaged_line(celeba: tuple[Path, Path], line: str) -> No
     attributes.write_text(f"1\nBald Smiling\n{line}\n1.jpg 1 1\n")
     with pytest.raises(InputError, match=r"list.txt:3: not a file name and 2 values"):
         list(find_celeba(images, attributes, "Smiling", 2))
+
+
+@pytest.mark.parametrize(
+    "text", ['0,"' + "1 " * 200_000, "0," + "1," * 200_000, "-1,PIXELS,Training", "0,a\rb\rc,Training", '0,"PIXELS']
+)
+def test_a_csv_line_that_is_none_is_refused_however_long(tmp_path: Path, text: str) -> None:
+    pixels = " ".join(["7"] * 48 * 48)
+    (tmp_path / "f.csv").write_text("emotion,pixels,Usage\n" + text.replace("PIXELS", pixels), newline="")
+    with pytest.raises(InputError, match=r"f\.csv:\d+: .*mend or remove the line"):
+        list(find_fer2013(tmp_path / "f.csv"))
+
+
+def test_a_csv_that_is_one_line_without_end_is_refused_at_its_beginning(tmp_path: Path) -> None:
+    with (tmp_path / "f.csv").open("w") as file:
+        file.truncate(3_000_000_000)  # a file of zeros that takes no room on the disk
+    with pytest.raises(InputError, match=r"the first line must name|mend or remove"):
+        list(find_fer2013(tmp_path / "f.csv"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.GNUTYPE_SPARSE])
+def test_an_archive_whose_names_have_no_end_is_refused_before_they_are_read(tmp_path: Path, kind: bytes) -> None:
+    info = tarfile.TarInfo("train/happy/1.jpg")
+    info.type, info.size = kind, 6_000_000_000
+    (tmp_path / "long.tar").write_bytes(info.tobuf() + bytes(100_000))
+    with pytest.raises(InputError, match="cannot be read as an archive"):
+        list(find_fer2013(tmp_path / "long.tar"))
+
+
+def test_names_in_names_without_end_are_refused(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 10
+    (tmp_path / "deep.tar").write_bytes((info.tobuf() + b"x".ljust(512, b"\0")) * 3000)
+    with pytest.raises(InputError, match="cannot be read as an archive"):
+        list(find_fer2013(tmp_path / "deep.tar"))
+
+
+def test_links_and_pipes_in_a_folder_by_usage_are_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "fer" / "train" / "happy"
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(photo(1))
+    (tmp_path / "mine.jpg").write_bytes(photo(2))
+    (folder / "link.jpg").symlink_to(tmp_path / "mine.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    assert [one.origin for one in find_fer2013(tmp_path / "fer")] == ["train/happy/1.jpg"]
+
+
+def test_a_pipe_among_celeba_costs_a_row_and_no_time(celeba: tuple[Path, Path], tmp_path: Path) -> None:
+    (celeba[0] / "000001.jpg").unlink()
+    os.mkfifo(celeba[0] / "000001.jpg")
+    import_images(find_celeba(*celeba, "Smiling", 3), tmp_path / "raw", "celeba")
+    assert [row.reason for row in read_rows(tmp_path / "raw") if row.source["file"] == "000001.jpg"] == ["OSError"]
+
+
+def test_a_name_with_a_zero_byte_is_a_damaged_line(celeba: tuple[Path, Path]) -> None:
+    celeba[1].write_text(celeba[1].read_text().replace("000001.jpg", "0\00001.jpg"))
+    with pytest.raises(InputError, match=r":3: not a file name"):
+        list(find_celeba(*celeba, "Smiling", 3))

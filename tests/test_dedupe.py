@@ -22,7 +22,7 @@ def row(name: str, bits: int, width: int = 100, sharpness: float = 1.0, label: s
 
 def settle(rows: list[Row], **changes: Any) -> dict[str, Row]:
     config = DedupeConfig(input=Path("in"), output=Path("out"), **changes)
-    settled = drop_copies(sorted(rows, key=lambda one: one.path), config)
+    settled = list(drop_copies(sorted(rows, key=lambda one: one.path), config))
     assert len(settled) == len(rows)
     return {one.path: one for one in settled}
 
@@ -121,3 +121,13 @@ def test_a_dropped_copy_is_not_handed_on(tmp_path: Path) -> None:
     run_stage(DEDUPE, DedupeConfig(input=source, output=tmp_path / "out"))
     assert len(list((tmp_path / "out" / "a").iterdir())) == 1
     assert len(read_rows(tmp_path / "out")) == 2
+
+
+def test_frames_before_one_camera_look_alike_and_all_stay_each_sitting_by_itself() -> None:
+    def frame(name: str, label: str, sitting: str) -> Row:
+        return row(name, 0, label=label, group=sitting).but(source={"name": sitting, "engine": "webcam"})
+
+    frames = [frame("1", "a", "webcam:1"), frame("2", "b", "webcam:1"), frame("3", "a", "webcam:2")]
+    rows = settle([*frames, row("4", 60, label="a")])
+    assert len(kept(rows)) == 4
+    assert [rows[path].group for path in ("a/1.jpg", "b/2.jpg", "a/3.jpg")] == ["webcam:1", "webcam:1", "webcam:2"]

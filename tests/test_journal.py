@@ -65,7 +65,7 @@ def test_both_ways_to_finish_write_the_same_bytes(tmp_path: Path) -> None:
     with Journal(tmp_path / "one") as journal:
         journal.finish(list(journal.rows()))
     with Journal(tmp_path / "two") as journal:
-        journal.finish_sorted()
+        journal.finish_sorted(journal.rows_of(sorted(journal.entries())))
     assert list_files(tmp_path / "one") == list_files(tmp_path / "two")
 
 
@@ -92,3 +92,15 @@ def test_a_new_folder_has_no_rows_yet_and_a_finished_one_has_them(tmp_path: Path
     assert existing_rows(tmp_path / "new") == []
     write_rows(tmp_path, [Row(path="a.jpg")])
     assert existing_rows(tmp_path) == [Row(path="a.jpg")]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"item": "d"}', '{"item": "d", "rows": 3}', '"d"', "[" * 100_000, '{"item": ["d"], "rows": []}']
+)
+def test_a_line_that_is_none_of_ours_is_cut_off_like_a_torn_one(tmp_path: Path, line: str) -> None:
+    whole = fill(tmp_path)
+    (tmp_path / JOURNAL).write_bytes(whole + line.encode() + b"\n")
+    with Journal(tmp_path) as journal:
+        assert [entry.item for entry in journal.entries()] == ["b", "a", "c"]
+        assert len(list(journal.rows())) == 6
+    assert (tmp_path / JOURNAL).read_bytes() == whole

@@ -8,6 +8,7 @@ from fer_pipeline.boxes import Box
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import (
     MANIFEST,
+    Places,
     Row,
     Status,
     hash_file,
@@ -129,3 +130,16 @@ def test_a_write_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
 def test_the_hash_is_sha256_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     assert hash_file(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_full_class_folder_goes_on_in_folders_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer_pipeline.manifest.FULL", 2)
+    names = ["abcd.jpg", "ab12.jpg", "cd34.jpg", "cd56.jpg"]
+    wanted = ["a/abcd.jpg", "a/ab12.jpg", "a/cd/cd34.jpg", "a/cd/cd56.jpg"]
+    for _ in range(2):  # what is there stays where it is
+        places = Places(tmp_path)
+        for name, path in zip(names, wanted, strict=True):
+            assert places.find("a", name) == path
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).touch()
+    assert places.find("b", "ab12.jpg") == "b/ab12.jpg"

@@ -9,7 +9,7 @@ from pictures import make_noise_folder
 from fer_pipeline.config import UnifyConfig
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import MANIFEST, hash_file
-from fer_pipeline.recipe import RECIPE, check_recipe, make_recipe, read_recipe, start_over
+from fer_pipeline.recipe import RECIPE, check_recipe, make_recipe, read_recipe, settings_of, start_over
 
 
 @pytest.fixture
@@ -53,3 +53,15 @@ def test_starting_over_empties_only_a_folder_of_the_stage(config: UnifyConfig, t
     assert list(config.output.iterdir()) == []
     assert outside.read_text() == "dear"
     assert (config.input / MANIFEST).is_file()
+
+
+def test_a_recipe_nested_without_end_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / RECIPE).write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"recipe.json: unreadable .* delete the folder"):
+        read_recipe(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"stage": "crop"}', '{"stage": "crop", "settings": 3}', '{"upstream": [1]}', "[]"])
+def test_a_recipe_that_tells_nothing_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / RECIPE).write_text(text)
+    assert settings_of(tmp_path, "crop") is None

@@ -1,27 +1,32 @@
 """The promises of the runner: no image is lost, no run is lost, nothing is done twice."""
 
 import errno
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from judges import BAD, BROKEN, INVERT, OR_DIE, SETTLED
 from pictures import draw_noise, list_files, make_folder, make_noise_folder
 
 from fer_pipeline import manifest
-from fer_pipeline.config import CropConfig, StageConfig, UnifyConfig
+from fer_pipeline.config import CropConfig, DedupeConfig, SplitConfig, StageConfig, UnifyConfig
 from fer_pipeline.errors import FerError, InputError, SetupError, StaleError, UsageError
 from fer_pipeline.images import link_image, read_image
 from fer_pipeline.journal import JOURNAL, Journal
-from fer_pipeline.manifest import MANIFEST, Row, Status, kept_rows, read_rows, write_rows
+from fer_pipeline.manifest import MANIFEST, Row, Status, kept_rows, parse_row, read_rows, write_rows
 from fer_pipeline.recipe import RECIPE, read_recipe, settings_of
 from fer_pipeline.stages.crop import CROP
+from fer_pipeline.stages.dedupe import drop_copies
 from fer_pipeline.stages.runner import run_stage, summarise
+from fer_pipeline.stages.split import settle_split
 from fer_pipeline.stages.stage import Drop, Keep, Stage
 
 RUN_OR_DIE = """
@@ -394,7 +399,7 @@ def test_what_settle_drops_has_a_row_and_no_file(source: Path) -> None:
 
 
 def test_a_settle_that_loses_a_row_is_a_bug_and_no_result(source: Path) -> None:
-    stage: Stage[StageConfig] = Stage("dedupe", settle=lambda rows, _: rows[1:])
+    stage: Stage[StageConfig] = Stage("dedupe", settle=lambda rows, _: list(rows)[1:])
     with pytest.raises(AssertionError, match="settle lost rows"):
         run_stage(stage, StageConfig(input=source, output=source.parent / "out"))
     assert not (source.parent / "out" / MANIFEST).exists()
@@ -428,3 +433,29 @@ def test_a_finished_folder_can_be_moved(source: Path) -> None:
     assert not run_stage(INVERT, settings(source, "moved")).fresh
     assert read_image(moved / "a/00.jpg").shape == (40, 40, 3)
     link_image(moved / "a/00.jpg", moved / "a/copy.jpg")
+
+
+class Watched:
+    """Rows read one after another, that note how many of them were alive at a time."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.lines = [row.to_line() for row in rows]
+        self.most = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for number, line in enumerate(self.lines):
+            if number % 50 == 0:
+                self.most = max(self.most, sum(type(one) is Row for one in gc.get_objects()))
+            yield parse_row(line, "test")
+
+
+@pytest.mark.parametrize("settle", [drop_copies, settle_split])
+def test_settling_holds_no_rows(settle: Callable[[Iterable[Row], Any], Iterable[Row]], tmp_path: Path) -> None:
+    facts = {"sharpness": 1.0, "width": 9, "height": 9}
+    rows = Watched(
+        Row(path=f"a/{number:04d}.png", label="a", facts={**facts, "hash": f"{number:016x}"}) for number in range(400)
+    )
+    kind = DedupeConfig if settle is drop_copies else SplitConfig
+    before = sum(type(one) is Row for one in gc.get_objects())
+    assert sum(1 for _ in settle(rows, kind(input=tmp_path, output=tmp_path / "out"))) == 400
+    assert rows.most - before < 10

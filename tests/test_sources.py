@@ -12,7 +12,7 @@ from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.images import write_image
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.manifest import MANIFEST, Row, Status, hash_file, read_rows
-from fer_pipeline.stages.sources import Found, find_in_folder, import_images
+from fer_pipeline.stages.sources import MAX_BYTES, Found, find_in_folder, import_images
 
 
 def bring(source: Path, output: Path, group: str | None = None) -> dict[str, int]:
@@ -190,3 +190,11 @@ def test_what_a_killed_crawl_finished_is_not_lost(tmp_path: Path) -> None:
     assert len({row.path for row in rows}) == len(rows) == 5
     assert sorted(row.reason for row in rows) == ["", "", "same_bytes", "same_bytes", "same_bytes"]
     assert {row.source["url"] for row in rows if "url" in row.source} == {f"http://{name}/1.png" for name in "xyz"}
+
+
+def test_a_file_too_large_for_a_picture_has_a_row_and_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with (tmp_path / "in" / "endless.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # takes no room on the disk
+    assert bring(tmp_path / "in", tmp_path / "raw") == {"too_large": 1}
+    assert read_rows(tmp_path / "raw")[0].status is Status.FAILED

@@ -26,7 +26,7 @@ def make_rows(count: int = 100, label: str = "a", **fields: Any) -> list[Row]:
 
 
 def settle(rows: list[Row], **changes: Any) -> list[Row]:
-    settled = settle_split(rows, settings(**changes))
+    settled = list(settle_split(rows, settings(**changes)))
     assert [row.path for row in settled] == [row.path for row in rows]
     return settled
 
@@ -164,3 +164,31 @@ def test_a_split_that_cannot_be_made_leaves_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="too few images"):
         run_stage(SPLIT, SplitConfig(input=source, output=tmp_path / "out"))
     assert not (tmp_path / "out" / MANIFEST).exists()
+
+
+def make_sitting(day: int, label: str = "a", count: int = 20, **fields: Any) -> list[Row]:
+    name = f"webcam:2026-11-{day}"
+    rows = make_rows(count, label, source={"name": name, "engine": "webcam"}, group=name, **fields)
+    return [row.but(path=f"{label}/{day}{row.path[2:]}") for row in rows]
+
+
+def test_of_two_sittings_one_is_tested_on_and_no_other_image_moves() -> None:
+    before = settle(make_rows(100, "a") + make_rows(30, "b"))
+    after = settle(make_rows(100, "a") + make_rows(30, "b") + make_sitting(20) + make_sitting(21))
+    assert [row.split for row in after[:130]] == [row.split for row in before]
+    assert {(row.group, row.split) for row in after[130:]} == {
+        ("webcam:2026-11-20", "train"),
+        ("webcam:2026-11-21", "test"),
+    }
+
+
+def test_a_persons_other_sitting_may_be_tested_on_where_people_are_kept_together() -> None:
+    own: dict[str, Any] = {"facts": {"embedding": [1.0, 0.0]}}
+    rows = make_sitting(20, **own) + make_sitting(21, **own) + make_rows(20, facts={"embedding": [9.0, 0.0]})
+    parts = {row.group: row.split for row in settle(rows, same_person=0.5) if "webcam" in str(row.group)}
+    assert parts == {"webcam:2026-11-20": "train", "webcam:2026-11-21": "test"}
+
+
+def test_where_there_is_nothing_but_one_sitting_another_is_asked_for() -> None:
+    with pytest.raises(InputError, match="add another sitting"):
+        settle(make_sitting(20))

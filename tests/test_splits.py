@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fer_pipeline.splits import part_groups
+from fer_pipeline.splits import hold_sittings, part_groups
 
 SEEDS = range(5)
 
@@ -83,3 +83,26 @@ def test_a_label_of_one_group_is_never_held_back_whole() -> None:
 
 def test_nothing_is_parted_into_nothing() -> None:
     assert part_groups([], [], 0.1, 0) == []
+
+
+def test_one_sitting_is_learned_from_and_of_two_the_second_is_held_out() -> None:
+    names = [f"webcam:2026-11-{day}" for day in range(10, 30)]
+    for count in range(1, len(names)):
+        sittings = {name: {"a", "b"} for name in names[:count]}
+        held = hold_sittings(sittings, {"a", "b"}, 0.1)
+        assert len(held) == (0 if count == 1 else max(1, round(0.1 * count)))
+        assert count == 1 or names[1] in held
+        assert held == {
+            name for name in hold_sittings({**sittings, "webcam:2027": {"a"}}, {"a", "b"}, 0.1) if name in sittings
+        }
+
+
+def test_a_sitting_that_alone_has_some_label_is_learned_from() -> None:
+    sittings = {"webcam:1": {"a"}, "webcam:2": {"b"}, "webcam:3": {"a"}}
+    assert hold_sittings(sittings, {"a"}, 0.1) == {"webcam:3"}
+    assert hold_sittings(sittings, {"a", "b"}, 0.1) == {"webcam:2"}
+
+
+def test_the_tenth_sitting_of_a_day_comes_after_its_second() -> None:
+    day = ["webcam:2026-11-20", *(f"webcam:2026-11-20-{number}" for number in range(2, 13))]
+    assert hold_sittings({name: {"a"} for name in day}, {"a"}, 0.1) == {day[1]}

@@ -5,14 +5,16 @@ together for the split, it never deletes.
 """
 
 from collections import defaultdict
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from sys import intern
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fer_pipeline.config import DedupeConfig
 from fer_pipeline.images import Image, hash_image, measure_sharpness, shrink
-from fer_pipeline.manifest import Row
-from fer_pipeline.neighbours import join, near_hashes
+from fer_pipeline.manifest import Row, sitting_of
+from fer_pipeline.neighbours import Indices, group_hashes, near_hashes, tie
 from fer_pipeline.stages.stage import Keep, Stage, Verdict
 
 
@@ -23,60 +25,96 @@ def measure_photo(image: Image, _: Row, config: DedupeConfig) -> Verdict:
     )
 
 
-def drop_copies(rows: list[Row], config: DedupeConfig) -> list[Row]:
+class Photo(NamedTuple):
+    """What a photo is judged by beside the others: a hundredth of a row, so that a million fit in memory."""
+
+    path: str
+    label: str | None
+    group: str | None
+    hash: int
+    worth: tuple[int, float]  # pixels, sharpness
+    is_sitting: bool  # before one's own camera
+
+
+Drops = dict[int, tuple[str, dict[str, Any]]]  # by index: reason, facts
+
+
+def drop_copies(rows: Iterable[Row], config: DedupeConfig) -> Iterator[Row]:
     """Of each group of copies keep the best; tie what is left and still alike by a group id."""
-    hashes = np.array([int(row.facts["hash"], 16) for row in rows], dtype=np.uint64)
-    near = list(near_hashes(hashes, max(config.distance, config.group_distance)))
-    copies = join(len(rows), [(i, j) for i, j, bits in near if bits <= config.distance])
-    tied = join(len(rows), [(i, j) for i, j, _ in near] + _same_group(rows))
-    sizes = np.bincount(tied, minlength=len(rows))
-    groups = defaultdict(list)
-    for index, group in enumerate(copies):
-        groups[group].append(index)
-    settled = list(rows)
+    photos = [_look_at(row) for row in rows]
+    drops = _choose(photos, _group(photos, config.distance), config)
+    tied = _group(photos, max(config.distance, config.group_distance))
+    _tie_known(tied, photos)
+    sizes = np.bincount(tied, minlength=len(photos))
     for index, row in enumerate(rows):
-        if sizes[tied[index]] > 1:  # named by its first member, so that the id is the same in every run
-            first = rows[tied[index]]
-            settled[index] = row.but(group=first.group or first.path)
+        reason, facts = drops.get(index, ("", {}))
+        settled = row.dropped(reason, **facts) if reason else row
+        first = photos[tied[index]]  # names the group, so that the id is the same in every run
+        yield settled.but(group=first.group or first.path) if sizes[tied[index]] > 1 else settled
+
+
+def _look_at(row: Row) -> Photo:
+    facts = row.facts
+    worth = facts.get("width", 0) * facts.get("height", 0), facts["sharpness"]
+    label = row.label and intern(row.label)
+    return Photo(row.path, label, row.group, int(facts["hash"], 16), worth, sitting_of(row) is not None)
+
+
+def _group(photos: list[Photo], distance: int) -> Indices:
+    """The first of the photos each is a near-copy of, also by way of others.
+
+    Before one camera all photos look alike but for the mouth: `fer collect` has judged by that, so these are not
+    compared with each other.
+    """
+    hashes = np.array([photo.hash for photo in photos], dtype=np.uint64)
+    own = np.array([photo.is_sitting for photo in photos], dtype=bool)
+    if not own.any():
+        return group_hashes(hashes, distance)
+    groups = np.arange(len(photos))
+    for first, second in near_hashes(hashes, distance):
+        apart = ~(own[first] & own[second])
+        tie(groups, first[apart], second[apart])
+    return groups
+
+
+def _tie_known(groups: Indices, photos: list[Photo]) -> None:
+    """Tie what came tied already, by an import that knows the person."""
+    first: dict[str, int] = {}
+    known = [
+        (first.setdefault(photo.group, index), index) for index, photo in enumerate(photos) if photo.group is not None
+    ]
+    pairs = np.array(known, dtype=np.int64).reshape(-1, 2)
+    tie(groups, pairs[:, 0], pairs[:, 1])
+
+
+def _choose(photos: list[Photo], copies: Indices, config: DedupeConfig) -> Drops:
+    drops: Drops = {}
+    groups = defaultdict(list)
+    for index in np.flatnonzero(np.bincount(copies, minlength=len(photos))[copies] > 1):
+        groups[copies[index]].append(int(index))
     for members in groups.values():
-        _settle_copies(settled, members, config)
-    return settled
+        drops |= _drop_copies_of(photos, members, config)
+    return drops
 
 
-def _settle_copies(rows: list[Row], members: list[int], config: DedupeConfig) -> None:
-    """Drop all but the best of some copies; all of them where their labels contradict each other and are not kept.
+def _drop_copies_of(photos: list[Photo], members: list[int], config: DedupeConfig) -> Drops:
+    """All but the best of some copies; all of them where their labels contradict each other and are not kept.
 
     What has no label contradicts nothing: it gives way to a copy that has one.
     """
-    named = [index for index in members if rows[index].label is not None]
+    drops: Drops = {}
+    named = [index for index in members if photos[index].label is not None]
     if named:
-        for index in set(members) - set(named):
-            rows[index] = rows[index].dropped("copy", copy_of=rows[named[0]].path)
+        drops = {index: ("copy", {"copy_of": photos[named[0]].path}) for index in set(members) - set(named)}
         members = named
-    labels = sorted({str(rows[index].label) for index in members})
+    labels = sorted({str(photos[index].label) for index in members})
     if len(labels) > 1 and config.conflicts == "drop":
-        for index in members:
-            rows[index] = rows[index].dropped("conflicting_labels", labels=labels)
-        return
+        return drops | {index: ("conflicting_labels", {"labels": labels}) for index in members}
     for label in labels:
-        same = [index for index in members if str(rows[index].label) == label]
-        best = max(same, key=lambda index: _worth(rows[index]))
-        for index in same:
-            if index != best:
-                rows[index] = rows[index].dropped("copy", copy_of=rows[best].path)
-
-
-def _worth(row: Row) -> tuple[int, float, str]:
-    return row.facts.get("width", 0) * row.facts.get("height", 0), row.facts["sharpness"], row.path
-
-
-def _same_group(rows: list[Row]) -> list[tuple[int, int]]:
-    """Pairs that came tied already, by an import that knows the person."""
-    known = defaultdict(list)
-    for index, row in enumerate(rows):
-        if row.group is not None:
-            known[row.group].append(index)
-    return [pair for members in known.values() for pair in pairwise(members)]
+        same = [index for index in members if str(photos[index].label) == label]
+        best = max(same, key=lambda index: (photos[index].worth, photos[index].path))
+        drops |= {index: ("copy", {"copy_of": photos[best].path}) for index in same if index != best}
+    return drops
 
 
 DEDUPE = Stage("dedupe", judge=measure_photo, settle=drop_copies)

@@ -4,11 +4,13 @@ Promises, each with a test: every item ends in a row; a killed run goes on where
 bytes; a finished stage is a no-op; other settings are refused; a broken set-up is not taken for a broken image.
 """
 
+import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from heapq import merge
 from pathlib import Path
 
 from fer_pipeline.console import detail, progress
@@ -17,8 +19,9 @@ from fer_pipeline.images import BadImage, link_image, write_image
 from fer_pipeline.journal import Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
 from fer_pipeline.recipe import make_recipe, making
-from fer_pipeline.stages.stage import C, Drop, Keep, Stage
-from fer_pipeline.stages.workers import WorkerCrash, work
+from fer_pipeline.stages.nodes import join_cluster, share
+from fer_pipeline.stages.stage import JOINED, C, Drop, Keep, Stage
+from fer_pipeline.stages.workers import WorkerCrash, Workers, work
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,15 @@ class Summary:
         return self.kept + sum(self.reasons.values())
 
 
-def run_stage(stage: Stage[C], config: C, *, workers: int = 1, force: bool = False) -> Summary:
+def run_stage(stage: Stage[C], config: C, *, workers: Workers = 1, force: bool = False) -> Summary:
     """Bring the output folder up to date; an interrupted run goes on where it stopped."""
     started = time.monotonic()
     recipe = make_recipe(stage.name, config)
-    detail(f"{stage.name}: {config.input} -> {config.output}, {workers} at once, {recipe['settings']}")
+    detail(f"{stage.name}: {config.input} -> {config.output}, workers: {workers}, {recipe['settings']}")
     if force or not (config.output / MANIFEST).is_file():  # before anything is removed or noted down
         _check_ready(stage, config)
+        if workers == "ray" and stage.judge is not None:
+            join_cluster(config)
     with making(config.output, recipe, force=force) as journal:
         fresh = not (config.output / MANIFEST).is_file()
         if fresh:
@@ -59,26 +64,61 @@ def _check_ready(stage: Stage[C], config: C) -> None:
     stage.get_ready(config)
 
 
-def _make(stage: Stage[C], config: C, journal: Journal, workers: int) -> None:
+def _make(stage: Stage[C], config: C, journal: Journal, workers: Workers) -> None:
     if stage.judge is not None:
         _judge_all(stage, config, journal, workers)
+        entries = sorted(journal.entries())
+        rows = Stored(lambda: journal.rows_of(entries))
+    else:
+        joined = sorted(stage.join(config), key=_by_path)
+        rows = Stored(lambda: merge(stage.gather(config.input), joined, key=_by_path))
     if stage.settle is None:
-        journal.finish_sorted()
+        journal.finish_sorted(rows)
         return
-    rows = list(stage.gather(config.input)) if stage.judge is None else list(journal.rows())
-    kept = sorted((row for row in rows if row.status is Status.KEPT), key=lambda row: row.path)
-    settled = stage.settle(kept, config)
-    assert len(settled) == len(kept), "settle lost rows"
-    for row in settled:
-        if row.status is Status.KEPT:
-            link_image(config.input / row.path, config.output / stage.locate(row))
-    journal.finish(settled + [row for row in rows if row.status is not Status.KEPT])
+    settled = _settle(stage, config, rows)
+    if stage.renames(config):
+        journal.finish(list(settled))
+    else:
+        journal.finish_sorted(settled)
+    shutil.rmtree(config.output / JOINED, ignore_errors=True)
 
 
-def _judge_all(stage: Stage[C], config: C, journal: Journal, workers: int) -> None:
+def _by_path(row: Row) -> str:
+    return row.path
+
+
+class Stored:
+    """Rows that lie on disk, to be gone over again and again."""
+
+    def __init__(self, read: Callable[[], Iterator[Row]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[Row]:
+        return self._read()
+
+
+def _settle(stage: Stage[C], config: C, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows as they are after a look at all of them, each kept one's file in its place."""
+    assert stage.settle is not None
+    kept = Stored(lambda: (row for row in rows if row.status is Status.KEPT))
+    return _place_settled(stage, config, rows, iter(stage.settle(kept, config)))
+
+
+def _place_settled(stage: Stage[C], config: C, rows: Iterable[Row], settled: Iterator[Row]) -> Iterator[Row]:
+    for row in rows:
+        after = next(settled, None) if row.status is Status.KEPT else row
+        assert after is not None, "settle lost rows"
+        if after.status is Status.KEPT:
+            link_image(stage.origin(after, config), config.output / stage.locate(after))
+        yield after
+
+
+def _judge_all(stage: Stage[C], config: C, journal: Journal, workers: Workers) -> None:
     done = {entry.item for entry in journal.entries()}
     total = sum(1 for _ in stage.gather(config.input))
     todo = (row for row in stage.gather(config.input) if row.path not in done)
+    if workers == "ray":
+        config = share(config)
     with progress(stage.name, total) as advance:
         advance(len(done))
         for row, result in work(partial(judge_one, stage, config), todo, workers):

@@ -3,8 +3,10 @@
 Originals are copied and never touched. Several imports and crawls may fill one raw folder; each row keeps its source.
 """
 
+import errno
 import hashlib
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +20,9 @@ from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
-from fer_pipeline.manifest import UNLABELLED, Row, Status, path_without_file, write_aside
+from fer_pipeline.manifest import UNLABELLED, Places, Row, Status, path_without_file, write_aside
+
+MAX_BYTES = 300_000_000  # of a file that may be a picture
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,15 @@ class Found:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def read(self) -> bytes:
-        return self.data if isinstance(self.data, bytes) else self.data.read_bytes()
+        """The bytes; OSError for a file that cannot be read, or had better not be: a pipe, a device, a huge one."""
+        if isinstance(self.data, bytes):
+            return self.data
+        found = self.data.stat()
+        if found.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, "too large for a picture")
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise OSError(errno.EINVAL, "no plain file")
+        return self.data.read_bytes()
 
 
 def import_images(found: Iterable[Found], output: Path, source: str) -> Counter[str]:
@@ -57,6 +69,7 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
     known = {item_of(row) for row in old}
     known |= {entry.item for entry in journal.entries()}
     forgotten = read_forgotten(output)
+    places = Places(output)
     barred = 0
     groups: dict[str, str] = {}  # also for images that are here already: a second import may name the persons
     with progress("import", None) as advance:
@@ -65,7 +78,7 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
             if forgotten.knows_origin(item):
                 barred += 1
             elif item not in known:
-                journal.append(item, [_bring(one, output, source, forgotten.contents)])
+                journal.append(item, [_bring(one, places, source, forgotten.contents)])
                 known.add(item)
             advance(1)
             if one.group is not None:
@@ -82,7 +95,7 @@ def item_of(row: Row) -> str:
     return f"{row.source.get('name')} {row.source.get('file')}"
 
 
-def _bring(one: Found, output: Path, source: str, barred: frozenset[str]) -> Row:
+def _bring(one: Found, places: Places, source: str, barred: frozenset[str]) -> Row:
     """Copy one image under the hash of its content; what cannot be read or is no image gets a row and no file."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
     origin = {"name": source, "file": one.origin, "time": time, **one.facts}
@@ -97,18 +110,20 @@ def _bring(one: Found, output: Path, source: str, barred: frozenset[str]) -> Row
     try:
         data = one.read()
     except OSError as error:
-        return row.but(status=Status.FAILED, reason=type(error).__name__)
+        reason = "too_large" if error.errno == errno.EFBIG else type(error).__name__
+        return row.but(status=Status.FAILED, reason=reason)
     if hashlib.sha256(data).hexdigest() in barred:  # `fer forget` took these bytes out
         return row.dropped("forgotten")
     suffix = sniff_suffix(data)
     row = row.but(sha256=hashlib.sha256(data).hexdigest())
     if suffix is None:
         return row.dropped("not_an_image" if data else "empty")
-    path = output / folder / f"{row.sha256[:12]}{suffix}"
+    row = row.but(path=places.find(folder, f"{row.sha256[:12]}{suffix}"))
+    path = places.folder / row.path
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         write_aside(path, [data], sync=False)
-    return row.but(path=path.relative_to(output).as_posix())
+    return row
 
 
 def _mark_same_bytes(rows: list[Row]) -> list[Row]:

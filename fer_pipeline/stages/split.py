@@ -1,59 +1,98 @@
-"""Part the crops into train and test; whole groups stay on one side, official splits are kept."""
+"""Part the crops into train and test; whole groups stay on one side, official splits and decisions are kept."""
 
 import difflib
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
+from sys import intern
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_pipeline.config import SplitConfig
+from fer_pipeline.decisions import read_decisions
 from fer_pipeline.errors import InputError, UsageError
-from fer_pipeline.manifest import Row, Status
-from fer_pipeline.neighbours import join, near_vectors
-from fer_pipeline.splits import part_groups
+from fer_pipeline.manifest import Row, Status, sitting_of
+from fer_pipeline.neighbours import near_vectors, tie
+from fer_pipeline.splits import hold_sittings, part_groups
+from fer_pipeline.stages.corrections import bring_back, correct, origin_of, rename_moved
 from fer_pipeline.stages.stage import Stage
 
+Part = Literal["train", "test"]
 
-def settle_split(rows: list[Row], config: SplitConfig) -> list[Row]:
+
+def settle_split(rows: Iterable[Row], config: SplitConfig) -> Iterator[Row]:
+    """Give every labelled crop its part, once people's decisions are in effect."""
+    decisions = read_decisions(config.input.parent)
+    if not decisions:
+        return part_rows(rows, config)
+    return iter(rename_moved(list(part_rows(correct(rows, decisions), config))))
+
+
+def part_rows(rows: Iterable[Row], config: SplitConfig) -> Iterator[Row]:
     """Give every labelled crop its part; drop the unlabelled and the classes that are not wanted."""
-    _check_labels(rows, config)
+    labels = [row.label and intern(row.label) if row.status is Status.KEPT else None for row in rows]
+    _check_labels(labels, config)
     groups = group_rows(rows, config.same_person)
+    sittings = _part_sittings(rows, config.test_share)
+    parts: list[Part | None] = [sittings.get(sitting_of(row) or "", row.split) for row in rows]
     # `train` sorts last and wins: an image tied to both parts must not be tested on.
-    official = {
-        group: part
-        for part, group in sorted((row.split or "", group) for row, group in zip(rows, groups, strict=True))
-        if part
-    }
-    rows = [
-        _choose(row, config).but(group=group, split=row.split or official.get(group))
-        for row, group in zip(rows, groups, strict=True)
-    ]
-    free = [index for index, row in enumerate(rows) if row.status is Status.KEPT and row.split is None]
-    parts = part_groups(
-        [str(rows[index].label) for index in free], [groups[index] for index in free], config.test_share, config.seed
+    told = sorted({(part, group) for part, group in zip(parts, groups, strict=True) if part})
+    official: dict[str, Part] = {group: part for part, group in told}
+    parts = [part or official.get(group) for part, group in zip(parts, groups, strict=True)]
+    free = [index for index, part in enumerate(parts) if part is None and not _unwanted(labels[index], config)]
+    held = part_groups(
+        [str(labels[index]) for index in free], [groups[index] for index in free], config.test_share, config.seed
     )
-    for index, held in zip(free, parts, strict=True):
-        rows[index] = rows[index].but(split="test" if held else "train")
-    _check_parts(rows, config)
-    return rows
+    for index, is_test in zip(free, held, strict=True):
+        parts[index] = "test" if is_test else "train"
+    _check_parts(rows, labels, parts, config)
+    return (_give_part(*known, config) for known in zip(rows, groups, parts, strict=True))
 
 
-def _choose(row: Row, config: SplitConfig) -> Row:
-    if row.label is None:
-        return row.dropped("unlabelled")
-    return row if not config.labels or row.label in config.labels else row.dropped("label_not_wanted")
+def _unwanted(label: str | None, config: SplitConfig) -> str:
+    """Why a crop goes no further; empty if it does."""
+    if label is None:
+        return "unlabelled"
+    return "" if not config.labels or label in config.labels else "label_not_wanted"
 
 
-def group_rows(rows: list[Row], same_person: float | None) -> list[str]:
+def _part_sittings(rows: Iterable[Row], share: float) -> dict[str, Part]:
+    """Whole sittings before a camera go to either part: with the first there is something to learn from."""
+    sittings: dict[str, set[str]] = {}
+    known: set[str] = set()
+    for row in rows:
+        if row.status is Status.KEPT:
+            name = sitting_of(row)
+            (known if name is None else sittings.setdefault(name, set())).add(str(row.label))
+    held = hold_sittings(sittings, known, share)
+    return {name: "test" if name in held else "train" for name in sittings}
+
+
+def _give_part(row: Row, group: str, part: Part | None, config: SplitConfig) -> Row:
+    reason = _unwanted(row.label, config) if row.status is Status.KEPT else ""
+    return (row.dropped(reason) if reason else row).but(group=group, split=part)
+
+
+def group_rows(rows: Iterable[Row], same_person: float | None) -> list[str]:
     """The group of each crop: its photo, tied to near-copies and, if asked, to other photos of the person."""
     names = [row.group or _photo(row.path) for row in rows]
     known = {name: index for index, name in reversed(list(enumerate(names)))}
-    pairs = [(known[name], index) for index, name in enumerate(names)]
+    groups = np.array([known[name] for name in names], dtype=np.int64)
     if same_person is not None:
-        if any("embedding" not in row.facts for row in rows):
-            raise UsageError("split.same_person needs face embeddings: set crop.embedding to true and crop again")
-        vectors = np.array([row.facts["embedding"] for row in rows], dtype=np.float32)
-        pairs += list(near_vectors(vectors, same_person))
-    return [names[first] for first in join(len(rows), pairs)]
+        pairs = np.array(list(near_vectors(_embeddings(rows), same_person)), dtype=np.int64).reshape(-1, 2)
+        # Somebody's later sitting is what shows whether their camera is understood: it may be tested on.
+        free = ~np.array([sitting_of(row) is not None for row in rows])[pairs].any(axis=1)
+        tie(groups, pairs[free, 0], pairs[free, 1])
+    return [names[first] for first in groups]
+
+
+def _embeddings(rows: Iterable[Row]) -> NDArray[np.float32]:
+    """The face embeddings, shape (n, 128)."""
+    vectors = [np.array(row.facts.get("embedding", ()), dtype=np.float32) for row in rows]
+    if not all(map(len, vectors)):
+        raise UsageError("split.same_person needs face embeddings: set crop.embedding to true and crop again")
+    return np.array(vectors, dtype=np.float32)
 
 
 def _photo(path: str) -> str:
@@ -62,8 +101,8 @@ def _photo(path: str) -> str:
     return str(photo.with_name(photo.stem.partition("-")[0]))
 
 
-def _check_labels(rows: list[Row], config: SplitConfig) -> None:
-    found = sorted({row.label for row in rows if row.label is not None})
+def _check_labels(labels: list[str | None], config: SplitConfig) -> None:
+    found = sorted({label for label in labels if label is not None})
     if len(found) == 0:
         raise InputError(f"{config.input}: no image has a label: import class folders, or crawl keywords per class")
     for label in config.labels:
@@ -72,14 +111,15 @@ def _check_labels(rows: list[Row], config: SplitConfig) -> None:
             raise UsageError(f"split.labels: no image has the label {label!r}: use {', '.join(near)}")
 
 
-def _check_parts(rows: list[Row], config: SplitConfig) -> None:
-    kept = [row for row in rows if row.status is Status.KEPT]
-    for label in sorted({str(row.label) for row in kept}):
-        missing = {"train", "test"} - {str(row.split) for row in kept if row.label == label}
+def _check_parts(rows: Iterable[Row], labels: list[str | None], parts: list[Part | None], config: SplitConfig) -> None:
+    there = {(label, part) for label, part in zip(labels, parts, strict=True) if not _unwanted(label, config)}
+    for label in sorted({str(label) for label, _ in there}):
+        missing = {"train", "test"} - {str(part) for name, part in there if name == label}
         if missing:
+            more = "another sitting" if all(sitting_of(row) for row in rows) else "images"
             raise InputError(
                 f"{config.input}: class {label!r} has too few images (or groups of near-copies) for a {missing.pop()} "
-                "part: add images, or name the classes to use in split.labels"
+                f"part: add {more}, or name the classes to use in split.labels"
             )
 
 
@@ -88,4 +128,8 @@ def locate(row: Row) -> str:
     return f"{row.split}/{row.path}"
 
 
-SPLIT = Stage("split", settle=settle_split, locate=locate)
+def _is_decided(config: SplitConfig) -> bool:
+    return bool(read_decisions(config.input.parent))
+
+
+SPLIT = Stage("split", settle=settle_split, join=bring_back, origin=origin_of, renames=_is_decided, locate=locate)

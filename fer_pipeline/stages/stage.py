@@ -11,6 +11,7 @@ from fer_pipeline.images import Image, read_image
 from fer_pipeline.manifest import Row, kept_rows
 
 C = TypeVar("C", bound=StageConfig)
+JOINED = ".joined"  # below a stage's output: files of rows that join, until all are in place
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,35 @@ def _nothing(_: StageConfig) -> None:
     return None
 
 
+def _nobody(_: StageConfig) -> list[Row]:
+    return []
+
+
+def _never(_: StageConfig) -> bool:
+    return False
+
+
+def _origin(row: Row, config: StageConfig) -> Path:
+    return config.input / row.path
+
+
 @dataclass(frozen=True)
 class Stage(Generic[C]):
     """One step of the pipeline; the runner does the rest.
 
     judge   what about this image? Sees one image, runs in parallel.
-    settle  what about all of them? Sees the rows that `judge` kept, opens no image, returns as many rows.
+    settle  what about all of them? Sees the rows that `judge` kept, opens no image, gives as many in the same order.
+            It may go over the rows several times, and should hold no more of them than it decides by: they are many.
     """
 
     name: str
     judge: Callable[[Image, Row, C], Verdict] | None = None
-    settle: Callable[[list[Row], C], list[Row]] | None = None
+    settle: Callable[[Iterable[Row], C], Iterable[Row]] | None = None
     gather: Callable[[Path], Iterable[Row]] = kept_rows
     open: Callable[[Path, C], Image] = _read
     get_ready: Callable[[C], None] = _nothing  # load models: what is missing is told before the first image
+    join: Callable[[C], list[Row]] = _nobody  # rows that `settle` sees besides; their files lie below JOINED
+    origin: Callable[[Row, C], Path] = _origin  # where a settled row's file comes from
+    renames: Callable[[C], bool] = _never  # whether `settle` gives rows other paths, and so another order
     locate: Callable[[Row], str] = _path  # where a kept row's file goes, below the output folder
     suffix: str = ".jpg"  # of images that `judge` changed

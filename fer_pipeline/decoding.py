@@ -1,0 +1,60 @@
+"""Before and after Pillow decodes a picture: what its file claims beside its size, and the way to upright RGB."""
+
+import io
+
+import numpy as np
+import PIL.Image
+from PIL import ImageOps
+from PIL.BmpImagePlugin import DibImageFile
+from PIL.IcoImagePlugin import IcoFile
+from PIL.PngImagePlugin import PngImageFile
+
+TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF 6.0, section 15
+
+
+def icon_pixels(data: bytes) -> int:
+    """Pixels of the picture in an ICO, which is decoded as the file is opened; 0 for any other file.
+
+    The directory can tell of 256 x 256 at most, and need not tell the truth. Raises what Pillow does on damaged files.
+    """
+    if not data.startswith(b"\0\0\1\0"):
+        return 0
+    file = io.BytesIO(data)
+    offset = IcoFile(file).entry[0].offset
+    file.seek(offset)
+    inner = PngImageFile if data[offset : offset + 4] == b"\x89PNG" else DibImageFile
+    width, height = inner(file).size  # no more than the header is read
+    return width * height
+
+
+def tile_pixels(image: PIL.Image.Image) -> int:
+    """Pixels of a TIFF's tile, which is decoded whole however small the picture is; 0 where there is none."""
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0))
+
+
+def upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Turned as its EXIF orientation says; without one, or with a mangled one, as it is."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001  EXIF is a small file system of its own: no damage in it spoils the pixels
+        return image
+
+
+def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Any mode to RGB: 16 bits scaled to 8, transparency over white."""
+    if image.mode.startswith(("I", "F")):
+        return _deep_to_rgb(image)
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        white = PIL.Image.new("RGBA", clear.size, "white")
+        return PIL.Image.alpha_composite(white, clear).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Grey of 16 or 32 bits; a scale is guessed from the largest value, since files seldom state it."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+    top = float(values.max(initial=0.0))
+    full = 1.0 if image.mode == "F" and top <= 1.0 else 255.0 if top <= 255.0 else 65535.0 if top <= 65535.0 else top
+    return PIL.Image.fromarray((np.clip(values / full, 0, 1) * 255).round().astype(np.uint8)).convert("RGB")
