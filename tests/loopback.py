@@ -40,8 +40,10 @@ class Web(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self, pages: Mapping[str, Script] | None = None) -> None:
+    def __init__(self, pages: Mapping[str, Script] | None = None, *, stays: bool = False) -> None:
         self.pages = dict(pages or {})
+        self.stays = stays  # whether connections stay open for more requests
+        self.connections = 0
         self.asked: list[str] = []
         self.agents: set[str] = set()
         self.closing = threading.Event()
@@ -61,12 +63,20 @@ class Web(ThreadingHTTPServer):
         self._thread.join()
         self.server_close()
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that hang up are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Web
+
+    def setup(self) -> None:
+        self.protocol_version = "HTTP/1.1" if self.server.stays else "HTTP/1.0"
+        super().setup()
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -79,6 +89,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.closing.wait()
         else:
             self._say(reply)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
 
     def _say(self, reply: Reply) -> None:
         self.send_response(reply.status)
@@ -105,9 +119,10 @@ def picture(seed: int, kind: str = "PNG") -> bytes:
 
 
 def settings(folder: Path, **changes: Any) -> CrawlConfig:
-    """Settings that wait for nothing."""
+    """Settings that wait for nothing and, on loopback, ask nobody for leave."""
     usual: dict[str, Any] = {"output": folder / "raw", "interval": 0, "retries": 1, "timeout": 30, "threads": 3}
-    return CrawlConfig(**{**usual, **changes})
+    here = {"allow_private": True, "robots": "none"}
+    return CrawlConfig(**{**usual, **here, **changes})
 
 
 def listed(folder: Path, web: Web, *paths: str, label: str = "smile", **changes: Any) -> CrawlConfig:

@@ -1,5 +1,6 @@
 """What a crawl promises: every result ends in a row, nothing is fetched twice, and a killed crawl goes on."""
 
+import gzip
 import logging
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, settings
 
 from fer_pipeline.crawl.crawler import crawl
+from fer_pipeline.crawl.tally import TALLY
 from fer_pipeline.errors import InputError, SetupError, UsageError
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.manifest import MANIFEST, Row, Status, hash_file, read_rows, write_rows
@@ -48,10 +50,9 @@ def test_a_picture_is_a_file_named_by_its_content_and_a_row_that_says_where_it_c
 def test_the_suffix_follows_the_content_and_only_else_the_url(tmp_path: Path) -> None:
     pages = {
         "/photo.png": Reply(picture(1, "JPEG")),
-        "/page.jpg": Reply(b"<html>not a picture</html>", kind="text/html"),
         "/script.php": Reply(picture(2, "GIF")),
-        "/nothing": Reply(b"what is this"),
-        "/empty.jpg": Reply(b""),
+        "/nothing": Reply(b"\x00 what is this"),
+        "/odd.jpg": Reply(b"\x00 what is this too"),
     }
     with Web(pages) as web:
         crawl(listed(tmp_path, web, *pages))
@@ -59,14 +60,12 @@ def test_the_suffix_follows_the_content_and_only_else_the_url(tmp_path: Path) ->
     suffixes = {path: Path(row.path).suffix for path, row in rows.items()}
     assert suffixes == {
         "/photo.png": ".jpg",
-        "/page.jpg": ".jpg",
         "/script.php": ".gif",
         "/nothing": ".bin",
-        "/empty.jpg": ".jpg",
+        "/odd.jpg": ".jpg",
     }
     assert all(row.status is Status.KEPT and (tmp_path / "raw" / row.path).is_file() for row in rows.values())
-    assert (tmp_path / "raw" / rows["/page.jpg"].path).read_bytes() == pages["/page.jpg"].body
-    assert rows["/page.jpg"].source["content_type"] == "text/html"
+    assert (tmp_path / "raw" / rows["/odd.jpg"].path).read_bytes() == pages["/odd.jpg"].body
 
 
 def test_what_cannot_be_fetched_ends_in_a_row_that_says_why(tmp_path: Path) -> None:
@@ -79,6 +78,9 @@ def test_what_cannot_be_fetched_ends_in_a_row_that_says_why(tmp_path: Path) -> N
         "/round.png": Reply(status=302, headers={"Location": "/round.png"}),
         "/away.png": Reply(status=302, headers={"Location": "file:///etc/passwd"}),
         "/private.png": Reply(status=403),
+        "/page.jpg": Reply(b"<!doctype html><title>not here</title>", kind="image/jpeg"),
+        "/empty.jpg": Reply(b"", kind="image/jpeg"),
+        "/bomb.png": Reply(gzip.compress(bytes(10_000_000))[:1400], headers={"Content-Encoding": "gzip"}),
     }
     with Web(pages) as web:
         config = listed(tmp_path, web, *pages, "/gone.png", timeout=2, max_bytes=1500)
@@ -96,15 +98,18 @@ def test_what_cannot_be_fetched_ends_in_a_row_that_says_why(tmp_path: Path) -> N
         "/round.png": "redirects",
         "/away.png": "bad_url",
         "/private.png": "http_403",
+        "/page.jpg": "not_an_image",
+        "/empty.jpg": "empty",
+        "/bomb.png": "too_large",
         "/gone.png": "http_404",
         "http://127.0.0.1:1/refused.png": "connection",
         "no address at all": "bad_url",
         "http://[half": "bad_url",
     }
     failed = [row for row in rows.values() if row.status is Status.FAILED]
-    assert (summary.kept, summary.failed) == (1, len(failed)) == (1, 11)
+    assert (summary.kept, summary.failed) == (1, len(failed)) == (1, 14)
     assert not any((tmp_path / "raw" / row.path).exists() for row in failed)
-    assert len({row.path for row in failed}) == 11
+    assert len({row.path for row in failed}) == 14
 
 
 def test_a_redirect_is_followed_and_the_row_keeps_the_url_that_was_listed(tmp_path: Path) -> None:
@@ -132,7 +137,7 @@ def test_of_the_same_bytes_one_file_is_kept_whatever_the_timing(tmp_path: Path) 
 
 
 def test_the_same_bytes_under_another_suffix_leave_no_file_behind(tmp_path: Path) -> None:
-    with Web({"/a.jpg": Reply(b"no picture"), "/b.gif": Reply(b"no picture")}) as web:
+    with Web({"/a.jpg": Reply(b"\0 no picture"), "/b.gif": Reply(b"\0 no picture")}) as web:
         crawl(listed(tmp_path, web, "/b.gif", "/a.jpg"))
         rows = by_path(tmp_path / "raw", web)
     assert (rows["/a.jpg"].reason, rows["/b.gif"].reason) == ("", "same_bytes")
@@ -249,6 +254,61 @@ def test_a_killed_crawl_goes_on_where_it_stopped_and_ends_with_the_same_rows(tmp
     assert (tmp_path / "raw" / MANIFEST).read_bytes() == (whole.output / MANIFEST).read_bytes()
 
 
+def test_two_kills_of_the_command_lose_nothing_and_bring_nothing_twice(tmp_path: Path) -> None:
+    child: list[subprocess.Popen[bytes]] = []
+    deaths: list[str] = []
+
+    def kill_first(path: str) -> Script:
+        def reply(number: int) -> Reply:
+            if number == 1:
+                child[-1].kill()
+                child[-1].wait()
+                deaths.append(path)
+            return Reply(picture(int(path[1:-4])))
+
+        return reply
+
+    pages: dict[str, Script] = {**pictures(30), **{path: kill_first(path) for path in ("/9.png", "/19.png")}}
+    with Web(pages) as web:
+        listed(tmp_path, web, *pages, "/gone.png")
+        settings_file = tmp_path / "x.yaml"
+        settings_file.write_text(
+            f"name: x\ndata: {tmp_path}\ncrawl:\n  engines: [urls]\n  urls: {{smile: {tmp_path / 'smile.txt'}}}\n"
+            "  interval: 0\n  threads: 2\n  retries: 1\n  robots: none\n  allow_private: true\n"
+        )
+        command = [sys.executable, "-m", "fer_pipeline", "crawl", "--config", str(settings_file)]
+        codes = []
+        for _ in range(3):
+            child.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            codes.append(child[-1].wait(60))
+        twice = {path for path in web.asked if web.asked.count(path) > 1}
+        whole = listed(tmp_path / "whole", web, *pages, "/gone.png")
+        crawl(whole)
+    assert (codes, len(deaths)) == ([-signal.SIGKILL, -signal.SIGKILL, 0], 2)
+    for name in (MANIFEST, TALLY):
+        assert (tmp_path / "x" / "raw" / name).read_bytes() == (whole.output / name).read_bytes()
+    assert len(list((tmp_path / "x" / "raw" / "smile").iterdir())) == 30
+    assert len(twice) <= 4  # what the two threads were at when they were killed
+
+
+def test_a_file_that_did_not_come_to_the_disk_is_fetched_again(tmp_path: Path) -> None:
+    with Web(pictures(3)) as web:
+        config = listed(tmp_path, web, *pictures(3))
+        crawl(config)
+        rows = read_rows(config.output)
+        with Journal(config.output) as journal:  # as a power cut may leave it: the notes are there, the bytes are not
+            for row in rows:
+                journal.append(f"smile {row.source['url']}", [row])
+        (config.output / MANIFEST).unlink()
+        (config.output / rows[0].path).write_bytes(b"")
+        (config.output / rows[1].path).unlink()
+        before_it = len(web.asked)
+        crawl(config)
+        assert len(web.asked[before_it:]) == 2
+    assert read_rows(config.output) == rows
+    assert all(hash_file(config.output / row.path) == row.sha256 for row in rows)
+
+
 def test_ctrl_c_stops_a_crawl_that_waits_for_a_server(tmp_path: Path) -> None:
     asked = threading.Event()
 
@@ -278,7 +338,7 @@ def test_an_answer_that_comes_after_ctrl_c_changes_nothing(tmp_path: Path) -> No
 
     with Web({"/late.png": late}) as web:
         with pytest.raises(KeyboardInterrupt):
-            crawl(listed(tmp_path, web, "/late.png"))
+            crawl(listed(tmp_path, web, "/late.png", threads=1))  # others might not have started yet
         released.set()
         for thread in threading.enumerate():
             if thread.name.startswith("downloader"):
@@ -336,10 +396,15 @@ def test_threads_end_and_logging_stays_as_it_was(tmp_path: Path, capfd: pytest.C
     lines: list[str] = []
     with Web(pictures(2)) as web:
         crawl(listed(tmp_path, web, *pictures(2), "/gone.png"), on_progress=lines.append)
+        host = web.url.removeprefix("http://")
     assert set(threading.enumerate()) == threads
     assert (logging.root.handlers, logging.root.level) == (handlers, level)
     assert capfd.readouterr() == ("", "")
-    assert lines == ["smile: urls: 3 URLs listed; http_404 1, kept 2"]
+    assert lines == [
+        "smile: urls: 3 URLs listed; http_404 1, kept 2",
+        f"crawl: engine  host             {' ' * (len(host) - 15)}kept    why not",
+        f"crawl: urls    {host}  2 of 3  http_404 1",
+    ]
 
 
 def test_every_result_is_fetched_even_when_fetching_is_slower_than_listing(tmp_path: Path) -> None:

@@ -74,6 +74,24 @@ def test_bing_gives_whole_addresses_whatever_their_suffix_and_query(tmp_path: Pa
     assert {row.source["engine"] for row in rows.values()} == {"bing"}
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.org/photo.JPG",
+        "https://a.org/photo.jpeg!w700",
+        "https://a.org/photo.jpg?w=700&h=500&sig=a%2Fb==",
+        "https://a.org/photo.jpg/thumb/700px-photo.jpg.webp",
+        "https://a.org/image;id=7;v=1",
+        "https://a.org/image.php?src=photo.jpg&copy=1&lt=2",
+        "https://a.org/嘟嘴/a b.png?q=ä",
+        "https://a.org:8443/x#.jpg",
+        "http://a.org/'\"<>",
+    ],
+)
+def test_bing_addresses_come_whole(url: str) -> None:
+    assert parsers.parse_bing("", bing_page(url)) == [url]
+
+
 def test_baidu_prefers_the_original_and_guards_against_what_is_missing(tmp_path: Path) -> None:
     with Web({f"/{name}.png": Reply(picture(seed)) for seed, name in enumerate("pht")}) as web:
         items = [

@@ -64,6 +64,7 @@ def test_a_crawl_of_the_gallery_brings_every_file_and_what_every_crawl_meets(tmp
     }
     assert len(listed) == 51
     assert urls == listed | {
+        "http://sample.invalid/pout/page.jpg": ("pout", "not_an_image"),
         "http://sample.invalid/gone.jpg": ("big smile", "http_404"),
         "http://sample.invalid/slow.jpg": ("big smile", "timeout"),
     }

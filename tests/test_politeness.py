@@ -4,6 +4,7 @@ import gzip
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 from loopback import DATE, TIME, Reply, Web, settings
 
-from fer_pipeline.crawl.politeness import Answer, Fetcher, HostPace, Stopped, may_ask, user_agent
+from fer_pipeline.crawl.fetcher import Answer, Fetcher, Stopped
+from fer_pipeline.crawl.politeness import HostPace, may_ask, user_agent
 
 
 class Clock:
@@ -68,6 +70,16 @@ def test_requests_to_one_host_are_spaced_and_other_hosts_do_not_wait() -> None:
     assert clock.slept == [0.5, 0.5]
 
 
+def test_a_host_may_ask_for_a_longer_pause_but_not_for_a_shorter_or_endless_one() -> None:
+    clock = Clock()
+    pace = HostPace(0.5, clock=clock, sleep=clock.sleep)
+    for host, seconds in (("a", 7.0), ("b", 0.0), ("c", 86400.0)):
+        pace.slow_down(f"http://{host}.org", seconds)
+        pace.wait(f"http://{host}.org/1")
+        pace.wait(f"http://{host}.org/2")
+    assert clock.slept == [7.0, 0.5, 30.0]
+
+
 def test_threads_that_wait_for_one_host_take_turns() -> None:
     sleeps: list[float] = []
     pace = HostPace(2, clock=lambda: 0.0, sleep=sleeps.append)
@@ -89,7 +101,7 @@ def test_our_own_gallery_is_asked_without_a_pause() -> None:
     ("header", "waited"),
     [
         ({"Retry-After": "7"}, 7.0),
-        ({"Retry-After": "9999999999"}, 30.0),
+        ({"Retry-After": "30"}, 30.0),
         ({"Retry-After": DATE.replace("03:04:05", "03:04:16")}, 11.0),
         ({"Retry-After": "soon"}, 1.0),
         ({}, 1.0),
@@ -103,6 +115,19 @@ def test_a_busy_server_is_left_alone_as_long_as_it_asks_within_bounds(
     with Web(pages) as web:
         assert fetch(f"{web.url}/a", tmp_path, clock, retries=2).body == b"x"
     assert clock.slept == [waited]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_wants_more_patience_is_asked_nothing_more_in_this_crawl(tmp_path: Path, status: int) -> None:
+    clock = Clock()
+    with Web({"/a": Reply(status=status, headers={"Retry-After": "3600"})}) as web:
+        pace = HostPace(0, clock=clock, sleep=clock.sleep)
+        with closing(Fetcher(settings(tmp_path, retries=3), pace, threading.Event())) as fetcher:
+            assert fetcher.fetch(f"{web.url}/a").reason == f"http_{status}"
+            assert fetcher.fetch(f"{web.url}/b").reason == "busy"
+            assert (web.asked, clock.slept) == (["/a"], [])
+            clock.now += 3600
+            assert fetcher.fetch(f"{web.url}/b").reason == "http_404"
 
 
 @pytest.mark.parametrize(("status", "asked"), [(500, 3), (503, 3), (429, 3), (404, 1), (403, 1)])
@@ -151,6 +176,71 @@ def test_an_answer_that_drips_before_it_begins_is_a_timeout(tmp_path: Path, said
 def test_an_answer_that_breaks_off_is_a_broken_connection(tmp_path: Path, said: bytes) -> None:
     with raw_server(said) as url:
         assert fetch(url, tmp_path).reason == "connection"
+
+
+@pytest.mark.parametrize(
+    ("packed", "encoding", "reason"),
+    [
+        (b"no gzip at all", "gzip", "connection"),
+        (gzip.compress(b"text", mtime=0)[:-9], "gzip", "connection"),
+        (gzip.compress(b"text", mtime=0), "br", "connection"),
+        (b"text", "identity", ""),
+        (zlib.compress(b"text"), "deflate", ""),
+        (gzip.compress(b"text", mtime=0), "X-GZIP", ""),
+    ],
+)
+def test_what_cannot_be_unpacked_is_a_broken_answer(tmp_path: Path, packed: bytes, encoding: str, reason: str) -> None:
+    with Web({"/a": Reply(packed, headers={"Content-Encoding": encoding})}) as web:
+        answer = fetch(f"{web.url}/a", tmp_path)
+    assert (answer.reason, answer.body) == (reason, b"" if reason else b"text")
+
+
+def test_a_connection_is_used_again_until_the_server_closes_it(tmp_path: Path) -> None:
+    pages = {"/a": Reply(b"a"), "/bye": Reply(b"b", headers={"Connection": "close"}), "/gone": Reply(status=404)}
+    with Web(pages, stays=True) as web, closing(Fetcher(settings(tmp_path), HostPace(0), threading.Event())) as fetcher:
+        told = [fetcher.fetch(f"{web.url}/{name}").body for name in ("a", "a", "bye", "a", "a")]
+        fetcher.close()
+        assert told == [b"a", b"a", b"b", b"a", b"a"]
+        assert web.connections == 2
+
+
+def test_a_connection_that_was_closed_meanwhile_is_no_failure(tmp_path: Path) -> None:
+    def serve() -> None:
+        for _ in range(2):
+            with listener.accept()[0] as client:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with closing(Fetcher(settings(tmp_path), HostPace(0), threading.Event())) as fetcher:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            assert [fetcher.fetch(url).body for _ in range(2)] == [b"a", b"a"]
+        thread.join()
+
+
+def test_many_threads_share_few_connections(tmp_path: Path) -> None:
+    with (
+        Web({"/a": Reply(b"a")}, stays=True) as web,
+        closing(Fetcher(settings(tmp_path), HostPace(0), threading.Event())) as fetcher,
+    ):
+        told: list[bytes] = []
+        threads = [
+            threading.Thread(target=lambda: told.extend(fetcher.fetch(f"{web.url}/a").body for _ in range(25)))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        fetcher.close()
+        assert (told, web.connections <= 4) == ([b"a"] * 100, True)
+
+
+def test_a_url_is_asked_as_it_is_meant(tmp_path: Path) -> None:
+    with Web({"/%E5%98%9F%20x.png?q=%C3%A4": Reply(b"a")}) as web:
+        assert fetch(f"{web.url}/嘟 x.png?q=ä#part", tmp_path).body == b"a"
 
 
 def test_a_failure_without_an_answer_has_no_time_so_that_runs_repeat(tmp_path: Path) -> None:

@@ -3,23 +3,27 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
 from fer_pipeline.config import CrawlConfig
 from fer_pipeline.crawl.engines import ENGINES, SAMPLE, plan
+from fer_pipeline.crawl.fetcher import Answer, Fetcher
 from fer_pipeline.crawl.gallery import INDEX, read_index, serve_gallery
 from fer_pipeline.crawl.ledger import Ledger, Origin
 from fer_pipeline.crawl.listing import Listing, answers_of
-from fer_pipeline.crawl.politeness import Fetcher, HostPace
+from fer_pipeline.crawl.permission import REFUSED
+from fer_pipeline.crawl.politeness import HostPace
 from fer_pipeline.crawl.pools import JobCrawler, Watch
+from fer_pipeline.crawl.tally import table_of, write_tally
 from fer_pipeline.errors import InputError
 from fer_pipeline.journal import Journal
-from fer_pipeline.manifest import Row
+from fer_pipeline.manifest import Row, Status
 
 Tell = Callable[[str], object]
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]  # title, most results -> advance
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,14 @@ class CrawlSummary:
         return f"crawl: {rows}; {answers}"
 
 
-def crawl(config: CrawlConfig, *, force: bool = False, on_progress: Tell | None = None) -> CrawlSummary:
+def crawl(
+    config: CrawlConfig, *, force: bool = False, on_progress: Tell | None = None, progress: Progress | None = None
+) -> CrawlSummary:
     """Fetch what is not yet in `config.output` and complete its manifest; `force` asks again for what failed.
 
-    A crawl that was killed goes on where it stopped. UsageError names a missing key; InputError if nothing
-    that was listed is in the folder at the end; SetupError if the disk will not take one.
+    `on_progress` is told a line at a time, `progress` shows how far each listing is. A crawl that was killed goes on
+    where it stopped. UsageError names a missing key; InputError if nothing that was listed is in the folder at the
+    end; SetupError if the disk will not take one.
     """
     tell = on_progress or str  # str: a function that does nothing with a line
     with ExitStack() as stack:
@@ -57,15 +64,18 @@ def crawl(config: CrawlConfig, *, force: bool = False, on_progress: Tell | None 
         stack.callback(watch.stop.set)  # also on Ctrl-C: what threads still wait for then comes to nothing
         listings = [Listing(job, config, fetcher, ledger) for job in jobs]
         for listing in listings:
-            _run(listing, config, fetcher, ledger, watch)
+            with progress(_title(listing), _most(listing, config)) if progress else nullcontext(_ignore) as advance:
+                _run(listing, config, fetcher, partial(_note, ledger, advance, _origin(listing, config)), watch)
             tell(_progress(listing, ledger))
         listed = {key for listing in listings for key in listing.listed()}
         known = len(listed) - ledger.outcomes(listed).total()
-        found = ledger.has_found(listed)
-        rows, files = ledger.finish()
+        found, outcomes = ledger.has_found(listed), ledger.outcomes(listed, earlier=True)
+        rows, held = ledger.finish()
+        for line in table_of(write_tally(config.output, held)):
+            tell(f"crawl: {line}")
     summary = _summary(rows, known, answers_of(listings))
-    if not files or not found:
-        raise InputError(_explain(config, summary))
+    if not found or not any(row.status is Status.KEPT for row in held):
+        raise InputError(_explain(config, summary, outcomes))
     return summary
 
 
@@ -87,20 +97,44 @@ def _fetcher(config: CrawlConfig, watch: Watch, address: str) -> Fetcher:
     return Fetcher(config, HostPace(config.interval, free=free, sleep=watch.stop.wait), watch.stop, (SAMPLE, address))
 
 
-def _run(listing: Listing, config: CrawlConfig, fetcher: Fetcher, ledger: Ledger, watch: Watch) -> None:
-    """Fetch all that one engine lists for one class and keyword."""
+def _origin(listing: Listing, config: CrawlConfig) -> Origin:
     job = listing.job
-    if not job.pages:
+    return Origin(job.query.label, job.engine, job.query.keyword, ENGINES[job.engine].licence(config))
+
+
+def _run(
+    listing: Listing, config: CrawlConfig, fetcher: Fetcher, note: Callable[[str, Answer], None], watch: Watch
+) -> None:
+    """Fetch all that one engine lists for one class and keyword."""
+    if not listing.job.pages:
         return
-    origin = Origin(job.query.label, job.engine, job.query.keyword, ENGINES[job.engine].licence(config))
+    fetch = partial(fetcher.fetch, with_leave=config.robots != "none")
     crawler = JobCrawler(
         fetcher,
         config.threads,
         parser={"watch": watch, "read": listing.read},
-        downloader={"watch": watch, "note": partial(ledger.note, origin)},
+        downloader={"watch": watch, "fetch": fetch, "note": note},
     )
-    crawler.crawl(job.pages)
+    crawler.crawl(listing.job.pages)
     watch.check()
+
+
+def _note(ledger: Ledger, advance: Callable[[int], None], origin: Origin, url: str, answer: Answer) -> None:
+    ledger.note(origin, url, answer)
+    advance(1)
+
+
+def _ignore(_: int) -> None:
+    """Show nothing."""
+
+
+def _title(listing: Listing) -> str:
+    return f"{listing.job.query.label}: {listing.job.engine}"
+
+
+def _most(listing: Listing, config: CrawlConfig) -> int:
+    """The most results a listing may have."""
+    return len(listing.job.pages) if listing.job.engine == "urls" else config.limit
 
 
 def _progress(listing: Listing, ledger: Ledger) -> str:
@@ -119,11 +153,15 @@ def _summary(rows: list[Row], known: int, answers: dict[str, str]) -> CrawlSumma
     return CrawlSummary(statuses["kept"], statuses["dropped"], statuses["failed"], known, dict(reasons), answers)
 
 
-def _explain(config: CrawlConfig, summary: CrawlSummary) -> str:
+def _explain(config: CrawlConfig, summary: CrawlSummary, outcomes: dict[str, int]) -> str:
     """Why there is nothing, and what to try, in one line."""
     answers = "; ".join(f"{engine}: {answer}" for engine, answer in summary.answers.items())
     remedy = "check the network, try other keywords or crawl.engines, or ask again for what failed with --force"
-    return f"{config.output}: no picture found: {answers}{_counts('; fetching them: ', summary.reasons)}: {remedy}"
+    if "private_address" in outcomes:
+        remedy = "set crawl.allow_private if these hosts are yours, and say --force"
+    elif outcomes and REFUSED.issuperset(outcomes):
+        remedy = "their owners do not allow it (docs/crawling.md): ask them, or name other sites"
+    return f"{config.output}: no picture found: {answers}{_counts('; fetching them: ', outcomes)}: {remedy}"
 
 
 def _counts(before: str, counts: dict[str, int]) -> str:

@@ -28,7 +28,7 @@ def read_index(folder: Path) -> dict[str, list[str]]:
         files: dict[str, list[str]] = {}
         for entry in entries:
             files.setdefault(str(entry["label"]), []).append(str(entry["file"]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path}: no gallery ({type(error).__name__}): remove the folder, it is drawn anew") from None
     return files
 

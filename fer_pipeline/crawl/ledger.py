@@ -1,19 +1,17 @@
 """What became of every URL: files named by their content, a journal line at once, and one row each in the manifest."""
 
 import hashlib
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from fer_pipeline.crawl.parsers import url_suffix
-from fer_pipeline.crawl.politeness import Answer
+from fer_pipeline.crawl.content import file_suffix, name_problem
+from fer_pipeline.crawl.fetcher import Answer
 from fer_pipeline.forgotten import read_forgotten
-from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
-from fer_pipeline.manifest import Row, Status, path_without_file, write_aside
+from fer_pipeline.manifest import Places, Row, Status, path_without_file, write_aside
 
 Key = tuple[str, str]  # label and URL: what is fetched once
 
@@ -32,13 +30,15 @@ class Ledger:
 
     def __init__(self, folder: Path, journal: Journal, *, force: bool = False) -> None:
         self.folder, self._journal = folder, journal
-        begun = list(journal.rows())
+        begun = [row for row in journal.rows() if _is_there(folder, row)]
         self._fetched = {key: row for row in begun if (key := key_of(row))}
         imported = [row for row in begun if not key_of(row)]  # by an import that was killed in the same folder
         self._existing = list({row.path: row for row in [*existing_rows(folder), *imported]}.values())
         done = (row for row in self._existing if not (force and row.status is Status.FAILED))
         self._known = {key for row in done if (key := key_of(row))} | self._fetched.keys()
         self._forgotten = read_forgotten(folder)
+        self._places = Places(folder)
+        self._folders: set[Path] = set()  # that are there
         self._lock = threading.Lock()
         self._closed = False
 
@@ -49,10 +49,12 @@ class Ledger:
 
     def note(self, origin: Origin, url: str, answer: Answer) -> None:
         """Write the file if there is one, and that the URL is finished; SetupError if the disk will not take it."""
+        row = make_row(origin, url, answer)
         with self._lock:  # one at a time, since two URLs may bring the same file
             if self._closed:
                 return
-            row = make_row(origin, url, answer)
+            if row.status is Status.KEPT:
+                row = row.but(path=self._places.find(origin.label, row.path.rpartition("/")[2]))
             if row.sha256 in self._forgotten.contents:  # `fer forget` took these bytes out
                 row = row.dropped("forgotten").but(path=path_without_file(origin.label, url), sha256="")
             try:
@@ -65,29 +67,34 @@ class Ledger:
     def _write(self, row: Row, answer: Answer) -> None:
         if row.status is Status.KEPT:
             path = self.folder / row.path
-            path.parent.mkdir(exist_ok=True)
-            write_aside(path, [answer.body])
+            if path.parent not in self._folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._folders.add(path.parent)
+            write_aside(path, [answer.body], sync=False)  # forcing each to disk takes ten times as long as fetching it
         self._journal.append(f"{row.label} {row.source['url']}", [row])
 
-    def outcomes(self, keys: Iterable[Key]) -> Counter[str]:
-        """How many of these URLs were fetched in this crawl, by `kept` or the reason."""
+    def outcomes(self, keys: Iterable[Key], *, earlier: bool = False) -> Counter[str]:
+        """How many of these URLs were fetched in this crawl, or also in an earlier one, by `kept` or the reason."""
         with self._lock:
-            return Counter(self._fetched[key].reason or "kept" for key in keys if key in self._fetched)
+            rows = self._rows() if earlier else self._fetched
+            return Counter(rows[key].reason or "kept" for key in keys if key in rows)
 
     def has_found(self, keys: Iterable[Key]) -> bool:
         """Whether any of these URLs brought something, now or before; what was forgotten counts too."""
         with self._lock:
-            rows = {key: row for row in self._existing if (key := key_of(row))} | self._fetched
-            good = {key for key, row in rows.items() if row.status is not Status.FAILED}
+            good = {key for key, row in self._rows().items() if row.status is not Status.FAILED}
             return any(key in good or self._forgotten.knows_origin(key[1]) for key in keys)
+
+    def _rows(self) -> dict[Key, Row]:
+        return {key: row for row in self._existing if (key := key_of(row))} | self._fetched
 
     def close(self) -> None:
         """Take no more notes; threads that are still on their way come to nothing."""
         with self._lock:
             self._closed = True
 
-    def finish(self) -> tuple[list[Row], int]:
-        """Complete the manifest; gives the rows of this crawl, and how many files the folder holds in all."""
+    def finish(self) -> tuple[list[Row], list[Row]]:
+        """Complete the manifest; gives the rows of this crawl, and all that the folder holds."""
         stay = [row for row in self._existing if key_of(row) not in self._fetched]
         fresh = settle(stay, self._fetched)
         held = {row.path for row in stay} | {row.path for row in fresh}
@@ -98,7 +105,13 @@ class Ledger:
             self._journal.finish(stay + fresh)
         else:
             self._journal.drop()
-        return fresh, sum(row.status is Status.KEPT for row in stay + fresh)
+        return fresh, stay + fresh
+
+
+def _is_there(folder: Path, row: Row) -> bool:
+    """Whether a file that the journal says was fetched came to the disk: a power cut may leave it empty, or none."""
+    path = folder / row.path
+    return row.status is not Status.KEPT or not key_of(row) or (path.is_file() and path.stat().st_size > 0)
 
 
 def make_row(origin: Origin, url: str, answer: Answer) -> Row:
@@ -111,9 +124,9 @@ def make_row(origin: Origin, url: str, answer: Answer) -> Row:
         "time": answer.time,
         "content_type": answer.content_type,
     }
-    if answer.reason:
+    if reason := answer.reason or name_problem(answer.body):
         path = path_without_file(origin.label, url)
-        return Row(path=path, label=origin.label, source=source, status=Status.FAILED, reason=answer.reason)
+        return Row(path=path, label=origin.label, source=source, status=Status.FAILED, reason=reason)
     digest = hashlib.sha256(answer.body).hexdigest()
     path = f"{origin.label}/{digest[:12]}{file_suffix(url, answer.body)}"
     return Row(path=path, label=origin.label, source=source, sha256=digest)
@@ -137,9 +150,3 @@ def key_of(row: Row) -> Key | None:
     """Label and URL of a row; None if it came from elsewhere, an import for example."""
     url = row.source.get("url")
     return (row.label or "", url) if isinstance(url, str) else None
-
-
-def file_suffix(url: str, body: bytes) -> str:
-    """By content; for what is no image by the URL, if that says anything."""
-    suffix = url_suffix(url)
-    return sniff_suffix(body) or (suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else ".bin")

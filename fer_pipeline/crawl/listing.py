@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from fer_pipeline.config import CrawlConfig
 from fer_pipeline.crawl.engines import ENGINES, Job
+from fer_pipeline.crawl.fetcher import Fetcher
 from fer_pipeline.crawl.ledger import Key, Ledger
-from fer_pipeline.crawl.politeness import Fetcher
+from fer_pipeline.crawl.permission import refusal_in_page
 
 
 class Listing:
@@ -16,6 +17,7 @@ class Listing:
         self.results: int | None = None  # on the pages that could be read; None: there was none
         self.problems: dict[str, None] = {}  # of the others, each once
         self._engine, self._limit, self._fetcher, self._ledger = ENGINES[job.engine], config.limit, fetcher, ledger
+        self._with_leave = config.robots == "all" or (config.robots == "pictures" and job.engine == "site")
         self._urls: dict[str, None] = {}
         self._is_over = False
 
@@ -46,9 +48,10 @@ class Listing:
         """What a page lists; ValueError says why it cannot be read."""
         if self._engine.parse is None:
             return [page]
-        answer = self._fetcher.fetch(page)
-        if answer.reason:
-            raise ValueError(answer.detail or answer.reason)
+        answer = self._fetcher.fetch(page, with_leave=self._with_leave)
+        refused = refusal_in_page(answer.body) if self._with_leave else ""
+        if answer.reason or refused:
+            raise ValueError(answer.detail or answer.reason or refused)
         try:
             return self._engine.parse(answer.url, answer.body)
         except ValueError as error:

@@ -90,6 +90,12 @@ def parse_page(url: str, body: bytes) -> list[str]:
     return [found for found in _texts(urls) if found.startswith(("http:", "https:"))]
 
 
+def read_metas(body: bytes) -> list[tuple[str, str]]:
+    """Name, in lower case, and content of each `meta` of a page."""
+    metas = _elements(body, "meta")
+    return [((meta.get("name") or "").strip().lower(), meta.get("content") or "") for meta in metas]
+
+
 def _pictures(element: Any) -> Iterator[str]:
     """What one element shows or links, as it is written there."""
     if element.tag == "img" and element.get("src"):

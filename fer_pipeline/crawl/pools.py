@@ -8,9 +8,8 @@ from typing import Any
 
 from icrawler import Crawler, Downloader, Parser, UrlListFeeder
 from icrawler.storage import BaseStorage
-from icrawler.utils import CachedQueue
 
-from fer_pipeline.crawl.politeness import Answer, Fetcher, Stopped
+from fer_pipeline.crawl.fetcher import Answer, Fetcher, Stopped
 
 POLL = 0.05  # seconds between two looks at whether the pool before has ended
 
@@ -43,15 +42,15 @@ class ListFeeder(UrlListFeeder):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Without a bound, here and below: a CachedQueue that was full takes the second try for a copy and loses it.
-        self.out_queue = CachedQueue()
+        # Here and below in place of icrawler's: one that was full takes the second try for a copy and loses it.
+        self.out_queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
 
 class PageParser(Parser):  # type: ignore[misc]
     """Reads the pages one after another; `read` gives the URLs to fetch, or None when no more pages are wanted."""
 
     def __init__(self, *args: Any, watch: Watch, read: Callable[[str], list[str] | None]) -> None:
-        super().__init__(*args, out_queue=CachedQueue())
+        super().__init__(*args, out_queue=queue.SimpleQueue())
         self.watch, self.read = watch, read
 
     def worker_exec(self, **_: Any) -> None:
@@ -70,9 +69,11 @@ class PageParser(Parser):  # type: ignore[misc]
 class PoliteDownloader(Downloader):  # type: ignore[misc]
     """Fetches each URL; `note` is told what came of it."""
 
-    def __init__(self, *args: Any, watch: Watch, note: Callable[[str, Answer], None]) -> None:
+    def __init__(
+        self, *args: Any, watch: Watch, fetch: Callable[[str], Answer], note: Callable[[str, Answer], None]
+    ) -> None:
         super().__init__(*args)
-        self.watch, self.note = watch, note
+        self.watch, self.fetch, self.note = watch, fetch, note
 
     def worker_exec(self, **_: Any) -> None:
         """The body of each thread."""
@@ -85,7 +86,7 @@ class PoliteDownloader(Downloader):  # type: ignore[misc]
 
     def download(self, task: dict[str, Any], *_: Any, **__: Any) -> None:
         """Fetch one URL into its task."""
-        task["answer"] = self.session.fetch(task["file_url"])
+        task["answer"] = self.fetch(task["file_url"])
 
     def process_meta(self, task: dict[str, Any]) -> None:
         """Hand on what came of it."""
@@ -103,7 +104,7 @@ def _tasks(pool: Any, upstream: str) -> Iterator[Any]:
             return
 
 
-def _take(tasks: queue.Queue[Any]) -> Any:
+def _take(tasks: queue.SimpleQueue[Any]) -> Any:
     try:
         return tasks.get(timeout=POLL)
     except queue.Empty:

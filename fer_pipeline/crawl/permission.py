@@ -1,0 +1,128 @@
+"""What the owner of a host allows: robots.txt (RFC 9309), TDM reservation (W3C TDMRep) and X-Robots-Tag."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from protego import Protego
+
+from fer_pipeline.crawl.parsers import read_metas
+from fer_pipeline.crawl.politeness import NAME
+
+MOST = 512_000  # bytes of rules that are read; RFC 9309 asks for 500 KiB
+UNKNOWN = frozenset({"http_429", "http_500", "http_502", "http_503", "http_504"})
+DEAD = frozenset({"timeout", "connection", "private_address", "busy", "bad_url"})
+NO = ("noai", "noimageai", "noindex", "noimageindex")  # `none` is noindex, nofollow
+REFUSED = frozenset({"robots_txt", "robots_unreachable", "tdm_reserved", *NO})  # reasons of rows
+ReadRules = Callable[[str, int], tuple[bytes, str]]  # URL, most bytes -> body, reason why there is none
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What one host allows; `refusal` is the reason where it allows nothing."""
+
+    refusal: str = ""
+    robots: Protego | None = None
+    reserved: Protego | None = None
+
+
+@dataclass
+class _Host:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    rules: Rules | None = None
+
+
+class Permission:
+    """Asks each host once for its rules; other threads that want the same host wait meanwhile."""
+
+    def __init__(self, read: ReadRules, slow_down: Callable[[str, float], None]) -> None:
+        self._read, self._slow_down = read, slow_down
+        self._hosts: dict[str, _Host] = {}
+        self._lock = threading.Lock()
+
+    def check(self, url: str) -> str:
+        """Whether a URL may be fetched: "" or the reason why not."""
+        parts = urlsplit(url)
+        home = f"{parts.scheme}://{parts.netloc}"
+        with self._lock:
+            host = self._hosts.setdefault(home, _Host())
+        with host.lock:
+            if host.rules is None:
+                host.rules = self._ask(home)
+        return judge(host.rules, url)
+
+    def _ask(self, home: str) -> Rules:
+        """Read both files; what cannot be reached is asked for nothing more in this crawl."""
+        body, reason = self._read(f"{home}/robots.txt", MOST)
+        if reason in DEAD:
+            return Rules(refusal=reason)
+        if reason in UNKNOWN:
+            return Rules(refusal="robots_unreachable")
+        robots = Protego.parse(body[:MOST].decode("utf-8-sig", "replace")) if not reason else None
+        if robots is not None:
+            self._slow_down(home, _pause(robots))
+        body, reason = self._read(f"{home}/.well-known/tdmrep.json", MOST)
+        return Rules(robots=robots, reserved=parse_tdmrep(body) if not reason else None)
+
+
+def judge(rules: Rules, url: str) -> str:
+    """Whether the rules of its host allow a URL: "" or the reason why not."""
+    if rules.refusal:
+        return rules.refusal
+    if rules.robots is not None and not rules.robots.can_fetch(url, NAME):
+        return "robots_txt"
+    return "tdm_reserved" if rules.reserved is not None and not rules.reserved.can_fetch(url, NAME) else ""
+
+
+def _pause(robots: Protego) -> float:
+    """Seconds between two requests that robots.txt asks for; 0 if it does not say."""
+    rate = robots.request_rate(NAME)
+    return max(robots.crawl_delay(NAME) or 0.0, rate.seconds / rate.requests if rate else 0.0)
+
+
+def parse_tdmrep(body: bytes) -> Protego | None:
+    """The reservations of a host; None if there are none.
+
+    The specification matches locations as robots.txt matches paths, the longest first, so they are read as one.
+    """
+    try:
+        rules = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    lines = [_as_robots(rule) for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    return Protego.parse("\n".join(["User-agent: *", *lines])) if any(lines) else None
+
+
+def _as_robots(rule: dict[str, Any]) -> str:
+    where, reserved = rule.get("location"), rule.get("tdm-reservation")
+    if not isinstance(where, str) or not where.isprintable() or str(reserved) not in {"0", "1"}:
+        return ""
+    path = where.replace("#", "%23")  # which would begin a comment
+    return f"{'Disallow' if str(reserved) == '1' else 'Allow'}: {path if path.startswith(('/', '*')) else f'/{path}'}"
+
+
+def refusal_of(tags: Iterable[str], reservation: str) -> str:
+    """What the headers of an answer refuse: the values of X-Robots-Tag and of tdm-reservation; "" if nothing."""
+    if reservation.strip() == "1":
+        return "tdm_reserved"
+    words = [word for tag in tags for word in _words_for_us(tag)]
+    return next((no for no in NO if no in words), "noindex" if "none" in words else "")
+
+
+def _words_for_us(tag: str) -> list[str]:
+    """The words of one X-Robots-Tag that concern us: `noai`, or `fer-pipeline: noai`, but not `otherbot: noai`."""
+    name, colon, words = tag.lower().partition(":")
+    if colon and not set(name) & set(", ") and name not in {"unavailable_after", "max-snippet"}:
+        return [word.strip() for word in words.split(",")] if name in {NAME, "*"} else []
+    return [word.strip() for word in tag.lower().split(",")]
+
+
+def refusal_in_page(body: bytes) -> str:
+    """What a page refuses for the pictures on it, by `<meta name="robots">`, our name or `tdm-reservation`."""
+    metas = read_metas(body)
+    return refusal_of(
+        [text for name, text in metas if name in {"robots", NAME}], dict(metas).get("tdm-reservation", "")
+    )
