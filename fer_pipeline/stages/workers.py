@@ -1,4 +1,4 @@
-"""Where the work is done: in this process, or in spawned ones that a crash of a native library costs one image.
+"""Where the work is done: in this process, in spawned ones that a crash of a native library costs one image, or on Ray.
 
 Imports nothing heavy, so that a worker can set its thread counts before NumPy reads them.
 """
@@ -13,12 +13,13 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from itertools import islice
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from fer_pipeline.errors import SetupError
 
 T = TypeVar("T")
 R = TypeVar("R")
+Workers = int | Literal["ray"]  # how many processes, or those of a Ray cluster
 CHUNK = 8  # items a message: enough to hide the cost of sending, few enough to keep the journal close behind
 
 
@@ -26,8 +27,13 @@ class WorkerCrash(Exception):
     """The process that worked on an item died: a crash in a native library, or killed for memory."""
 
 
-def work(task: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, R | WorkerCrash]]:
+def work(task: Callable[[T], R], items: Iterable[T], workers: Workers) -> Iterator[tuple[T, R | WorkerCrash]]:
     """Apply a picklable task to every item; yields (item, result) in order, reading ahead only a little."""
+    if workers == "ray":
+        from fer_pipeline.stages.shards import work_on_cluster
+
+        yield from work_on_cluster(task, items)
+        return
     if workers <= 1:
         for item in items:
             yield item, task(item)
@@ -63,7 +69,7 @@ def _submit(task: Callable[[T], R], chunk: Sequence[T], workers: int) -> Future[
 def _one_by_one(task: Callable[[T], R], chunk: Sequence[T]) -> Iterator[tuple[T, R | WorkerCrash]]:
     """Find out which item of a chunk kills its process, each in a process of its own."""
     for item in chunk:
-        with _new_pool(1) as pool:
+        with new_pool(1) as pool:
             _check_start(pool)
             try:
                 yield item, pool.submit(_apply, task, [item]).result()[0]
@@ -88,10 +94,11 @@ def _apply(task: Callable[[T], R], chunk: Sequence[T]) -> list[R]:
 @lru_cache(maxsize=1)
 def _pool(workers: int) -> ProcessPoolExecutor:
     """One pool for all stages of a command: starting a process costs more than a hundred images."""
-    return _new_pool(workers)
+    return new_pool(workers)
 
 
-def _new_pool(workers: int) -> ProcessPoolExecutor:
+def new_pool(workers: int) -> ProcessPoolExecutor:
+    """Spawned processes of one thread each, which die with this one."""
     # Spawned, not forked: OpenCV, dlib and ONNX Runtime do not survive a fork once their threads run.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
@@ -99,10 +106,15 @@ def _new_pool(workers: int) -> ProcessPoolExecutor:
 
 def _start_worker() -> None:
     """One thread a process; leave Ctrl-C to the parent, and die with it."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    limit_threads()
+
+
+def limit_threads() -> None:
+    """One thread for all native libraries of this process: there are as many processes as cores."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
     import cv2
 
     cv2.setNumThreads(1)
