@@ -1,0 +1,101 @@
+"""The pictures of the page: thumbnails made on the fly and kept in memory, photos, and the crop that a box gives."""
+
+import io
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+import PIL.Image
+
+from fer_pipeline.boxes import Box
+from fer_pipeline.config import Detector, FilterConfig
+from fer_pipeline.faces import detect_faces
+from fer_pipeline.images import BadImage, Image, read_header, read_image, shrink
+from fer_pipeline.recipe import settings_of
+from fer_pipeline.review.catalogue import Catalogue, Item
+from fer_pipeline.stages.corrections import find_cut
+from fer_pipeline.stages.crop import judge_crop
+from fer_pipeline.stages.stage import Drop, Keep
+
+SMALLEST = 8  # side in pixels of a box
+SIDE, LARGE = 160, 1600  # longest sides in pixels of thumbnails and of photos
+KEPT = 20_000  # thumbnails in memory, of about 6 kB
+SMALL = 40_000  # bytes up to which a crop is its own thumbnail
+_models = Lock()  # dlib's models are shared by all threads
+
+
+@lru_cache(maxsize=KEPT)
+def make_thumbnail(path: Path, safe: bool, token: str) -> tuple[bytes, str]:  # noqa: ARG001  the token ends the memory
+    """A small picture and its media type; a grey one for a file that cannot be shown. Raises OSError."""
+    if safe and path.suffix == ".png" and path.stat().st_size <= SMALL:
+        return path.read_bytes(), "image/png"
+    return encode(open_photo(path, SIDE), 80), "image/jpeg"
+
+
+def make_photo(item: Item) -> tuple[bytes, str]:
+    """The photo as a stage wrote it, or encoded anew where nobody has looked at it yet. Raises OSError."""
+    if item.safe and item.photo.suffix == ".jpg":
+        return item.photo.read_bytes(), "image/jpeg"
+    return encode(open_photo(item.photo, LARGE), 90), "image/jpeg"
+
+
+def open_photo(path: Path, longest: int) -> Image:
+    """A picture of at most that side; a grey square for one that does not decode."""
+    try:
+        return shrink(read_image(path, shrink_to=longest), longest)
+    except BadImage:
+        return read_image(encode_blank())
+
+
+def encode_blank() -> bytes:
+    """What stands for a file that is no picture."""
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (SIDE, SIDE), (128, 128, 128)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def encode(image: Image, quality: int) -> bytes:
+    """As JPEG."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def fit_box(item: Item, box: Box) -> Box | None:
+    """A box drawn by hand, rounded; None unless a good part of it lies on the photo, as a face's box does."""
+    header = read_header(item.photo.read_bytes())
+    if header is None:
+        return None
+    fitted = box.scaled(1)
+    seen = Box(max(box.left, 0), max(box.top, 0), min(box.right, header.width), min(box.bottom, header.height))
+    inside = max(seen.width, 0) * max(seen.height, 0)
+    return fitted if min(fitted.width, fitted.height) >= SMALLEST and inside > fitted.area / 4 else None
+
+
+def guess_face(item: Item, catalogue: Catalogue) -> Box | None:
+    """Where a face may be that the filter missed: looked for on larger copies too, and with less certainty."""
+    settings = settings_of(catalogue.folders["filter"], "filter") if "filter" in catalogue.folders else None
+    known = FilterConfig.model_validate((settings or {}) | {"input": Path(), "output": Path()})
+    if known.detector == "none":
+        known = known.model_copy(update={"detector": "hog"})
+    bold = {"sides": (400, 800), "enlarge": True, "threshold": known.threshold - 0.4, "min_neighbors": 2}
+    detector = Detector.model_validate(known.model_dump(exclude={"input", "output"}) | bold)
+    with _models:
+        found = detect_faces(read_image(item.photo), detector)
+    return found[0].box if found else None
+
+
+def cut_preview(item: Item, box: Box, catalogue: Catalogue) -> bytes | None:
+    """The crop that a box drawn by hand would give, as PNG; None where no crops were made, or none comes out."""
+    if "crop" not in catalogue.folders:
+        return None
+    cut = find_cut(catalogue.folders["crop"], catalogue.folders["crop"])
+    row = item.row.but(facts={"faces": [[*box, 1.0]]})
+    with _models:
+        verdict = judge_crop(read_image(item.photo), row, cut)
+    keep = verdict if isinstance(verdict, Keep) else None if isinstance(verdict, Drop) else verdict[0]
+    if keep is None or keep.image is None:
+        return None
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(keep.image).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
