@@ -123,3 +123,15 @@ def test_windows_grey_and_standardised_crops_are_the_same_in_the_file(tmp_path: 
     got = open_session(tmp_path / "model.onnx", 1).run(None, {"crops": crops})[0]
     assert np.ptp(got, axis=0).max() > 1e-4, "all crops look the same to it: the comparison shows nothing"
     np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_metadata_that_is_no_text_or_nested_without_end_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write_bundle(path, classifier(), card())
+    strip(path, "[" * 100_000)
+    with pytest.raises(InputError, match="metadata is damaged"):
+        read_card(open_session(path, 1), path)
+    strip(path, "@@@@")
+    path.write_bytes(path.read_bytes().replace(b"@@@@", b"@\xff\xfe@"))
+    with pytest.raises(InputError, match="metadata is damaged"):
+        read_card(open_session(path, 1), path)

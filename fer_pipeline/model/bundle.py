@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.onnx"
 KEY = "fer"
+ENSEMBLE = "ensemble"  # the network of a file that averages others
 OPSET = 18
 
 
@@ -48,6 +49,7 @@ class Card(BaseModel):
     recipe: Recipe
     data: str = ""  # SHA-256 of the manifest it was trained on
     settings: dict[str, Any] = {}  # of the training
+    base: str = ""  # SHA-256 of the model file whose weights it began with
     inputs: list[str] = ["crops"]  # of the graph: crops, or measures of the mouth on them, or both
     measures: list[str] = []  # their names, in order
     calibration: Calibration | None = None  # None: not asked for, the temperature is 1
@@ -122,12 +124,12 @@ def open_session(path: Path, threads: int = 0) -> Any:
 
 def read_card(session: Any, path: Path) -> Card:
     """What an opened model file says of itself."""
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
-    if text is None:
-        raise InputError(f"{path}: an ONNX file, but not one of `fer train`: name a run folder")
     try:
+        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+        if text is None:
+            raise InputError(f"{path}: an ONNX file, but not one of `fer train`: name a run folder")
         return Card.model_validate(json.loads(text))
-    except (ValueError, ValidationError):
+    except (ValueError, ValidationError, RecursionError):  # also what is no UTF-8
         raise InputError(f"{path}: its metadata is damaged: train again with `fer train`") from None
 
 

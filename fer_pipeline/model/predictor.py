@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.boxes import Box
+from fer_pipeline.config import Recipe
 from fer_pipeline.crops import as_crop, measure_crops, prepare
 from fer_pipeline.errors import InputError
 from fer_pipeline.images import BadImage, Image, read_image
@@ -18,6 +19,7 @@ Outcome = Literal["ok", "no_face", "bad_image"]
 Verdict = Literal["answered", "uncertain"]
 UNCERTAIN = "uncertain"
 BATCH = 256
+GROUP_SIDE = 960
 PHOTO_SUFFIXES = {"", ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
 PHOTO_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".ico", ".tga", ".mpo"}
 
@@ -36,6 +38,17 @@ class Answer:
     confidence: float
     probabilities: dict[str, float]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "box": list(self.box),
+            "outcome": self.outcome,
+            "label": self.label,
+            "guess": self.guess,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+        }
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -47,18 +60,18 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        faces = [
-            {
-                "box": list(face.box),
-                "outcome": face.outcome,
-                "label": face.label,
-                "guess": face.guess,
-                "confidence": face.confidence,
-                "probabilities": face.probabilities,
-            }
-            for face in self.faces
-        ]
-        return {"path": self.path, "outcome": self.outcome, "faces": faces}
+        return {"path": self.path, "outcome": self.outcome, "faces": [face.as_dict() for face in self.faces]}
+
+
+def for_every_face(recipe: Recipe, side: int | None = None) -> Recipe:
+    """Training may want one face a photo; whoever asks wants an answer for every face.
+
+    `side` is a longest side in pixels to look at too: a group photo's faces are small.
+    """
+    detector = recipe.detector
+    if side is not None and 0 not in detector.sides:  # 0 is full size: everything is seen already
+        detector = detector.model_copy(update={"sides": tuple(dict.fromkeys((*detector.sides, side)))})
+    return recipe.model_copy(update={"detector": detector, "cut": recipe.cut.model_copy(update={"faces": "all"})})
 
 
 class Predictor:
@@ -70,15 +83,18 @@ class Predictor:
         self.session = open_session(path, threads)
         self.card = read_card(self.session, path)
         self.uncertain = self.card.uncertain if uncertain is None else uncertain
-        # Training may want one face a photo; whoever asks wants an answer for every face.
-        every = self.card.recipe.cut.model_copy(update={"faces": "all"})
-        self.recipe = self.card.recipe.model_copy(update={"cut": every})
+        self.quick = for_every_face(self.card.recipe)
+        self.recipe = for_every_face(self.card.recipe, GROUP_SIDE)
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, classes) of crops (n, size, size, 3)."""
         parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
-        answers = [self.session.run(None, self.inputs(part))[0] for part in parts]
+        answers = [self.infer(self.inputs(part)) for part in parts]
         return np.concatenate(answers) if answers else np.zeros((0, len(self.card.labels)), np.float32)
+
+    def infer(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Probabilities (n, classes) by the graph alone; the inputs hold n rows each."""
+        return np.asarray(self.session.run(None, inputs)[0])
 
     def inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """What the graph wants of some crops, by name."""
@@ -97,9 +113,10 @@ class Predictor:
         if not images:
             return []
         inputs = np.stack([as_crop(image, self.card.size) for image in images])
-        return [self._answer(box, row) for box, row in zip(boxes, self.classify(inputs), strict=True)]
+        return [self.answer(box, row) for box, row in zip(boxes, self.classify(inputs), strict=True)]
 
-    def _answer(self, box: Box, row: NDArray[np.float32]) -> Answer:
+    def answer(self, box: Box, row: NDArray[np.float32]) -> Answer:
+        """What is said of a face, given its probabilities (classes,)."""
         best = int(row.argmax())
         guess, unsure = self.card.labels[best], float(row[best]) < self.uncertain
         probabilities = {label: round(float(value), 6) for label, value in zip(self.card.labels, row, strict=True)}

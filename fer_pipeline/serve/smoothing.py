@@ -1,0 +1,63 @@
+"""Faces followed from frame to frame, their boxes and probabilities averaged over a short window."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline.boxes import Box
+
+WINDOW = 0.5  # seconds after which an old frame counts for 1/e
+KEPT = 0.7  # seconds a face is remembered that the detector missed
+
+
+@dataclass
+class Track:
+    """One face: its smoothed box and probabilities (classes,), and when it was last seen in seconds."""
+
+    number: int
+    box: Box
+    probabilities: NDArray[np.float64]
+    seen: float
+
+
+class Tracker:
+    """Ties the faces of a frame to those of the frames before, the largest overlap first."""
+
+    def __init__(self, window: float = WINDOW) -> None:
+        self.window = window
+        self.tracks: list[Track] = []
+        self._count = 0
+
+    def update(self, now: float, faces: Sequence[tuple[Box, NDArray[np.floating]]]) -> list[Track]:
+        """The tracks of this frame's faces, in their order; `now` in seconds."""
+        self.tracks = [track for track in self.tracks if now - track.seen <= KEPT]
+        free = list(self.tracks)
+        found = []
+        for box, probabilities in faces:
+            known = max(free, key=lambda track: overlap(track.box, box), default=None)
+            if known is None or overlap(known.box, box) < 0.2:
+                self._count += 1
+                known = Track(self._count, box, np.asarray(probabilities, np.float64), now)
+                self.tracks.append(known)
+            else:
+                free.remove(known)
+                self._blend(known, now, box, probabilities)
+            found.append(known)
+        return found
+
+    def _blend(self, track: Track, now: float, box: Box, probabilities: NDArray[np.floating]) -> None:
+        fresh = 1 - math.exp(-(now - track.seen) / self.window) if self.window > 0 else 1.0
+        track.box = Box(*(old + fresh * (new - old) for old, new in zip(track.box, box, strict=True)))
+        track.probabilities = track.probabilities + fresh * (np.asarray(probabilities) - track.probabilities)
+        track.seen = now
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    both = max(width, 0.0) * max(height, 0.0)
+    return both / (one.area + other.area - both) if both else 0.0

@@ -1,0 +1,116 @@
+// The half of the page for pictures: where they come from, and the queue in which they are asked about.
+import { ask } from "/own/ask.js";
+import { Card } from "/own/card.js";
+
+const AT_ONCE = 2; // questions under way: more would only wait in the server's queue
+const get = (id) => document.getElementById(id);
+
+export function startPhotos(say, models) {
+  const cards = [];
+  const queue = [];
+  let asking = 0;
+
+  function add(files) {
+    get("note").textContent = files.length ? "" : say("no_file");
+    const added = [...files].map((file) => new Card(file, say));
+    get("cards").prepend(...added.map((card) => card.root));
+    cards.unshift(...added);
+    for (const card of added) {
+      card.remove.addEventListener("click", () => drop(card));
+      card.again.addEventListener("click", () => enqueue(card));
+      enqueue(card);
+    }
+    get("answers").hidden = cards.length === 0;
+  }
+
+  function enqueue(card) {
+    card.turn += 1;
+    card.show({ problem: "looking" });
+    if (!queue.includes(card)) queue.push(card);
+    advance();
+  }
+
+  function advance() {
+    while (asking < AT_ONCE && queue.length > 0) {
+      asking += 1;
+      answer(queue.shift()).finally(() => {
+        asking -= 1;
+        advance();
+      });
+    }
+  }
+
+  async function answer(card) {
+    const turn = card.turn;
+    const isCurrent = () => turn === card.turn && cards.includes(card);
+    const wait = (seconds) => isCurrent() && card.show({ problem: "waiting", values: { seconds } });
+    const state = await ask(card.file, models.current?.name, models.limits, wait);
+    if (!isCurrent()) return;
+    card.show(state);
+    get("said").textContent = card.tell();
+  }
+
+  function drop(card) {
+    const place = cards.indexOf(card);
+    cards.splice(place, 1);
+    if (queue.includes(card)) queue.splice(queue.indexOf(card), 1);
+    card.release();
+    card.root.remove();
+    get("answers").hidden = cards.length === 0;
+    (cards[Math.min(place, cards.length - 1)]?.remove ?? get("choose")).focus();
+  }
+
+  function clear() {
+    while (cards.length > 0) drop(cards[0]);
+  }
+
+  get("clear").addEventListener("click", clear);
+  get("example").addEventListener("click", async () => {
+    const response = await fetch("/example.jpg").catch(() => null);
+    if (response?.ok) add([new File([await response.blob()], "example.jpg", { type: "image/jpeg" })]);
+    else get("note").textContent = say("offline");
+  });
+  takeChosen(add);
+  takeDropped(add);
+  takePasted(add);
+  models.onChange(() => cards.forEach(enqueue));
+  say.onChange(() => {
+    get("note").textContent = "";
+    cards.forEach((card) => card.show());
+  });
+}
+
+// Buttons stand for the two inputs: the browser's own can neither be translated nor made to look like the rest.
+function takeChosen(add) {
+  for (const [button, input] of [["choose", "files"], ["take", "shot"]]) {
+    get(button).addEventListener("click", () => get(input).click());
+    get(input).addEventListener("change", (event) => {
+      add([...event.target.files]);
+      event.target.value = ""; // the same file can be chosen again
+    });
+  }
+  get("take").hidden = !matchMedia("(pointer: coarse)").matches; // elsewhere `capture` is ignored
+}
+
+// The whole page is the target: a picture that misses a smaller one would replace the page.
+function takeDropped(add) {
+  let inside = 0; // every element the pointer crosses sends its own enter and leave
+  const mark = (change) => {
+    inside = Math.max(0, inside + change);
+    document.body.classList.toggle("dropping", inside > 0);
+  };
+  document.addEventListener("dragenter", () => mark(1));
+  document.addEventListener("dragleave", () => mark(-1));
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    mark(-inside);
+    if (!get("photos").hidden) add([...event.dataTransfer.files]);
+  });
+}
+
+function takePasted(add) {
+  document.addEventListener("paste", (event) => {
+    if (!get("photos").hidden) add([...event.clipboardData.files]);
+  });
+}

@@ -1,0 +1,75 @@
+// The page of `fer serve`: two languages, two tabs, one choice of model.
+import { speak } from "/static/language.js";
+import { Live } from "/own/live.js";
+import { startPhotos } from "/own/photos.js";
+import { nameOf, words } from "/own/words.js";
+
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+const get = (id) => document.getElementById(id);
+const say = speak(words);
+
+const models = {
+  all: [],
+  limits: {},
+  current: null, // until the server has said what it has, its own default
+  listeners: [],
+  onChange(listener) { this.listeners.push(listener); },
+  choose(name) {
+    this.current = this.all.find((model) => model.name === name) ?? null;
+    this.listeners.forEach((listener) => listener());
+  },
+};
+
+async function learnModels() {
+  const response = await fetch("/version").catch(() => null);
+  if (!response?.ok) {
+    get("note").textContent = say("offline");
+    return;
+  }
+  const version = await response.json();
+  models.all = version.models;
+  models.limits = version.limits;
+  models.current = version.models[0];
+  get("model").replaceChildren(...models.all.map((model) => new Option(model.name)));
+  get("models").hidden = models.all.length < 2;
+}
+
+// What depends on the language or the model and is not marked in the page itself.
+function tellFacts() {
+  document.title = say("title");
+  const place = LOOPBACK.includes(location.hostname) ? say("here") : say("there", { host: location.host });
+  for (const one of document.querySelectorAll(".where")) one.textContent = place;
+  const { name, labels = [] } = models.current ?? {};
+  get("about").textContent = name ? say("about", { name, labels: labels.map((label) => nameOf(label, say)).join(say.language === "zh" ? "、" : ", ") }) : "";
+}
+
+// Tabs as the ARIA practices want them: one in the order of focus, arrows between them.
+function startTabs(onLeave) {
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  const open = (chosen) => {
+    for (const tab of tabs) {
+      tab.setAttribute("aria-selected", String(tab === chosen));
+      tab.tabIndex = tab === chosen ? 0 : -1;
+      get(tab.getAttribute("aria-controls")).hidden = tab !== chosen;
+    }
+    chosen.focus();
+    if (chosen.id !== "live-tab") onLeave();
+  };
+  tabs.forEach((tab, place) => {
+    tab.addEventListener("click", () => open(tab));
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (step) open(tabs[(place + step + tabs.length) % tabs.length]);
+    });
+  });
+}
+
+await learnModels();
+const live = new Live(say, models);
+startPhotos(say, models);
+startTabs(() => live.stop());
+get("model").addEventListener("change", (event) => models.choose(event.target.value));
+models.onChange(tellFacts);
+say.onChange(tellFacts);
+tellFacts();
+document.body.dataset.ready = "";

@@ -1,0 +1,351 @@
+"""Promises of `fer_pipeline.serve`: the API."""
+
+import asyncio
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from PIL import Image
+from schemathesis.core.result import Ok
+from served import ask_json, draw_people, fer_serve, predict, serving, write_run
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
+
+from fer_pipeline.config import Recipe
+from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.serve.limits import Full, Gate, Limits, TooLarge
+from fer_pipeline.serve.live import Newest
+from fer_pipeline.serve.pool import Need, Prepared
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return write_run(folder / "lips"), write_run(folder / "other", labels=("no", "yes"), seed=5)
+
+
+@pytest.fixture(scope="module")
+def url(runs: tuple[Path, Path]) -> Iterator[str]:
+    with serving(*runs, max_bytes=300_000, max_files=3, max_pixels=1_000_000) as address:
+        yield address
+
+
+def test_a_photo_is_answered_as_fer_predict_answers_it(url: str, runs: tuple[Path, Path]) -> None:
+    photo = draw_people(2)
+    (result,) = ask_json(predict(url, photo))["results"]
+    pixels = np.asarray(Image.open(io.BytesIO(photo)))
+    expected = [face.as_dict() for face in Predictor(runs[0]).predict(pixels)]
+    assert result == {"name": "0.jpg", "outcome": "ok", "width": 480, "height": 320, "faces": result["faces"]}
+    assert len(expected) == 2
+    for got, known in zip(result["faces"], expected, strict=True):
+        assert got["box"] == list(known["box"])
+        assert got["probabilities"] == pytest.approx(known["probabilities"], abs=1e-4)
+
+
+def test_several_pictures_are_answered_in_their_order(url: str) -> None:
+    blank = io.BytesIO()
+    Image.new("RGB", (300, 300), "white").save(blank, "PNG")
+    answer = predict(url, draw_people(1), b"no picture", blank.getvalue())
+    assert answer.status_code == 200
+    assert [one["outcome"] for one in ask_json(answer)["results"]] == ["ok", "bad_image", "no_face"]
+
+
+def test_one_raw_picture_is_a_body(url: str) -> None:
+    answer = requests.post(f"{url}/predict", data=draw_people(1), headers={"content-type": "image/jpeg"}, timeout=60)
+    assert [one["outcome"] for one in ask_json(answer)["results"]] == ["ok"]
+
+
+def test_a_model_is_chosen_by_its_run(url: str) -> None:
+    (result,) = ask_json(predict(url, draw_people(1), model="other"))["results"]
+    assert set(result["faces"][0]["probabilities"]) == {"no", "yes"}
+    assert predict(url, draw_people(1), model="third").status_code == 404
+
+
+def test_bad_pictures_are_outcomes_not_errors(url: str) -> None:
+    truncated = draw_people(1)[:2000]
+    for picture in (b"", b"GIF89a", truncated, b"\xff\xd8\xff\xe0" + bytes(300), b"<svg/>"):
+        answer = predict(url, picture)
+        assert answer.status_code == 422, picture[:8]
+        assert ask_json(answer)["results"][0]["outcome"] == "bad_image"
+
+
+def test_a_decompression_bomb_is_refused_undecoded(url: str) -> None:
+    answer = predict(url, png_of(60_000, 60_000))
+    assert answer.status_code == 422
+    assert ask_json(answer)["results"][0]["outcome"] == "too_large"
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A small file that claims a huge picture."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
+
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9999))) + chunk(b"IEND", b"")
+    )
+
+
+def test_too_many_bytes_are_refused_while_they_come(url: str) -> None:
+    """The server answers although the client never sends the rest."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"%x\r\n" % 310_000 + bytes(310_000) + b"\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_declared_length_over_the_limit_is_refused_at_once(url: str) -> None:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_too_many_files_are_refused(url: str) -> None:
+    answer = predict(url, *[b"x"] * 4)
+    assert answer.status_code == 413
+    assert "3 pictures" in ask_json(answer)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("application/json", b"{}", 415),
+        ("multipart/form-data", b"", 400),
+        ("multipart/form-data; boundary=x", b"", 400),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nab',
+            400,
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="q"\r\n\r\nab\r\n--x--\r\n',
+            422,
+        ),
+        ("multipart/form-data; boundary=x", b"garbage", 400),
+    ],
+)
+def test_a_body_that_is_no_upload_says_so(url: str, kind: str, body: bytes, status: int) -> None:
+    answer = requests.post(f"{url}/predict", data=body, headers={"content-type": kind}, timeout=60)
+    assert answer.status_code == status
+    assert ask_json(answer)["detail"]
+
+
+def test_a_file_name_is_only_told_back(url: str) -> None:
+    name = "../../etc/\u7b11<script>.jpg"
+    answer = requests.post(f"{url}/predict", files={"files": (name, draw_people(1))}, timeout=60)
+    assert ask_json(answer)["results"][0]["name"].endswith(".jpg")
+
+
+def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path]) -> None:
+    with serving(runs[0], queue=1) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as slow:
+            slow.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+            )
+            assert slow.recv(100).startswith(b"HTTP/1.1 100 ")  # the server reads its body now
+            answer = predict(url, b"x")
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "1"
+            slow.sendall(bytes(9))
+            assert slow.recv(100).startswith(b"HTTP/1.1 422 ")
+        assert predict(url, b"x").status_code == 422
+
+
+def test_a_request_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> None:
+    with serving(runs[0], timeout=0.2) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as slow:
+            slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
+            assert slow.recv(100).startswith(b"HTTP/1.1 504 ")
+
+
+def test_a_picture_that_kills_its_process_costs_only_itself(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_pipeline.serve.pool.prepare_bytes", prepare_or_die)
+    with serving(runs[0], timeout=600) as url, ThreadPoolExecutor(3) as clients:
+        pictures = [b"die", draw_people(1), draw_people(1, 1)]
+        outcomes = clients.map(lambda picture: ask_json(predict(url, picture))["results"][0]["outcome"], pictures)
+        assert list(outcomes) == ["bad_image", "no_face", "no_face"]
+
+
+def prepare_or_die(data: bytes, _: Need, __: int) -> Prepared:
+    """Like a decoder with a bug; at the top of the module, so that the worker finds it."""
+    if data == b"die":
+        import os
+
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Prepared("no_face", 1, 1)
+
+
+def test_less_confident_answers_are_uncertain(runs: tuple[Path, Path]) -> None:
+    with serving(runs[0], uncertain=1.0) as url:
+        (result,) = ask_json(predict(url, draw_people(1)))["results"]
+        assert result["outcome"] == "uncertain"
+        assert result["faces"][0]["label"] == "uncertain"
+
+
+def test_health_version_and_metrics_tell_what_runs(url: str) -> None:
+    predict(url, draw_people(1))
+    assert requests.get(f"{url}/readyz", timeout=60).status_code == 200
+    version = requests.get(f"{url}/version", timeout=60).json()
+    assert [model["name"] for model in version["models"]] == ["lips", "other"]
+    assert len(version["models"][0]["sha256"]) == 64
+    text = requests.get(f"{url}/metrics", timeout=60).text
+    for name in ("fer_requests_total", "fer_request_seconds_bucket", "fer_batch_crops_count", "fer_queue_requests"):
+        assert name in text
+    assert 'fer_pictures_total{outcome="ok"}' in text
+
+
+def test_the_example_shows_three_faces(url: str) -> None:
+    example = requests.get(f"{url}/example.jpg", timeout=60)
+    (result,) = ask_json(predict(url, example.content))["results"]
+    assert len(result["faces"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {"Host": "rebound.example"}, 400),
+        ("POST", {"Origin": "http://evil.example"}, 403),
+        ("POST", {"Origin": "null"}, 403),
+        ("GET", {"Origin": "http://evil.example"}, 200),
+    ],
+)
+def test_pages_of_other_sites_cannot_ask(url: str, method: str, headers: dict[str, str], status: int) -> None:
+    path = "/version" if method == "GET" else "/predict"
+    answer = requests.request(method, url + path, headers=headers, data=b"" if method == "POST" else None, timeout=60)
+    assert answer.status_code == status
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_our_pages_load_nothing_from_elsewhere(url: str) -> None:
+    page = requests.get(url, timeout=60)
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert requests.get(f"{url}/own/../app.py", timeout=60).status_code == 404
+    assert requests.get(f"{url}/docs", timeout=60).status_code == 404
+
+
+def test_no_request_makes_the_server_fail(url: str) -> None:
+    """What schemathesis makes of the OpenAPI description: no answer is a server's error, all follow the description."""
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
+        operation = result.ok()
+
+        @given(case=operation.as_strategy())
+        @settings(max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+        def check(case: schemathesis.Case[Any]) -> None:
+            response = case.call(base_url=url)
+            assert response.status_code < 500
+            case.validate_response(response, checks=[schemathesis.checks.not_a_server_error])
+
+        check()
+
+
+def test_live_frames_are_answered_and_models_switched(url: str) -> None:
+    with connect(url.replace("http", "ws") + "/live") as socket:
+        socket.send(draw_people(1))
+        first = json.loads(socket.recv(timeout=60))
+        assert (first["frame"], first["outcome"], first["model"]) == (0, "ok", "lips")
+        socket.send(json.dumps({"model": "other"}))
+        socket.send(b"no picture")
+        second = json.loads(socket.recv(timeout=60))
+        assert (second["frame"], second["outcome"], second["model"]) == (1, "bad_image", "other")
+        for text in ("[", '{"model": "third"}', '{"model": []}', "[" * 5000):
+            socket.send(text)
+            assert "detail" in json.loads(socket.recv(timeout=60))
+
+
+def test_a_live_connection_from_another_site_is_refused(url: str) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(url.replace("http", "ws") + "/live", origin=Origin("http://evil.example"))
+
+
+def test_the_newest_frame_wins() -> None:
+    newest = Newest()
+    for number in range(5):
+        newest.put(number, b"%d" % number)
+    assert asyncio.run(newest.get()) == (4, b"4")
+    assert newest.overtaken == 4
+
+
+def test_the_gate_counts_requests_and_bytes() -> None:
+    gate = Gate(Limits(queue=2, max_bytes=10, all_bytes=15))
+    with gate.request() as first, gate.request() as second:
+        with pytest.raises(Full), gate.request():
+            pass
+        first.add(10)
+        with pytest.raises(TooLarge):
+            first.add(1)
+        with pytest.raises(Full):
+            second.add(6)
+    assert (gate.requests, gate.bytes) == (0, 0)
+
+
+def test_requests_in_flight_finish_when_the_server_is_stopped(runs: tuple[Path, Path]) -> None:
+    with fer_serve(str(runs[0])) as (process, url), ThreadPoolExecutor(1) as client:
+        assert requests.get(f"{url}/readyz", timeout=60).status_code == 200
+        parts = urlsplit(url)
+        body = draw_people(1)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as slow:
+            head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
+            slow.sendall(head % len(body))
+            assert slow.recv(100).startswith(b"HTTP/1.1 100 ")
+            process.send_signal(signal.SIGTERM)
+            refused = threading.Event()
+
+            def wait_until_it_listens_no_more() -> None:
+                while not refused.is_set():
+                    try:
+                        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60).close()
+                    except OSError:
+                        refused.set()
+
+            client.submit(wait_until_it_listens_no_more).result(timeout=60)
+            slow.sendall(body)
+            assert slow.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["missing"], "run `fer train` first"),
+        (["lips", "lips"], "served already"),
+        (["lips", "--host", "no.such.host.invalid"], "no such address"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(runs: tuple[Path, Path], arguments: list[str], told: str) -> None:
+    command = [sys.executable, "-m", "fer_pipeline", "serve", *arguments]
+    done = subprocess.run(command, cwd=runs[0].parent, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode in {1, 2}
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_a_model_needs_of_a_photo_can_travel_to_a_worker() -> None:
+    import pickle
+
+    assert pickle.loads(pickle.dumps(Need(Recipe(), 32))) == Need(Recipe(), 32)
