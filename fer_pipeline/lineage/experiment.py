@@ -94,7 +94,12 @@ def rows_with(folder: Path, *texts: str) -> Iterator[Row]:
 
 def rows_of(folder: Path, photo: str) -> list[Row]:
     """The rows of one photo in a stage: one, or one for each of its faces."""
-    return [row for row in rows_with(folder, photo) if photo_of(row.path) == photo]
+    return [row for row in rows_with(folder, photo) if name_of(row) == photo]
+
+
+def name_of(row: Row) -> str:
+    """The photo a row is of: also where people moved it into another class, as `facts.moved_from` tells."""
+    return photo_of(str(row.facts.get("moved_from", row.path)))
 
 
 def file_of(stage: str, folder: Path, row: Row) -> Path:

@@ -70,9 +70,15 @@ def _in_stage(path: Path, folder: Path, experiment: Experiment | None) -> Photo:
     """A path in a stage's folder; its file may be gone, as with a photo that was dropped."""
     inside = path.relative_to(folder).as_posix()
     inside = strip_part(inside)
+    moved = [str(row.facts["moved_from"]) for row in rows_with(folder, inside) if _was_moved_to(row, inside)]
+    inside = moved[0] if moved else inside
     own = experiment or of_home(folder.resolve().parent if folder == Path() else folder.parent)
     stage = next((stage for stage, one in own.folders.items() if one.resolve() == folder.resolve()), "")
     return Photo(own, photo_of(inside), str(Path(inside).with_suffix("")) if stage in FACES else None)
+
+
+def _was_moved_to(row: Row, path: str) -> bool:
+    return row.path == path and "moved_from" in row.facts
 
 
 def _search(what: str, experiment: Experiment) -> list[str]:

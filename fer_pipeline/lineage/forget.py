@@ -12,6 +12,7 @@ from typing import Any
 
 from fer_pipeline.config import FOLDERS
 from fer_pipeline.console import progress
+from fer_pipeline.crawl.tally import TALLY, write_tally
 from fer_pipeline.errors import InputError
 from fer_pipeline.forgotten import Forgotten, forget_rows, note_forgotten, parse_forgotten, photo_of
 from fer_pipeline.journal import JOURNAL, Journal
@@ -74,6 +75,8 @@ def forget(experiment: Experiment, rows: Sequence[Row], leavings: Leavings) -> l
         for path in [*find_files(experiment, pending.forgotten), *leavings.caches, *leavings.pages]:
             path.unlink(missing_ok=True)  # one of its names; the others are found by themselves
         write_rows(raw, [row for row in iter_rows(raw) if not pending.forgotten.knows_row(row)])
+        if (raw / TALLY).is_file():
+            write_tally(raw, iter_rows(raw))
         remove_empty(raw)
         troubles = list(filter(None, _make_anew(experiment, pending)))
         (raw / PENDING).unlink()

@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_pipeline.config import FOLDERS
 from fer_pipeline.forgotten import Forgotten, photo_of
-from fer_pipeline.lineage.experiment import PARTS, Experiment, find_homes
+from fer_pipeline.lineage.experiment import PARTS, Experiment, file_of, find_homes, name_of, rows_with
 from fer_pipeline.lineage.sightings import Sighting, find_data, find_runs, sightings
 from fer_pipeline.manifest import MANIFEST, Row, iter_rows
 from fer_pipeline.recipe import settings_of
@@ -92,12 +92,21 @@ def find_files(experiment: Experiment, forgotten: Forgotten) -> Iterator[Path]:
             for label in sorted({photo.rpartition("/")[0] for photo in forgotten.photos}):
                 if (root / label).is_dir():
                     yield from _named(root / label, label, forgotten)
+    yield from _moved(experiment, forgotten)
 
 
 def _named(folder: Path, label: str, forgotten: Forgotten) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_file() and photo_of(f"{label}/{path.name.lstrip('.')}") in forgotten.photos:
             yield path
+
+
+def _moved(experiment: Experiment, forgotten: Forgotten) -> Iterator[Path]:
+    """Files that people moved into the folder of another class of the split."""
+    split = experiment.folders.get("split")
+    rows = rows_with(split, "moved_from") if split else iter(())
+    files = [file_of("split", split, row) for row in rows if split and name_of(row) in forgotten.photos]
+    yield from (path for path in files if path.is_file())
 
 
 def shadowed(experiment: Experiment, forgotten: Forgotten) -> list[Row]:

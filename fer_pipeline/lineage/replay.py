@@ -19,7 +19,7 @@ from fer_pipeline.forgotten import Forgotten, photo_of
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.lineage.experiment import file_of
 from fer_pipeline.manifest import MANIFEST, Row, hash_file, iter_rows, kept_rows, read_rows, write_aside, write_rows
-from fer_pipeline.recipe import RECIPE, read_recipe
+from fer_pipeline.recipe import RECIPE, decided, read_recipe
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
@@ -37,6 +37,8 @@ def is_up_to_date(folder: Path, source: Path | None, hashes: Iterable[str | None
     """Whether a stage was made from its input as it was before (one of some hashes) by settings known today."""
     recipe = read_recipe(folder)
     if source is None or recipe is None or recipe.get("input") not in hashes:
+        return False
+    if recipe.get("decisions") != decided(str(recipe.get("stage")), source).get("decisions"):
         return False
     return _config(recipe, source, folder) is not None
 
@@ -73,7 +75,10 @@ def replay(folder: Path, source: Path, forgotten: Forgotten) -> str:
         write_rows(folder, (row for row in old if not forgotten.knows_row(row)))
         write_aside(folder / RECIPE, [json.dumps(recipe, indent=2).encode()])
         (folder / JOURNAL).unlink(missing_ok=True)
-        return f"{folder} lost the image, but cannot be made anew without it: {error}"
+        what = (
+            "lost the image, but cannot be made anew without it" if forgotten != Forgotten() else "cannot be made anew"
+        )
+        return f"{folder} {what}: {error}"
     drop_strays(stage.name, folder)
     return ""
 
@@ -121,7 +126,7 @@ def drop_strays(stage: str, folder: Path) -> None:
     """Remove the files that are no kept row's any more, among those whose folder a row names."""
     rows = list(kept_rows(folder))
     kept = {file_of(stage, folder, row) for row in rows}
-    for parent in sorted({path.parent for path in folder.glob("*/*")} | {path.parent for path in folder.glob("*/*/*")}):
+    for parent in sorted({path.parent for path in folder.glob("*/**/*")}):
         for path in [path for path in parent.iterdir() if _is_ours(path) and path not in kept]:
             path.unlink()
     remove_empty(folder)

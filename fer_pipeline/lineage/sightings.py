@@ -14,7 +14,7 @@ from fer_pipeline.manifest import MANIFEST, hash_file
 from fer_pipeline.model.predictions import PREDICTIONS, SEEN
 from fer_pipeline.recipe import read_recipe
 
-TRAINERS = ("train", "folds", "tune")
+TRAINERS = ("train", "folds", "tune", "ensemble")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def find_data(run: Path) -> Path | None:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -68,23 +68,30 @@ def sightings(run: Path, photo: str, experiment: Experiment) -> list[Sighting]:
     recipe = read_recipe(run) or {}
     stale = _is_stale(run, recipe, experiment)
     seen: dict[str, Sighting] = {}
-    for line in _lines(run / SEEN, photo):
+    names = {photo, *_moved_names(photo, experiment)}
+    for line in _lines(run / SEEN, names):
         seen[line["path"]] = Sighting(run.name, line["path"], line.get("part", ""), line.get("label", ""), stale=stale)
-    for line in _lines(run / PREDICTIONS, photo):
-        part = "folds" if recipe.get("stage") == "folds" else "test"
+    for line in _lines(run / PREDICTIONS, names):
+        part = "folds" if recipe.get("stage") == "folds" or "folds" in recipe else "test"  # or an ensemble of those
         predicted = (line.get("predicted") or "", _number(line.get("confidence")))
         seen[line["path"]] = Sighting(run.name, line["path"], part, line.get("label", ""), *predicted, stale)
     return list(seen.values()) or list(_by_split(run, recipe, photo, experiment))
 
 
-def _lines(path: Path, photo: str) -> Iterator[dict[str, str]]:
+def _moved_names(photo: str, experiment: Experiment) -> Iterator[str]:
+    """What a photo is called in the tables since people moved it into another class."""
+    split = experiment.folders.get("split")
+    return (photo_of(row.path) for row in (rows_of(split, photo) if split else []))
+
+
+def _lines(path: Path, names: set[str]) -> Iterator[dict[str, str]]:
     """The lines of a table of paths that tell of a photo."""
     if not path.is_file():
         return
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
-                if line.get("path") and photo_of(strip_part(line["path"])) == photo:
+                if line.get("path") and photo_of(strip_part(line["path"])) in names:
                     yield line
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: cannot be read ({error}): run `fer eval` again, or remove it") from None

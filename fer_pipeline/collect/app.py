@@ -1,0 +1,142 @@
+"""The web application of `fer collect`: the page, and a WebSocket that takes frames and tells what became of them.
+
+The page sends a JPEG as a binary message for each frame while a class is held, and text: `{"hold": "smile"}`,
+`{"hold": null}`, `{"undo": true}`, `{"end": true}`. It is answered by text with a `state`, and for a frame with its
+`outcome`: kept no_face blurred same full bad_image forgotten.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from fer_pipeline.collect.album import Album
+from fer_pipeline.collect.desk import Desk, Wish
+from fer_pipeline.errors import FerError
+from fer_pipeline.serve.live import Newest
+from fer_pipeline.serve.pool import Pool
+from fer_pipeline.web.guard import guard
+from fer_pipeline.web.pages import add_pages
+
+TELL = 'send a frame, {"hold": CLASS or null}, {"undo": true} or {"end": true}'
+
+
+def make_app(
+    wish: Wish, album: Album, workers: int = 1, host: str = "127.0.0.1", more_hosts: Sequence[str] = ()
+) -> Starlette:
+    """The application over an open album; its processes start with it and end with it."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        pool = Pool(workers)
+        app.state.desk = Desk(wish, album, pool)
+        try:
+            await pool.warm([wish.need])
+            yield
+        finally:
+            pool.close()
+
+    routes = [Route("/crops/{number}", _crop), WebSocketRoute("/sitting", _sitting)]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    add_pages(app, Path(__file__).parent, index="collect.html")
+    guard(app, host, more_hosts)
+    return app
+
+
+async def _crop(request: Request) -> Response:
+    """A crop that was just kept."""
+    desk: Desk = request.app.state.desk
+    png = desk.crops.get(request.path_params["number"].removesuffix(".png"))
+    if png is None:
+        return PlainTextResponse("no such crop", 404)
+    return Response(png, media_type="image/png", headers={"cache-control": "no-store"})
+
+
+async def _sitting(socket: WebSocket) -> None:
+    """Follow one page until it goes; then the manifest is up to date."""
+    await socket.accept()
+    desk: Desk = socket.app.state.desk
+    page = _Page(socket, desk)
+    await page.tell({"state": desk.state()})
+    answering = asyncio.create_task(page.answer_frames())
+    receiving = asyncio.create_task(page.receive())
+    try:
+        done, _ = await asyncio.wait((answering, receiving), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except WebSocketDisconnect:
+        pass
+    except FerError as error:  # a full disk: said on the page, and again where the server runs
+        await page.tell({"detail": str(error)})
+        await socket.close(1011)
+        raise
+    finally:
+        for task in (answering, receiving):
+            task.cancel()
+        await asyncio.gather(answering, receiving, return_exceptions=True)
+        desk.album.complete()
+
+
+class _Page:
+    """One page: which class is held there, and its newest frame."""
+
+    def __init__(self, socket: WebSocket, desk: Desk) -> None:
+        self.socket, self.desk = socket, desk
+        self.held: str | None = None
+        self.held_for_newest = ""
+        self.newest = Newest()
+
+    async def tell(self, message: dict[str, Any]) -> None:
+        await self.socket.send_text(json.dumps(message, ensure_ascii=False))
+
+    async def receive(self) -> None:
+        """Take frames and wishes as they come."""
+        number = 0
+        while True:
+            message = await self.socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if (data := message.get("bytes")) is not None:
+                if self.held is not None:
+                    self.held_for_newest = self.held
+                    self.newest.put(number, data)
+                number += 1
+            else:
+                await self._obey(message.get("text") or "")
+
+    async def _obey(self, text: str) -> None:
+        match _read(text):
+            case {"hold": None}:
+                self.held = None
+            case {"hold": str(label)} if label in self.desk.wish.labels:
+                self.held = label
+            case {"undo": True}:
+                self.desk.undo()
+                await self.tell({"state": self.desk.state()})
+            case {"end": True}:
+                self.desk.end()
+                await self.tell({"state": self.desk.state()})
+            case _:
+                await self.tell({"detail": TELL})
+
+    async def answer_frames(self) -> None:
+        """Tell what became of each frame that no newer one overtook."""
+        while True:
+            number, data = await self.newest.get()
+            answer = await self.desk.take(self.held_for_newest, data)
+            await self.tell({"frame": number, **answer})
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

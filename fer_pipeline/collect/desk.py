@@ -1,0 +1,123 @@
+"""One camera's sitting as the page sees it: frames in, and what became of each out."""
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import PIL.Image
+
+from fer_pipeline.collect.album import Album
+from fer_pipeline.collect.judge import Judge
+from fer_pipeline.config import Recipe
+from fer_pipeline.images import Image
+from fer_pipeline.serve.pool import Need, Pool, Prepared
+
+MAX_PIXELS = 10_000_000  # of a frame
+SHOWN = 24  # crops on the page
+FULL = Prepared("no_face")  # of a frame that nobody had to look at
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is collected: photos of these classes, so many of each a sitting, with a face by this recipe."""
+
+    labels: tuple[str, ...]
+    target: int
+    recipe: Recipe
+
+    @property
+    def need(self) -> Need:
+        """What the processes are asked for: the largest face, cut as for training."""
+        return Need(self.recipe, self.recipe.cut.size)
+
+
+class Desk:
+    """Decides about frames and keeps the good ones; one for all pages that are open."""
+
+    def __init__(self, wish: Wish, album: Album, pool: Pool) -> None:
+        self.wish, self.album, self.pool = wish, album, pool
+        self.judge = Judge()
+        self.refused: Counter[str] = Counter()
+        self.crops: dict[str, bytes] = {}  # PNG of the photos just kept, by their number
+
+    async def take(self, label: str, data: bytes) -> dict[str, Any]:
+        """What becomes of a frame that was held up for a class."""
+        full = self.album.counts[label] >= self.wish.target
+        prepared = FULL if full else await self.pool.prepare(data, self.wish.need, MAX_PIXELS)
+        outcome, crop = self._decide(label, data, prepared)
+        number = self._keep(label, data, crop) if crop is not None else None
+        if outcome != "kept":
+            self.refused[outcome] += 1
+        answer = {"label": label, "outcome": outcome, "width": prepared.width, "height": prepared.height}
+        return answer | {"boxes": [list(box) for box in prepared.boxes[:1]], "photo": number, "state": self.state()}
+
+    def _decide(self, label: str, data: bytes, prepared: Prepared) -> tuple[str, Image | None]:
+        """`kept` and the crop, or the reason to refuse a frame."""
+        if prepared is FULL or self.album.counts[label] >= self.wish.target:  # another page may have been faster
+            return "full", None
+        if prepared.outcome != "ok" or prepared.crops is None:
+            return ("no_face" if prepared.outcome == "no_face" else "bad_image"), None
+        crop: Image = prepared.crops[0]
+        reason = self.album.refuse(data) or self.judge.refuse(label, crop)
+        return (reason, None) if reason else ("kept", crop)
+
+    def _keep(self, label: str, data: bytes, crop: Image) -> str:
+        number = self.album.keep(label, data).sha256[:12]
+        self.crops[number] = _to_png(crop)
+        while len(self.crops) > SHOWN:
+            del self.crops[next(iter(self.crops))]
+        return number
+
+    def undo(self) -> None:
+        """Take the last photo back."""
+        row = self.album.undo()
+        if row is not None:
+            self.judge.forget(str(row.label))
+            self.crops.pop(row.sha256[:12], None)
+
+    def end(self) -> None:
+        """The person, the place or the light changes: what comes next is another sitting."""
+        self.album.end()
+        self.judge, self.refused = Judge(), Counter()
+        self.crops.clear()
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows beside the camera."""
+        here, before = self.album.counts, self.album.before
+        shown = [{"photo": number, "label": self._label_of(number)} for number in reversed(self.crops)]
+        return {
+            "sitting": self.album.sitting,
+            "target": self.wish.target,
+            "classes": [{"label": one, "kept": here[one], "before": before[one]} for one in self.wish.labels],
+            "refused": dict(self.refused),
+            "recent": shown,
+        }
+
+    def _label_of(self, number: str) -> str:
+        return next((str(row.label) for row in reversed(self.album.kept) if row.sha256.startswith(number)), "")
+
+
+def _to_png(crop: Image) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(crop).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Class names that can be folders, each once; UsageError names the one that cannot."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from fer_pipeline.config import Label
+    from fer_pipeline.errors import UsageError
+
+    checker: TypeAdapter[str] = TypeAdapter(Label)
+    for label in labels:
+        try:
+            checker.validate_python(label)
+        except ValidationError:
+            raise UsageError(f"--label {label}: must be a plain name, without slashes or a leading dot") from None
+    if not labels:
+        raise UsageError("which classes? Name each by --label, as in --label smile --label pout")
+    return tuple(dict.fromkeys(labels))

@@ -1,0 +1,59 @@
+"""Where the photos of a camera go, for which classes, and how faces are found and cut there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_pipeline.config import Config, Cut, Detector, Recipe
+from fer_pipeline.errors import UsageError
+from fer_pipeline.journal import existing_rows
+from fer_pipeline.lineage.experiment import Experiment, of_config, of_home
+from fer_pipeline.manifest import Status
+from fer_pipeline.recipe import photo_recipe, settings_of
+
+
+@dataclass(frozen=True)
+class Place:
+    """A raw folder, the way from its photos to crops, and the configuration if one was given."""
+
+    raw: Path
+    recipe: Recipe
+    config: Config | None
+
+    def experiment(self) -> Experiment:
+        """The folders of the stages, as they are now."""
+        return of_config(self.config) if self.config else of_home(self.raw.parent)
+
+
+def find_place(data: Path | None, config: Config | None) -> Place:
+    """The place that a data folder, a configuration or both name; UsageError if they name two or none."""
+    if config is not None:
+        home = config.crawl.output.parent
+        if data is not None and data.resolve() != home.resolve():
+            raise UsageError(f"{data} is not the data folder of the configuration, which is {home}: name one of them")
+        own = {name: getattr(config.crop, name) for name in Cut.model_fields}
+        detector = {name: getattr(config.filter, name) for name in Detector.model_fields}
+        return Place(config.crawl.output, Recipe.model_validate({"detector": detector, "cut": own}), config)
+    if data is None:
+        raise UsageError("where to? Name a data folder, as in `fer collect data/mine`, or --config")
+    if data.exists() and not data.is_dir():
+        raise UsageError(f"{data}: a file: name a data folder, as in data/mine")
+    return Place(data / "raw", _recipe_of(data), None)
+
+
+def _recipe_of(home: Path) -> Recipe:
+    """How the photos of a data folder were cut, or how they would be by default."""
+    crops = of_home(home).folders.get("crop") if home.is_dir() else None
+    if crops is None or settings_of(crops, "crop") is None:
+        return Recipe(detector=Detector(), cut=Cut())
+    return photo_recipe(crops)
+
+
+def find_labels(place: Place) -> list[str]:
+    """The classes that `split.labels` names, else those the folder holds already, else those of the crawl."""
+    config = place.config
+    if config is not None and config.split.labels:
+        return list(config.split.labels)
+    known = {row.label for row in existing_rows(place.raw) if row.label and row.status is Status.KEPT}
+    if not known and config is not None:
+        known = {*config.crawl.keywords, *config.crawl.urls, *config.crawl.sites}
+    return sorted(known)

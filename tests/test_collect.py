@@ -1,0 +1,396 @@
+"""Promises of `fer collect`: what is kept of a camera's frames, and that no crash, copy or second sitting harms it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from browser import running
+from pictures import draw_noise, draw_view, list_files, make_folder
+from sittings import draw_crop, draw_frame, to_jpeg
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+from fer_pipeline.__main__ import main
+from fer_pipeline.collect.album import Album
+from fer_pipeline.collect.app import make_app
+from fer_pipeline.collect.desk import Wish
+from fer_pipeline.collect.judge import Judge
+from fer_pipeline.config import Config, Recipe, with_folders
+from fer_pipeline.errors import InputError
+from fer_pipeline.journal import JOURNAL
+from fer_pipeline.lineage.experiment import of_config
+from fer_pipeline.lineage.grow import grow
+from fer_pipeline.manifest import MANIFEST, read_rows, write_rows
+from fer_pipeline.report.stand import read_stand
+from fer_pipeline.stages.crop import CROP
+from fer_pipeline.stages.dedupe import DEDUPE
+from fer_pipeline.stages.filter import FILTER
+from fer_pipeline.stages.runner import run_stage
+from fer_pipeline.stages.sources import find_in_folder, import_images
+from fer_pipeline.stages.split import SPLIT
+from fer_pipeline.stages.unify import UNIFY
+
+RECIPE = Recipe.model_validate({"detector": {"sides": [200]}, "cut": {"scale": "eyes", "align": True, "size": 48}})
+STAGES = (UNIFY, DEDUPE, FILTER, CROP, SPLIT)
+
+
+def photo(number: int) -> bytes:
+    """A small JPEG like no other."""
+    return to_jpeg(draw_noise(number, 64, 64))
+
+
+# The album: what is written, and what a crash leaves
+
+
+def test_a_sitting_is_one_source_and_one_group_of_photos_as_an_import_leaves_them(tmp_path: Path) -> None:
+    with Album(tmp_path / "raw") as album:
+        rows = [album.keep(label, photo(number)) for number, label in enumerate(("smile", "smile", "pout"))]
+    assert sorted(read_rows(tmp_path / "raw"), key=lambda row: row.path) == sorted(rows, key=lambda row: row.path)
+    name = f"webcam:{datetime.now().astimezone():%Y-%m-%d}"
+    assert {(row.group, row.source["name"], row.source["engine"]) for row in rows} == {(name, name, "webcam")}
+    assert len({row.source["file"] for row in rows}) == 3
+    assert all((tmp_path / "raw" / row.path).read_bytes() == photo(n) for n, row in enumerate(rows))
+    assert [path.name for path in (tmp_path / "raw").iterdir() if path.is_file()].count(JOURNAL) == 0
+
+
+KEEP = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_collect import photo
+from fer_pipeline.collect.album import Album
+with Album(Path(sys.argv[1])) as album:
+    for number in range(3):
+        album.keep("smile", photo(number))
+    print("kept", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_server_loses_no_photo_and_the_next_one_adds_to_them(tmp_path: Path) -> None:
+    raw = make_folder(tmp_path / "raw", {"pout/000000000000.jpg": draw_noise(9)}, source={"name": "web"})
+    command = [sys.executable, "-c", KEEP, str(raw), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"kept\n"
+        process.send_signal(signal.SIGKILL)
+    assert len(read_rows(raw)) == 1, "usable as it was before"
+    (raw / "smile/.123456789abc.jpg.part").write_bytes(b"half a photo, as a kill while writing leaves it")
+    with Album(raw) as album:
+        assert album.counts == {"smile": 3}, "the same sitting goes on"
+        album.keep("smile", photo(3))
+    rows = read_rows(raw)
+    assert len(rows) == 5
+    assert all((raw / row.path).is_file() for row in rows)
+    assert len({row.group for row in rows if row.label == "smile"}) == 1
+    assert not (raw / JOURNAL).exists()
+
+
+def test_after_a_long_pause_or_on_demand_another_sitting_begins(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    with Album(raw) as album:
+        first = album.keep("smile", photo(1)).group
+        album.end()
+        second = album.keep("smile", photo(2)).group
+        assert (album.counts, album.before) == ({"smile": 1}, {"smile": 1})
+    with Album(raw) as album:
+        assert album.keep("smile", photo(3)).group == second
+    assert second == f"{first}-2"
+    long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    write_rows(raw, [row.but(source={**row.source, "time": long_ago}) for row in read_rows(raw)])
+    with Album(raw) as album:
+        assert album.keep("smile", photo(4)).group == f"{first}-3"
+
+
+def test_what_is_taken_back_leaves_neither_row_nor_file(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    with Album(raw) as album:
+        rows = [album.keep("smile", photo(number)) for number in range(2)]
+        album.complete()
+        assert album.undo() == rows[1]
+        assert album.undo() == rows[0]
+        assert album.undo() is None
+        assert album.refuse(photo(0)) is None
+        album.keep("pout", photo(0))
+    assert [row.label for row in read_rows(raw)] == ["pout"]
+    assert [path.name for path in raw.rglob("*.jpg")] == [rows[0].path.partition("/")[2]]
+
+
+def test_the_same_bytes_and_forgotten_ones_are_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "data/mine"
+    with Album(home / "raw") as album:
+        row = album.keep("smile", photo(1))
+        album.keep("smile", photo(2))
+        assert album.refuse(photo(1)) == "same"
+    assert main(["trace", str(home / "raw" / row.path)]) == 0
+    assert f"name: {row.group}" in capsys.readouterr().out
+    assert main(["forget", str(home / "raw" / row.path), "--yes"]) == 0
+    with Album(home / "raw") as album:
+        assert album.counts == {"smile": 1}
+        assert album.refuse(photo(1)) == "forgotten"
+
+
+def test_no_import_writes_beside_an_open_page(tmp_path: Path) -> None:
+    make_folder(tmp_path / "photos", {"smile/1.jpg": draw_noise(1)})
+    with Album(tmp_path / "raw") as album:
+        album.keep("smile", photo(2))
+        with pytest.raises(InputError, match="another fer command is writing here"):
+            import_images(find_in_folder(tmp_path / "photos"), tmp_path / "raw", "photos")
+    import_images(find_in_folder(tmp_path / "photos"), tmp_path / "raw", "photos")
+    assert (
+        len([row for row in read_rows(tmp_path / "raw") if row.source["name"] != "."]) == 3
+    )  # with the manifest's row
+
+
+# The judge: which crops are worth keeping
+
+
+def test_another_picture_is_kept_and_the_same_is_not_whatever_the_light() -> None:
+    judge, rng = Judge(), np.random.default_rng(0)
+    crop = draw_crop(1, "smile", 1)
+    noisy = np.clip(crop + rng.normal(0, 4, crop.shape) + 12, 0, 255).astype(np.uint8)
+    assert judge.refuse("smile", crop) is None
+    assert judge.refuse("smile", noisy) == "same"
+    assert judge.refuse("pout", noisy) is None, "of another class"
+    assert judge.refuse("smile", draw_crop(1, "smile", 2)) is None
+    judge.forget("pout")
+    assert judge.refuse("pout", crop) is None, "the first one was taken back"
+
+
+def test_a_crop_that_is_blurred_for_this_sitting_is_not_kept() -> None:
+    import cv2
+
+    judge = Judge()
+    for number in range(6):
+        judge.refuse("smile", draw_crop(1, "smile", number))
+    soft = np.asarray(cv2.GaussianBlur(draw_crop(1, "smile", 7), (0, 0), 3), np.uint8)
+    assert judge.refuse("smile", soft) == "blurred"
+    assert judge.refuse("pout", soft) is None, "of another class nothing is known yet"
+
+
+# The server: frames in, what became of them out
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    wish = Wish(("smile", "pout"), 3, RECIPE)
+    with Album(tmp_path_factory.mktemp("data") / "raw") as album, running(make_app(wish, album)) as url:
+        yield url
+
+
+@pytest.fixture
+def page(url: str) -> Iterator[ClientConnection]:
+    """A connection as the page makes it, in a sitting of its own."""
+    with connect(url.replace("http", "ws") + "/sitting", open_timeout=60) as socket:
+        hear(socket)
+        ask(socket, end=True)
+        yield socket
+
+
+def hear(socket: ClientConnection) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(socket.recv(timeout=60))
+    return message
+
+
+def ask(socket: ClientConnection, **wish: Any) -> dict[str, Any]:
+    socket.send(json.dumps(wish))
+    return hear(socket)
+
+
+def show(socket: ClientConnection, label: str | None, data: bytes) -> dict[str, Any]:
+    """Hold a class, send a frame, and hear what became of it."""
+    socket.send(json.dumps({"hold": label}))
+    socket.send(data)
+    return hear(socket)
+
+
+def test_frames_are_kept_until_the_target_and_each_refusal_is_told(page: ClientConnection, url: str) -> None:
+    frames = [to_jpeg(draw_frame(3, "smile", number)) for number in range(5)]
+    first = show(page, "smile", frames[0])
+    assert (first["outcome"], first["width"], first["height"]) == ("kept", 480, 360)
+    left, top, right, bottom = first["boxes"][0]
+    assert 0 < left < 240 < right < 480
+    assert 0 < top < bottom < 360
+    assert show(page, "smile", frames[0])["outcome"] == "same"
+    assert show(page, "smile", to_jpeg(draw_view(1)))["outcome"] == "no_face"
+    assert show(page, "smile", b"\xff\xd8 rubbish")["outcome"] == "bad_image"
+    for frame in frames[1:3]:
+        assert show(page, "smile", frame)["outcome"] == "kept"
+    last = show(page, "smile", frames[4])
+    assert last["outcome"] == "full"
+    assert last["state"]["classes"][0]["kept"] == 3
+    assert last["state"]["refused"] == {"same": 1, "no_face": 1, "bad_image": 1, "full": 1}
+    assert [one["label"] for one in last["state"]["recent"]] == ["smile"] * 3
+    with urllib.request.urlopen(f"{url}/crops/{first['photo']}.png") as answer:
+        assert PIL.Image.open(answer).size == (48, 48)
+
+
+def test_what_is_taken_back_on_the_page_may_be_taken_again(page: ClientConnection) -> None:
+    frame = to_jpeg(draw_frame(4, "pout", 1))
+    assert show(page, "pout", frame)["outcome"] == "kept"
+    assert ask(page, undo=True)["state"]["classes"][1]["kept"] == 0
+    assert show(page, "pout", frame)["outcome"] == "kept"
+
+
+def test_a_new_sitting_has_another_name_and_counts_anew(page: ClientConnection) -> None:
+    one = show(page, "pout", to_jpeg(draw_frame(5, "pout", 1)))["state"]
+    assert ask(page, end=True)["state"]["sitting"] is None
+    two = show(page, "pout", to_jpeg(draw_frame(5, "pout", 2)))["state"]
+    assert one["sitting"] != two["sitting"]
+    assert two["classes"][1]["kept"] == 1
+    assert two["classes"][1]["before"] == one["classes"][1]["before"] + 1
+
+
+def test_a_frame_is_not_taken_while_nothing_is_held(page: ClientConnection) -> None:
+    page.send(json.dumps({"hold": None}))
+    page.send(to_jpeg(draw_frame(6, "smile", 1)))
+    answer = show(page, "smile", to_jpeg(draw_frame(6, "smile", 2)))
+    assert answer["frame"] == 1
+    assert answer["state"]["classes"][0]["kept"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", '{"hold": "../../etc"}', '{"hold": 3}', '{"undo": 1}', "[" * 5000])
+def test_what_no_page_sends_is_answered_with_what_may_be_sent(page: ClientConnection, text: str) -> None:
+    page.send(text)
+    assert hear(page)["detail"].startswith("send a frame")
+
+
+def test_pages_of_other_sites_get_nothing(url: str) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(url.replace("http", "ws") + "/sitting", origin=Origin("http://evil.example"), open_timeout=60)
+
+
+@pytest.mark.parametrize("path", ["/crops/000000000000.png", "/crops/..%2f..%2fetc%2fpasswd", "/own/../desk.py"])
+def test_only_crops_just_kept_and_the_page_are_served(url: str, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(url + path)
+
+
+# The folders after raw
+
+
+def experiment(home: Path) -> Config:
+    """An experiment on pictures that are crops already, so that no detector has to run."""
+    settings: dict[str, Any] = {"name": "mine", "data": str(home / "data"), "runs": str(home / "runs")}
+    settings |= {"filter": {"detector": "none"}, "crop": {"region": "whole", "size": 32}}
+    return Config.model_validate_json(json.dumps(with_folders(settings)))
+
+
+def make_stages(config: Config) -> None:
+    for stage in STAGES:
+        run_stage(stage, getattr(config, stage.name), force=True)
+
+
+def test_the_folders_follow_without_force_and_hold_what_a_run_from_the_start_would(tmp_path: Path) -> None:
+    config, fresh = experiment(tmp_path / "one"), experiment(tmp_path / "two")
+    photos = make_folder(
+        tmp_path / "photos",
+        {f"{a}/{n}.jpg": draw_noise(10 * i + n, 64, 64) for i, a in enumerate(("pout", "smile")) for n in range(8)},
+    )
+    (photos / MANIFEST).unlink()
+    import_images(find_in_folder(photos), config.crawl.output, "photos")
+    make_stages(config)
+    before = {row.path: row.split for row in read_rows(config.split.output)}
+    for sitting in (1, 2):
+        with Album(config.crawl.output) as album:
+            album.end()
+            for number in range(4):
+                album.keep("smile" if number % 2 else "pout", photo(100 * sitting + number))
+        assert [stage for stage, trouble in grow(of_config(config)) if not trouble] == [stage.name for stage in STAGES]
+    assert not [stand.stale for stand in read_stand(config) if stand.stale]
+    fresh.crawl.output.parent.mkdir(parents=True)
+    fresh.crawl.output.symlink_to(config.crawl.output)
+    make_stages(fresh)
+    for stage in STAGES:
+        one, two = (list_files(getattr(each, stage.name).output) for each in (config, fresh))
+        assert one.keys() == two.keys()
+        assert one[MANIFEST] == two[MANIFEST]
+    rows = read_rows(config.split.output)
+    parts = {str(row.group): row.split for row in rows if row.source.get("engine") == "webcam"}
+    assert [part for _, part in sorted(parts.items())] == ["train", "test"]
+    assert {row.path: row.split for row in rows if row.path in before} == before, "a sitting moves no other image"
+
+
+def test_a_folder_made_with_other_settings_is_left_for_the_user_to_decide(tmp_path: Path) -> None:
+    config = experiment(tmp_path)
+    with Album(config.crawl.output) as album:
+        for number in range(4):
+            album.keep("smile", photo(number))
+    for stage in (UNIFY, DEDUPE, FILTER):
+        run_stage(stage, getattr(config, stage.name))
+    run_stage(DEDUPE, config.dedupe.model_copy(update={"hash": "dhash"}), force=True)
+    with Album(config.crawl.output) as album:
+        album.keep("smile", photo(9))
+    assert list(grow(of_config(config))) == [
+        ("unify", ""),
+        ("dedupe", ""),
+        ("filter", f"{config.filter.output} is out of date"),
+    ]
+
+
+def test_nothing_is_done_where_no_stage_was_made(tmp_path: Path) -> None:
+    config = experiment(tmp_path)
+    with Album(config.crawl.output) as album:
+        album.keep("smile", photo(1))
+    assert list(grow(of_config(config))) == []
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["data/mine"], "which classes? Name each by --label"),
+        ([], "Name a data folder, as in `fer collect data/mine`"),
+        (["data/mine", "--label", "../up"], "must be a plain name"),
+        (["file.txt", "--label", "smile"], "a file: name a data folder"),
+        (["data/other", "--config", "c.yaml", "--label", "smile"], "is not the data folder of the configuration"),
+    ],
+)
+def test_a_command_that_cannot_work_says_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file.txt").write_text("text")
+    Path("c.yaml").write_text("name: mine\n")
+    assert main(["collect", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tmp_path: Path) -> None:
+    make_folder(
+        tmp_path / "photos",
+        {f"{a}/{n}.jpg": draw_noise(10 * i + n, 64, 64) for i, a in enumerate(("pout", "smile")) for n in range(4)},
+    )
+    import_images(find_in_folder(tmp_path / "photos"), tmp_path / "data/mine/raw", "photos")
+    config = tmp_path / "c.yaml"
+    config.write_text("name: mine\nworkers: 1\nfilter: {detector: none}\ncrop: {region: whole, size: 32}\n")
+    command = [sys.executable, "-m", "fer_pipeline", "collect", "--config", "c.yaml", "--port", "0", "--label", "smile"]
+    made = [*command[:3], "run", "--config", "c.yaml", "--until", "split"]
+    subprocess.run(made, cwd=tmp_path, capture_output=True, check=True)
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        url = next(line.split()[1] for line in process.stderr if "http://" in line)
+        with connect(url.replace("http", "ws") + "/sitting", open_timeout=60) as socket:
+            hear(socket)
+            assert show(socket, "smile", photo(50))["outcome"] == "kept"
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait() == 0
+    assert "photos of all sittings in data/mine/raw: 1" in said
+    assert "unify, dedupe, filter, crop, split up to date: only the new photos were judged" in said
+    assert "fer train --config c.yaml --from runs/mine" in said
+    assert len([row for row in read_rows(tmp_path / "data/mine/split") if row.source.get("engine") == "webcam"]) == 1

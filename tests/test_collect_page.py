@@ -1,0 +1,132 @@
+"""The page of `fer collect` in a real browser, before a camera that shows drawn people."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import QUIET, check_access, chromium, fake_camera, find_browser, page_of, running
+from playwright.sync_api import Browser, Page, expect
+from sittings import draw_frame, write_video
+
+from fer_pipeline.collect.album import Album
+from fer_pipeline.collect.app import make_app
+from fer_pipeline.collect.desk import Wish
+from fer_pipeline.config import Recipe
+from fer_pipeline.manifest import read_rows
+
+RECIPE = Recipe.model_validate({"detector": {"sides": [200]}, "cut": {"scale": "eyes", "align": True, "size": 64}})
+TARGET = 3
+LONG = 60_000  # ms
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data") / "raw"
+
+
+@pytest.fixture(scope="module")
+def url(raw: Path) -> Iterator[str]:
+    wish = Wish(("smile", "pout", "neutral"), TARGET, RECIPE)
+    with Album(raw) as album, running(make_app(wish, album)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    frames = [draw_frame(7, label, number) for number in range(8) for label in ("smile", "pout")]
+    video = write_video(tmp_path_factory.mktemp("camera") / "person.mjpeg", frames)
+    with chromium(*fake_camera(video)) as browser:
+        yield browser
+
+
+def start(page: Page) -> None:
+    page.locator("#camera").click()
+    expect(page.locator(".hold").first).to_be_enabled(timeout=LONG)
+    if page.locator("#end").is_enabled():
+        page.locator("#end").click()
+        expect(page.locator("#end")).to_be_disabled()
+
+
+def count(page: Page, label: str) -> str:
+    return page.locator(f".hold[data-class={label}] .count").inner_text()
+
+
+def fill(page: Page, label: str) -> None:
+    """Wait until a class that is held has all it wants."""
+    expect(page.locator(f".hold[data-class={label}]")).to_have_attribute("data-full", "true", timeout=LONG)
+
+
+def test_a_key_that_is_held_fills_its_class_and_no_other(browser: Browser, url: str, raw: Path) -> None:
+    with page_of(browser, url, locale="en-US") as page:
+        start(page)
+        page.keyboard.down("1")
+        expect(page.locator(".hold[data-class=smile]")).to_have_attribute("aria-pressed", "true")
+        fill(page, "smile")
+        page.keyboard.up("1")
+        expect(page.locator(".hold[data-class=smile]")).to_have_attribute("aria-pressed", "false")
+        assert count(page, "smile").startswith(f"{TARGET} of {TARGET}")
+        assert count(page, "pout").startswith(f"0 of {TARGET}")
+        expect(page.locator("#recent img")).to_have_count(TARGET)
+        assert page.evaluate("[...document.querySelectorAll('#recent img')].every((one) => one.naturalWidth === 64)")
+        name = page.locator("#sitting").inner_text().removeprefix("Sitting: ")
+        page.reload()
+        expect(page.locator(".hold[data-class=smile]")).to_have_attribute("data-full", "true")
+        expect(page.locator("#recent img")).to_have_count(TARGET)
+    rows = [row for row in read_rows(raw) if row.group == name]
+    assert [row.label for row in rows] == ["smile"] * TARGET
+
+
+def test_a_button_is_held_by_mouse_and_by_keyboard_and_the_last_is_taken_back(browser: Browser, url: str) -> None:
+    with page_of(browser, url, locale="en-US") as page:
+        start(page)
+        page.locator(".hold[data-class=pout]").hover()
+        page.mouse.down()
+        fill(page, "pout")
+        page.mouse.up()
+        page.keyboard.press("z")
+        expect(page.locator(".hold[data-class=pout]")).to_have_attribute("data-full", "false")
+        assert count(page, "pout").startswith(f"{TARGET - 1} of {TARGET}")
+        page.locator(".hold[data-class=neutral]").focus()
+        page.keyboard.down(" ")
+        fill(page, "neutral")
+        page.keyboard.up(" ")
+        page.locator("#undo").click()
+        expect(page.locator(".hold[data-class=neutral]")).to_have_attribute("data-full", "false")
+
+
+def test_the_camera_goes_out_and_nothing_is_held_then(browser: Browser, url: str) -> None:
+    with page_of(browser, url) as page:
+        start(page)
+        assert page.evaluate("document.getElementById('video').srcObject.active")
+        page.locator("#camera").click()
+        assert page.evaluate("document.getElementById('video').srcObject") is None
+        expect(page.locator(".hold").first).to_be_disabled()
+        expect(page.locator("#dark")).to_be_visible()
+
+
+def test_without_a_camera_the_reason_is_said(browser: Browser, url: str) -> None:
+    blind = browser.browser_type.launch(executable_path=find_browser(), args=QUIET)
+    with page_of(blind, url, locale="en-US") as page:
+        page.locator("#camera").click()
+        expect(page.locator("#trouble")).to_contain_text("No camera:")
+    blind.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_usable_on_a_phone_in_both_languages_and_by_a_screen_reader(
+    browser: Browser, url: str, scheme: str
+) -> None:
+    phone = {"width": 360, "height": 740}
+    with page_of(browser, url, viewport=phone, color_scheme=scheme, locale="zh-CN", has_touch=True) as page:
+        start(page)
+        assert page.title() == "fer collect"
+        expect(page.locator("h1")).to_have_text("用自己的摄像头收集")
+        check_access(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.locator("[data-language]").click()
+        expect(page.locator("h1")).to_have_text("Your camera as a source")
+        page.keyboard.down("2")
+        fill(page, "pout")
+        page.keyboard.up("2")
+        check_access(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -1,0 +1,277 @@
+"""Promises of `fer train --from`: it mends the camera's mouths, tells what it cost, and refuses what does not fit."""
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from drawn import write_config, write_png, write_split
+from sittings import draw_crop
+
+from fer_pipeline.__main__ import main
+from fer_pipeline.config import SplitConfig, TrainConfig
+from fer_pipeline.errors import InputError, StaleError, UsageError
+from fer_pipeline.manifest import Row, hash_file, read_rows, write_rows
+from fer_pipeline.model.base import read_base, read_weights, settle
+from fer_pipeline.model.dataset import list_crops, load_crops
+from fer_pipeline.model.finetune import finetune
+from fer_pipeline.model.gains import learned_from
+from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.model.train import train
+from fer_pipeline.stages.runner import run_stage
+from fer_pipeline.stages.split import SPLIT
+
+torch.set_num_threads(1)
+LABELS = ("pout", "smile")
+ANN, BOB = 501, 502  # before the camera, and in no other picture
+FIRST, SECOND = "webcam:2026-11-20", "webcam:2026-11-21"
+BASE: dict[str, Any] = {
+    "network": "simpleconv3",
+    "augment": "none",
+    "epochs": 12,
+    "batch": 16,
+    "ema": 0,
+    "device": "cpu",
+}
+
+
+def add_rows(crops: Path, name: str, people: Sequence[int], count: int, *, camera: bool = False) -> list[Row]:
+    """So many crops of each class and person, as the crop stage would leave them."""
+    rows = []
+    for label in LABELS:
+        for person in people:
+            for number in range(count):
+                file = write_png(
+                    crops / label / f"{abs(hash_of(name, person, number)):012x}.png",
+                    draw_crop(person, label, number, cast=camera),
+                )
+                source = {"name": name} | ({"engine": "webcam"} if camera else {})
+                path = file.relative_to(crops).as_posix()
+                group = name if camera else f"person {person}"
+                rows.append(Row(path=path, label=label, source=source, sha256=hash_file(file), group=group))
+    return rows
+
+
+def hash_of(name: str, person: int, number: int) -> int:
+    return int.from_bytes(f"{name[-2:]}{person % 997:03}{number:02}".encode()[-6:], "big")
+
+
+def split(crops: Path, rows: list[Row], folder: Path) -> Path:
+    write_rows(crops, rows)
+    run_stage(SPLIT, SplitConfig(input=crops, output=folder, test_share=0.25))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`plain`, a split of drawn faces; `run`, a model of them; `camera`, a split with two sittings besides."""
+    home = tmp_path_factory.mktemp("home")
+    rows = add_rows(home / "crops", "drawn", range(30), 2)
+    train(TrainConfig(input=split(home / "crops", rows, home / "plain"), output=home / "run", **BASE))
+    rows += add_rows(home / "crops", FIRST, [ANN], 20, camera=True)
+    rows += add_rows(home / "crops", SECOND, [BOB], 20, camera=True)
+    split(home / "crops", rows, home / "camera")
+    return home
+
+
+def config_of(home: Path, output: Path, **changes: Any) -> TrainConfig:
+    return TrainConfig(input=home / "camera", output=output, **(BASE | changes))
+
+
+@pytest.fixture(scope="module")
+def tuned(home: Path) -> dict[str, Any]:
+    return finetune(config_of(home, home / "run"), home / "run", {"epochs"}).gains
+
+
+def test_a_sitting_of_somebody_else_under_the_same_cast_is_told_apart_after_it(tuned: dict[str, Any]) -> None:
+    (camera,) = [told for name, told in tuned["sources"].items() if name.startswith("webcam")]
+    assert list(tuned["sources"]) == ["drawn", SECOND]
+    assert camera["count"] == 40
+    assert camera["before"]["accuracy"] < 0.75
+    assert camera["after"]["accuracy"] > camera["before"]["accuracy"] + 0.15
+    low, high = camera["gain_ci95"]
+    assert 0 < low < camera["gain"] < high
+    assert camera["p"] < 0.05
+    assert re.fullmatch(rf"gained [0-9.]+ points on {SECOND} \(n=40, p=[-0-9.e]+\)", camera["told"])
+
+
+def test_what_it_cost_elsewhere_is_told_with_its_interval(home: Path, tuned: dict[str, Any]) -> None:
+    old = tuned["old"]
+    assert old["count"] == sum(row.split == "test" for row in read_rows(home / "plain")) > 20
+    assert old["gain"] == pytest.approx(old["after"]["accuracy"] - old["before"]["accuracy"], abs=1e-3)
+    assert old["gain_ci95"][0] <= old["gain"] <= old["gain_ci95"][1]
+    assert old["after"]["accuracy"] > 0.8, "it forgot what it knew"
+    assert old["told"].endswith("within chance)") or old["p"] < 0.05 or old["gain"] == 0
+
+
+def test_the_figures_are_those_of_both_model_files(home: Path, tuned: dict[str, Any]) -> None:
+    assert json.loads((home / "run-tuned/gains.json").read_text()) == tuned
+    rows = [row for row in list_crops(home / "camera", "test") if row.group == SECOND]
+    for side, run in (("before", home / "run"), ("after", home / "run-tuned")):
+        crops = load_crops(home / "camera", rows, list(LABELS), 48, run / "cache")
+        hits = Predictor(run, threads=1).classify(crops.images).argmax(axis=1) == crops.targets
+        assert tuned["sources"][SECOND][side]["accuracy"] == hits.mean()
+        assert tuned[side]["model"] == hash_file(run / "model.onnx")
+
+
+def test_the_model_it_began_from_is_left_as_it_was_and_named(home: Path, tuned: dict[str, Any]) -> None:
+    recipe = json.loads((home / "run-tuned/recipe.json").read_text())
+    assert recipe["base"] == hash_file(home / "run/model.onnx") == Predictor(home / "run-tuned").card.base
+    assert "base" not in json.loads((home / "run/recipe.json").read_text())
+
+
+def test_a_finished_one_is_left_alone_and_told_again(home: Path, tuned: dict[str, Any]) -> None:
+    before = (home / "run-tuned/model.onnx").stat().st_mtime_ns
+    again = finetune(config_of(home, home / "run"), home / "run", {"epochs"})
+    assert not again.outcome.fresh
+    assert again.gains == tuned
+    assert (home / "run-tuned/model.onnx").stat().st_mtime_ns == before
+
+
+def test_another_model_to_begin_from_is_another_training(home: Path, tuned: dict[str, Any], tmp_path: Path) -> None:
+    other = train(TrainConfig(input=home / "plain", output=tmp_path / "run", **(BASE | {"seed": 1}))).model.parent
+    with pytest.raises(StaleError, match=r"another model's weights.*--force"):
+        finetune(config_of(home, home / "run"), other, {"epochs"})
+
+
+def test_it_goes_on_after_a_kill_and_ends_with_the_same_weights(
+    home: Path, tuned: dict[str, Any], tmp_path: Path
+) -> None:
+    del tuned
+    whole = torch.load(home / "run-tuned/checkpoints/last.ckpt", weights_only=True)
+    shutil.copytree(home / "run-tuned", tmp_path / "run-tuned")
+    (tmp_path / "run-tuned/model.onnx").unlink()
+    settled = finetune(config_of(home, tmp_path / "run"), home / "run", {"epochs"})
+    again = torch.load(tmp_path / "run-tuned/checkpoints/last.ckpt", weights_only=True)
+    assert settled.outcome.fresh
+    assert all(torch.equal(whole["state_dict"][name], again["state_dict"][name]) for name in whole["state_dict"])
+
+
+def test_the_schedule_is_short_and_what_somebody_asks_for_stands(home: Path) -> None:
+    base = read_base(home / "run")
+    short = settle(config_of(home, home / "run"), base, set())
+    assert (short.sampler, short.keep, short.learning_rate) == ("sources", "last", 5e-4)
+    assert short.epochs == 60, "15,000 crops, but no more than so many passes"
+    assert short.output == home / "run-tuned"
+    said = settle(config_of(home, home / "other", learning_rate=1e-4), base, {"epochs", "output"})
+    assert (said.learning_rate, said.epochs, said.output) == (1e-4, BASE["epochs"], home / "other")
+
+
+@pytest.mark.parametrize(("name", "value"), [("network", "fer_cnn"), ("size", 64), ("grey", True), ("geometry", True)])
+def test_another_network_or_input_is_refused_by_name(home: Path, name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=rf"train\.{name} is .*was trained with.*leave it out, or train anew"):
+        finetune(config_of(home, home / "run", **{name: value}), home / "run")
+
+
+def test_the_model_it_begins_from_is_never_overwritten(home: Path) -> None:
+    before = hash_file(home / "run/model.onnx")
+    with pytest.raises(UsageError, match=r"would be overwritten: name another run by --set train\.output"):
+        finetune(config_of(home, home / "run"), home / "run", {"output"}, force=True)
+    assert hash_file(home / "run/model.onnx") == before
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (("open", "pout", "smile"), "does not know the class 'open', but pout, smile"),
+        (("open", "pout"), "does not know the class 'open'"),
+    ],
+)
+def test_other_classes_are_refused_with_the_remedy(home: Path, tmp_path: Path, labels: Any, told: str) -> None:
+    data = write_split(tmp_path / "split", train=4, test=2, labels=labels)
+    with pytest.raises(InputError, match=told):
+        finetune(TrainConfig(input=data, output=tmp_path / "run", **BASE), home / "run")
+
+
+def test_a_class_that_would_be_forgotten_is_named(home: Path, tmp_path: Path) -> None:
+    three = tmp_path / "three"
+    rows = [row.but(path=f"{row.split}/{row.path}") for row in read_rows(home / "plain")]
+    for row in rows:
+        label = "neutral" if row.label == "pout" and row.path.endswith("0.png") else row.label
+        target = three / str(row.split) / str(label) / Path(row.path).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(home / "plain" / row.path, target)
+    run = train(TrainConfig(input=three, output=tmp_path / "run", **(BASE | {"epochs": 1}))).model.parent
+    with pytest.raises(InputError, match=r"no image of 'neutral', which .* knows and would forget: bring the old data"):
+        finetune(config_of(home, tmp_path / "other"), run)
+
+
+def test_crops_cut_otherwise_are_refused_by_the_setting(home: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(home / "camera", tmp_path / "camera"))
+    recipe = json.loads((data / "recipe.json").read_text())
+    lips = {"region": "lips", "margin": 1.4}
+    recipe["upstream"] = {
+        "stage": "crop",
+        "settings": lips,
+        "upstream": {"stage": "filter", "settings": {"detector": "hog"}},
+    }
+    (data / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(InputError, match=r"made with crop\.region = lips, .*run with whole: make the crops as"):
+        finetune(TrainConfig(input=data, output=tmp_path / "run", **BASE), home / "run")
+
+
+def test_weights_of_another_training_or_none_are_refused(home: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(home / "run", tmp_path / "run"))
+    base, config = read_base(run), config_of(home, tmp_path / "run")
+    checkpoint = run / "checkpoints/best.ckpt"
+    shutil.copyfile(run / "checkpoints/best.ckpt", tmp_path / "kept")
+    state = torch.load(checkpoint, weights_only=True)
+    state["state_dict"] = {
+        name: value * 1.5 if value.is_floating_point() else value for name, value in state["state_dict"].items()
+    }
+    torch.save(state, checkpoint)
+    with pytest.raises(InputError, match="are of two trainings"):
+        read_weights(base, config)
+    checkpoint.write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="does not hold the weights of"):
+        read_weights(base, config)
+    checkpoint.unlink()
+    with pytest.raises(InputError, match="is missing, which holds the weights to go on from"):
+        read_weights(base, config)
+
+
+def test_a_model_without_weights_is_refused(home: Path, tmp_path: Path) -> None:
+    run = train(TrainConfig(input=home / "plain", output=tmp_path / "svm", network="hog_svm")).model.parent
+    with pytest.raises(UsageError, match="is a hog_svm, which has no weights to go on from"):
+        finetune(config_of(home, tmp_path / "run"), run)
+
+
+def test_test_images_that_the_first_model_learned_from_are_left_out(home: Path, tmp_path: Path) -> None:
+    """Where the data were split anew, what was learned from may be test now."""
+    run = Path(shutil.copytree(home / "run", tmp_path / "run"))
+    tests = [row for row in read_rows(home / "camera") if row.split == "test" and row.group != SECOND]
+    lines = (run / "seen.csv").read_text() + "".join(f"train/{row.path},{row.label},training\r\n" for row in tests[:7])
+    (run / "seen.csv").write_text(lines)
+    assert {row.path for row in tests[:7]} <= learned_from(run)
+    gains = finetune(config_of(home, tmp_path / "run", epochs=1), run, {"epochs"}).gains
+    assert gains["left_out"] == 7
+    assert gains["old"]["count"] == len(tests) - 7
+
+
+def test_with_one_sitting_it_is_learned_from_and_a_second_is_asked_for(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row.but(split=None, path=row.path) for row in read_rows(home / "camera") if row.group != SECOND]
+    data = split(home / "crops", rows, tmp_path / "data/drawn/split")
+    assert {row.split for row in read_rows(data) if row.group == FIRST} == {"train"}
+    settings = "\n".join(f"  {name}: {value}" for name, value in BASE.items())
+    config = write_config(tmp_path, f"train:\n{settings}\n")
+    code = main(["train", "--config", str(config), "--from", str(home / "run"), "--set", "train.epochs=1"])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    assert "no sitting is held out: a second one (`fer collect`) tells what the camera gained" in said.out
+    assert "drawn" in said.out
+    assert f"fer serve {home / 'run'} {tmp_path / 'runs/drawn-tuned'}" in said.err.replace("\n", "")
+    assert (tmp_path / "runs/drawn-tuned/config.json").is_file()
+
+
+def test_judging_by_folds_what_the_first_model_has_seen_is_refused(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path)
+    assert main(["train", "--config", str(config), "--from", str(home / "run"), "--folds", "2"]) == 2
+    assert "has seen the images that --folds and --by-source would judge" in capsys.readouterr().err
