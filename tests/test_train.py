@@ -311,3 +311,19 @@ def test_what_a_run_learned_from_is_noted(data: Path, tmp_path: Path) -> None:
     expected = {f"train/{row.path}" for row in read_rows(data) if row.split == "train"}
     assert seen.keys() == expected
     assert set(seen.values()) == {"training", "validation"}
+
+
+def test_a_sitting_is_learned_from_and_other_images_choose_the_epoch(tmp_path: Path) -> None:
+    """One group of many: held back by chance, the camera would be no part of what is learned."""
+    from fer_pipeline.manifest import write_rows
+
+    data = write_split(tmp_path / "split", train=24, test=1)
+    camera = {"source": {"name": "webcam:1", "engine": "webcam"}, "group": "webcam:1"}
+    write_rows(data, [row.but(**camera) if row.path[-5] in "05" else row for row in read_rows(data)])
+    run = train(tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE)).model.parent
+    with (run / "seen.csv").open(newline="") as file:
+        parts = {(row["path"][-5] in "05", row["part"]) for row in csv.DictReader(file)}
+    assert parts == {(True, "training"), (False, "training"), (False, "validation")}
+    write_rows(data, [row.but(**camera) for row in read_rows(data)])
+    with pytest.raises(InputError, match="add another sitting"):
+        train(tiny_training(data, tmp_path / "other", epochs=1, **SIMPLE))

@@ -117,7 +117,7 @@ def read_left_out(config: TrainConfig) -> dict[str, Any]:
         return {}
     try:
         return dict(json.loads((folder / FOLDS).read_text(encoding="utf-8"))["folds"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

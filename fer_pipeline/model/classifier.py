@@ -88,7 +88,7 @@ def build_classifier(config: TrainConfig, labels: list[str], size: int) -> Class
         raise UsageError(f"train.weights: {config.weights} cannot be fetched ({error}): {remedy}") from None
     mean, deviation = default_normalisation(config.network)
     return Classifier(
-        network,
+        network.to(memory_format=torch.channels_last),  # as its inputs: in bf16 `fer_cnn` trains twice as fast
         mean,
         deviation,
         grey=config.grey,

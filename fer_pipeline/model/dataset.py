@@ -1,6 +1,7 @@
 """Crops as training sees them: one memory-mapped uint8 array, and the rows it was made from."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,6 +137,9 @@ def _decode_all(folder: Path, rows: list[Row], size: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".part")
     array = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, 3))
+    if hasattr(os, "posix_fallocate"):  # a full disk is an error here; on a mapped page it would be a SIGBUS
+        with aside.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
     with progress("decode", len(rows)) as advance:
         for index, row in enumerate(rows):
             try:

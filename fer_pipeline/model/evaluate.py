@@ -131,7 +131,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
     path = run / METRICS
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}): run `fer eval {run}`") from None
     if not isinstance(metrics, dict):
         raise InputError(f"{path}: holds no figures: run `fer eval {run}`")

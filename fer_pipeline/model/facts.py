@@ -65,7 +65,7 @@ def measure_facts(folder: Path, rows: list[Row], originals: Path | None = None) 
 
 def _index(folder: Path) -> dict[tuple[str, str], Path]:
     """The files of a raw folder by class and stem, which all later stages keep."""
-    return {(path.parent.name, path.stem): path for path in folder.glob("*/*") if path.is_file()}
+    return {(path.parent.name, path.stem): path for path in folder.glob("*/**/*") if path.is_file()}
 
 
 def _stem(row: Row) -> tuple[str, str]:

@@ -8,7 +8,7 @@ many end with the weights of one.
 import logging
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +33,52 @@ from fer_pipeline.model.scorer import Scorer
 from fer_pipeline.model.shared import share_layers
 
 STEPS = 1_600
+Weights = Mapping[str, Tensor]
 QUIET = (
     *("does not have many workers", "LeafSpec", "smaller than the logging interval", "lr_scheduler.step"),
     "Grad strides do not match",
 )
 
 
-def fit(config: TrainConfig, training: Crops, validation: Crops, folder: Path, more: Sequence[Callback] = ()) -> Scorer:
-    """Whatever the configuration names, trained on some crops, weighed or chosen by others; it lies on the CPU."""
+def fit(
+    config: TrainConfig,
+    training: Crops,
+    validation: Crops,
+    folder: Path,
+    more: Sequence[Callback] = (),
+    start: Weights | None = None,
+) -> Scorer:
+    """Whatever the configuration names, trained on some crops, weighed or chosen by others; it lies on the CPU.
+
+    A network begins with the weights of `start`, if given, in place of random ones.
+    """
     if config.network in CLASSICAL:
         scorer = fit_classical(config, training, validation)
     else:
-        scorer = fit_network(config, training, validation, folder, more)
+        scorer = fit_network(config, training, validation, folder, more, start)
     beside = config.geometry and config.network != "geometry"
     return fuse(scorer, training, validation, config) if beside else scorer
 
 
 def fit_network(
-    config: TrainConfig, training: Crops, validation: Crops, folder: Path, more: Sequence[Callback] = ()
+    config: TrainConfig,
+    training: Crops,
+    validation: Crops,
+    folder: Path,
+    more: Sequence[Callback] = (),
+    start: Weights | None = None,
 ) -> Classifier:
     """A network trained on some crops, its epoch chosen by others; checkpoints and history go into `folder`.
 
-    `more` callbacks see every epoch before its checkpoint is written.
+    `more` callbacks see every epoch before its checkpoint is written. `start` are all weights of the classifier.
     """
     torch.manual_seed(config.seed)
     epochs, batch = settle_length(config, len(training.targets))
     if batch < count_processes():
         raise UsageError(f"train.batch: {batch} crops for {count_processes()} processes: set it larger")
     classifier = build_classifier(config, training.labels, training.images.shape[1])
+    if start is not None:
+        classifier.load_state_dict(start)
     share_layers(classifier)
     learner = Learner(classifier, config, _class_weights(training, config))
     batches = (

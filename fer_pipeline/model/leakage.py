@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fer_pipeline.crops import as_crop
 from fer_pipeline.errors import InputError
 from fer_pipeline.images import to_grey
-from fer_pipeline.manifest import Row
+from fer_pipeline.manifest import Row, sitting_of
 from fer_pipeline.model.bundle import Card
 from fer_pipeline.model.dataset import Crops, hash_data, list_crops, load_crops
 from fer_pipeline.model.metrics import score, sum_up
@@ -112,7 +112,9 @@ def find_leaks(test: Crops, train: Crops, photo_distance: int | None = None) -> 
     found = _find_exact(test, train)
     hashed = photo_distance is not None and all("hash" in row.facts for row in (*test.rows, *train.rows))
     for leak in _find_photos(test, train, photo_distance or 0) if hashed else _find_crops(test, train):
-        found.setdefault(leak.test, leak)
+        # Two sittings before one camera are alike by nature: that is what a later one is there to measure.
+        if not (sitting_of(test.rows[leak.test]) and sitting_of(train.rows[leak.train])):
+            found.setdefault(leak.test, leak)
     return [found[index] for index in sorted(found)]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import write_aside
-from fer_pipeline.model.bundle import KEY, Card, find_model
+from fer_pipeline.model.bundle import ENSEMBLE, KEY, Card, find_model
 from fer_pipeline.model.classical import CLASSICAL
 from fer_pipeline.model.compare import compare
 from fer_pipeline.model.dataset import Crops, hash_data, list_crops, load_crops
@@ -36,6 +36,8 @@ def quantise(run: Path) -> dict[str, Any]:
     plain = Predictor(path, threads=1)
     if plain.card.precision != "float32":
         raise InputError(f"{path} is quantised already: name the run, or its model.onnx")
+    if plain.card.network == ENSEMBLE:
+        raise InputError(f"{path} is an ensemble, which stays as it is: quantise one of its members")
     if plain.card.network in CLASSICAL or plain.card.inputs != ["crops"]:
         raise InputError(f"{path}: only a network that sees pixels alone is quantised, this is another kind of model")
     target = path.with_name(QUANTISED)

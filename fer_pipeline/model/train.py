@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from fer_pipeline import console
-from fer_pipeline.config import Recipe, TrainConfig
+from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import InputError, UsageError
-from fer_pipeline.manifest import Row
+from fer_pipeline.manifest import Row, sitting_of
+from fer_pipeline.model.base import Base, read_weights
 from fer_pipeline.model.bundle import MODEL, Calibration, Card, write_bundle
 from fer_pipeline.model.calibration import calibrate
 from fer_pipeline.model.classical import measured
@@ -20,7 +21,7 @@ from fer_pipeline.model.metrics import wilson_interval
 from fer_pipeline.model.networks import default_size
 from fer_pipeline.model.predictions import write_seen
 from fer_pipeline.model.processes import in_turn, is_lead, joined, led
-from fer_pipeline.recipe import make_recipe, making, settings_of
+from fer_pipeline.recipe import make_recipe, making, photo_recipe
 from fer_pipeline.splits import part_groups
 
 FEW = 20  # images of a class, below which a score says little
@@ -35,10 +36,13 @@ class Outcome:
     seconds: float
 
 
-def train(config: TrainConfig, *, force: bool = False) -> Outcome:
-    """Train into the run folder; goes on after the last finished epoch, and leaves a finished run alone."""
+def train(config: TrainConfig, *, force: bool = False, base: Base | None = None) -> Outcome:
+    """Train into the run folder; goes on after the last finished epoch, and leaves a finished run alone.
+
+    With `base` the network begins with that model's weights.
+    """
     started = time.monotonic()
-    recipe = make_recipe("train", config, hash_data(config.input))
+    recipe = make_recipe("train", config, hash_data(config.input)) | ({"base": base.sha256} if base else {})
     check_device(config.device)
     with joined(config.device), led(making(config.output, recipe, force=force)):
         fresh = not (config.output / MODEL).is_file()
@@ -47,11 +51,15 @@ def train(config: TrainConfig, *, force: bool = False) -> Outcome:
                 crops = read_crops(config, "train")
             training, validation = hold_back(crops, config)
             warn_of_few(crops, len(validation.targets))
-            classifier = fit(config, training, validation, config.output)
+            start = read_weights(base, config) if base else None
+            classifier = fit(config, training, validation, config.output, start=start)
             if is_lead():
                 write_seen(config.output, training, validation)
                 calibration = calibrate(classifier, validation) if config.calibrate else None
-                write_bundle(config.output / MODEL, classifier, make_card(config, crops, recipe["input"], calibration))
+                card = make_card(config, crops, recipe["input"], calibration)
+                write_bundle(
+                    config.output / MODEL, classifier, card.model_copy(update={"base": recipe.get("base", "")})
+                )
     return Outcome(config.output / MODEL, fresh, time.monotonic() - started)
 
 
@@ -73,13 +81,20 @@ def read_crops(config: TrainConfig, part: str | None) -> Crops:
 
 
 def hold_back(crops: Crops, config: TrainConfig) -> tuple[Crops, Crops]:
-    """What to train on, and the validation part that chooses the epoch; whole groups, by label."""
-    labels = [str(row.label) for row in crops.rows]
-    held = part_groups(labels, [group_of(row) for row in crops.rows], config.validation_share, config.seed)
-    training = crops.part([index for index, out in enumerate(held) if not out])
-    validation = crops.part([index for index, out in enumerate(held) if out])
+    """What to train on, and the validation part that chooses the epoch; whole groups, by label.
+
+    A sitting before a camera would be held back whole: it is learned from, as long as there are other images.
+    """
+    places = range(len(crops.rows))
+    free = [index for index in places if not sitting_of(crops.rows[index])]
+    more = "images per class" if free else "another sitting"
+    rows = [crops.rows[index] for index in free or places]
+    parts = part_groups([str(row.label) for row in rows], [*map(group_of, rows)], config.validation_share, config.seed)
+    held = {index for index, out in zip(free or places, parts, strict=True) if out}
+    training = crops.part([index for index in places if index not in held])
+    validation = crops.part(sorted(held))
     if len({*training.targets.tolist()}) < len(crops.labels) or not len(validation.targets):
-        raise InputError(f"{config.input}: too few images to hold back a validation part: add images per class")
+        raise InputError(f"{config.input}: too few images to hold back a validation part: add {more}")
     return training, validation
 
 
@@ -110,12 +125,3 @@ def make_card(config: TrainConfig, crops: Crops, data: str, calibration: Calibra
         calibration=calibration,
         uncertain=config.uncertain,
     )
-
-
-def photo_recipe(folder: Path) -> Recipe:
-    """How the crops of a training folder were found and cut; as they are, if no stage made them."""
-    detector, cut = settings_of(folder, "filter"), settings_of(folder, "crop")
-    if detector is None or cut is None:
-        return Recipe()
-    cut.pop("embedding", None)
-    return Recipe.model_validate({"detector": detector, "cut": cut})

@@ -104,7 +104,7 @@ def _read_trials(run: Path) -> Iterator[Trial]:
             return
         try:
             yield Trial(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InputError(f"{path}: unreadable ({error}): remove {path.parent} and those after it") from None
 
 
