@@ -53,6 +53,33 @@ def _crop(path: Path, cascade: Any, predictor: Any, target: Path) -> bool:
     return bool(cv2.imwrite(str(target), image[top : centre_y + half, left : centre_x + half]))
 
 
+def answer_photo(data: bytes) -> float:
+    """The tutorial's server script for one request: models loaded anew, Haar on the full photo, landmarks, network.
+
+    PyTorch is imported already, which the script has done too by then; the network's weights are drawn, not read.
+    """
+    import torch
+    from torch import nn
+
+    from fer_pipeline.model.articles import simpleconv3
+
+    folder = getattr(cv2, "data").haarcascades  # noqa: B009
+    cascade = cv2.CascadeClassifier(str(Path(folder) / "haarcascade_frontalface_default.xml"))
+    predictor = dlib.shape_predictor(str(find_weights(LANDMARKS)))
+    network: nn.Module = simpleconv3(3, 48).eval()
+    image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    best = 0.0
+    for x, y, width, height in cascade.detectMultiScale(image, 1.3, 5):
+        shape = predictor(image, dlib.rectangle(int(x), int(y), int(x + width), int(y + height)))
+        points = np.array([(point.x, point.y) for point in shape.parts()])[48:68]
+        low, high = points.min(axis=0), points.max(axis=0)
+        mouth = image[max(0, low[1]) : high[1] + 1, max(0, low[0]) : high[0] + 1]
+        small = torch.from_numpy(cv2.resize(mouth, (48, 48))).permute(2, 0, 1)[None].float() / 127.5 - 1
+        with torch.inference_mode():
+            best = float(network(small).softmax(dim=1).max())
+    return best
+
+
 def train_epochs(folder: Path, epochs: int, network: str = "simpleconv3", size: int = 48, batch: int = 16) -> int:
     """ImageFolder, PIL transforms, a DataLoader with a worker, a network with Adam; returns the images seen."""
     import torch
