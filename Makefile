@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup test format bench clean
+.PHONY: help all setup test format bench faults clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -18,21 +18,25 @@ setup: .venv/.ready ## make .venv with the exact versions of constraints.txt
 .venv/.ready: constraints.txt pyproject.toml
 	@echo "installing: PyTorch and the rest are about 6 GB, some minutes"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,serve,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,serve,scale,dev]'
 	touch $@
 
 test: setup ## check format, lint, types, and run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile  # two at once; a file's tests share what is dear to make
 
 format: setup ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## time this project beside plain baselines
-	$(BIN)/python -m benchmarks
+bench: all ## time this project beside plain baselines; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks --run runs/sample --photos data/sample/gallery --crops data/sample/split/train
+
+faults: setup ## kill, starve and mislead every stage, and spoil 100,000 inputs; half an hour
+	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.fuzz --inputs 100000 --seed 0
 
 clean: ## remove what the sample made, and .venv
 	rm -rf data/sample runs/sample .venv

@@ -6,7 +6,8 @@ Loading a configuration touches no data, network or GPU: it only says what is wa
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 # stage: (folder it reads, folder it writes), both below data/NAME unless the section names another
 FOLDERS: dict[str, tuple[str | None, str]] = {
@@ -22,6 +23,12 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 EngineName = Literal["sample", "urls", "site", "bing", "baidu", "google", "flickr"]
 Label = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f][^/\\\x00-\x1f]*$", max_length=64)]
+
+
+def _workers(value: Any) -> Any:
+    if value == "ray" or (type(value) is int and 0 <= value <= 512):
+        return value
+    raise PydanticCustomError("workers", "should be a valid integer from 0 to 512, or ray")
 
 
 class Section(BaseModel):
@@ -63,6 +70,8 @@ class CrawlConfig(Section):
     timeout: float = Field(15, gt=0, le=600, description="seconds to wait for a server")
     retries: int = Field(2, ge=1, le=10, description="times a failed request is asked in all")
     interval: float = Field(0.5, ge=0, le=3600, description="seconds between two requests to one host")
+    robots: Literal["pictures", "all", "none"] = Field("pictures", description="who is asked for leave")
+    allow_private: bool = Field(False, description="also ask hosts on this machine and in local networks")
     max_bytes: int = Field(30_000_000, ge=1000, description="largest file taken, in bytes")
     contact: str = Field("", description="address put into the user agent, so that a site can reach you")
     sample: SampleConfig = Field(SampleConfig(), description="the gallery of the engine `sample`")
@@ -252,7 +261,9 @@ class Config(Section):
     name: Label = Field(description="names the folders of this experiment")
     data: Path = Field(Path("data"), description="where the stages write")
     runs: Path = Field(Path("runs"), description="where training writes")
-    workers: int = Field(0, ge=0, le=512, description="processes per stage; 0: one per core")
+    workers: Annotated[int | Literal["ray"], PlainValidator(_workers)] = Field(
+        0, description="processes per stage, up to 512; 0: one per core; ray: a Ray cluster"
+    )
     crawl: CrawlConfig
     unify: UnifyConfig
     dedupe: DedupeConfig

@@ -1,8 +1,11 @@
 """Stages whose judges behave badly; light and importable, since worker processes import them by name."""
 
+import ctypes
 import os
 import signal
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +25,21 @@ def invert_or_die(image: Image, row: Row, config: UnifyConfig) -> Keep:
     """Die as by `kill -9` at the image that DIE_AT names."""
     if row.path == os.environ.get("DIE_AT"):
         os.kill(os.getpid(), signal.SIGKILL)
+    return invert(image, row, config)
+
+
+def invert_or_end(image: Image, row: Row, config: UnifyConfig) -> Keep:
+    """Get the signal END_BY at the image that DIE_AT names."""
+    if row.path == os.environ.get("DIE_AT"):
+        os.kill(os.getpid(), int(os.environ["END_BY"]))
+    return invert(image, row, config)
+
+
+def invert_or_wait(image: Image, row: Row, config: UnifyConfig) -> Keep:
+    """Say in the pipe WAIT_IN that the image DIE_AT names has come, and wait there for ever."""
+    if row.path == os.environ.get("DIE_AT"):
+        Path(os.environ["WAIT_IN"]).write_text("here")
+        signal.pause()
     return invert(image, row, config)
 
 
@@ -50,17 +68,40 @@ def behave_badly(image: Image, row: Row, config: UnifyConfig) -> Verdict:
     return invert(image, row, config)
 
 
+def crash(image: Image, row: Row, config: UnifyConfig) -> Keep:
+    """Crash in a native library at an image named so; be killed, as for memory, at another, but once only."""
+    name = row.path.rpartition("/")[2].partition(".")[0]
+    if name == "segfault":
+        ctypes.string_at(0)
+    if name == "once" and not Path(os.environ["ONCE"]).exists():
+        Path(os.environ["ONCE"]).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return invert(image, row, config)
+
+
 def get_no_model(config: UnifyConfig) -> None:
     raise SetupError("model.dat is missing: install it")
 
 
-def tie_all(rows: list[Row], config: StageConfig) -> list[Row]:
+def tie_all(kept: Iterable[Row], config: StageConfig) -> list[Row]:
     """Settle: put all into one group and drop the last."""
+    rows = list(kept)
     return [row.but(group="g") for row in rows[:-1]] + [rows[-1].dropped("last")]
 
 
+def locate_or_die(row: Row) -> str:
+    """Die while the files of settled rows are put in place."""
+    if row.path == os.environ.get("DIE_LINKING"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return row.path
+
+
 INVERT = Stage("unify", judge=invert)
+OR_END = replace(INVERT, judge=invert_or_end)
+OR_WAIT = replace(INVERT, judge=invert_or_wait)
 OR_DIE = replace(INVERT, judge=invert_or_die)
 BAD = replace(INVERT, judge=behave_badly)
+CRASH = replace(INVERT, judge=crash)
 BROKEN = replace(INVERT, get_ready=get_no_model)
 SETTLED = Stage("unify", judge=measure_or_die, settle=tie_all)
+LINKED = replace(SETTLED, locate=locate_or_die)

@@ -103,11 +103,22 @@ def test_an_unknown_key_of_a_nested_section_is_told(tmp_path: Path) -> None:
         ("crawl: {keywords: {../x: [a]}}", "crawl.keywords.../x: must be a plain name"),
         ("workers: 0x10", "workers: should be a valid integer"),
         ("workers: 010", "workers: should be a valid integer"),
+        ("workers: 513", "workers: should be a valid integer from 0 to 512, or ray, not 513"),
+        ("workers: true", "workers: should be a valid integer from 0 to 512, or ray, not true"),
+        ("workers: rays", "workers: should be a valid integer from 0 to 512, or ray, not \"rays\""),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_told_and_never_bent_into_shape(tmp_path: Path, setting: str, said: str) -> None:
     (problem,) = problems_of(tmp_path, f"name: a\n{setting}\n")
     assert re.match(f"test.yaml:2: {said}", problem), problem
+
+
+@pytest.mark.parametrize("given", [0, 512, "ray"])
+def test_workers_are_a_number_of_processes_or_a_cluster(tmp_path: Path, given: int | str) -> None:
+    path = tmp_path / "test.yaml"
+    path.write_text(f"name: a\nworkers: {given}\n")
+    assert load_config(path).workers == given
+    assert load_config(path, ["workers=ray"]).workers == "ray"
 
 
 @pytest.mark.parametrize("section", ["crop: 3", "crop: [1, 2]", "crop: lips", "train: 7", "crawl: true"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.__main__ import main
+from fer_pipeline.crawl.permission import NO
 from fer_pipeline.report.configuration import describe_settings
 
 ROOT = Path(__file__).parent.parent
@@ -60,3 +61,14 @@ def test_both_readmes_show_the_same_commands_and_pictures() -> None:
 def test_no_page_names_a_machine_or_a_registry() -> None:
     for page in PAGES:
         assert not re.search(r"/(work|root|tmp|home)/|index-url|find-links", page.read_text(encoding="utf-8")), page
+
+
+def test_every_reason_a_crawl_may_give_is_explained() -> None:
+    text = (ROOT / "docs" / "crawling.md").read_text(encoding="utf-8")
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "fer_pipeline" / "crawl").glob("*.py"))
+    given = set(
+        re.findall(r'reason="([a-z_]+)"|refusal="([a-z_]+)"|dropped\("([a-z_]+)"|return "([a-z]+_[a-z]+)"', code)
+    )
+    reasons = {name for names in given for name in names if name} | set(NO)
+    assert {"robots_txt", "private_address", "same_bytes", "timeout"} <= reasons
+    assert not {name for name in reasons if f"`{name}`" not in text}

@@ -377,3 +377,9 @@ def test_an_experiment_of_a_raw_folder_alone_is_enough(tmp_path: Path) -> None:
     (found,) = prepare("a/0.png", experiment, None, copies=False)
     assert forget(experiment, found.rows, find_leavings(experiment, found.forgotten)) == []
     assert all(row.source["file"] != "a/0.png" for row in read_rows(tmp_path / "data/x/raw"))
+
+
+def test_a_note_nested_without_end_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / FORGOTTEN).write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"forgotten.jsonl:1: not a line of"):
+        read_forgotten(tmp_path)

@@ -42,6 +42,14 @@ def brighter(picture: Image) -> Image:
     return np.clip(small * 0.7 + 60 + noise, 0, 255).astype(np.uint8)
 
 
+def test_two_sittings_before_one_camera_are_alike_but_the_same_frame_is_a_copy() -> None:
+    first, second = crops([texture(1)]), crops([brighter(texture(1)), texture(1)])
+    assert len(find_leaks(second, first)) == 2
+    for part, name in ((first, "webcam:1"), (second, "webcam:2")):
+        part.rows[:] = [row.but(source={"name": name, "engine": "webcam"}) for row in part.rows]
+    assert [(leak.test, leak.kind) for leak in find_leaks(second, first)] == [(1, "exact")]
+
+
 def test_exact_near_and_mirrored_copies_are_found_and_others_are_not() -> None:
     train_crops = crops([texture(seed) for seed in range(40)])
     copies = [texture(7), brighter(texture(12)), brighter(texture(30))[:, ::-1]]

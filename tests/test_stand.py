@@ -35,7 +35,7 @@ def told(config: Path, capsys: Capture, *extra: str) -> list[str]:
 
 def test_a_finished_experiment_up_to_the_split_lacks_the_training(config: Path, capsys: Capture) -> None:
     lines = told(config, capsys)
-    assert lines[-1] == "next: fer train"
+    assert lines[-1] == f"next: fer train --config {config}"
     assert not [line for line in lines if line.startswith("stale")]
 
 
@@ -46,13 +46,15 @@ def test_a_folder_made_from_another_state_of_its_input_is_stale(config: Path, ca
     stale = [line for line in lines if line.startswith("stale")]
     assert len(stale) == 1
     assert "crops was made from another state of its input folder" in stale[0]
-    assert lines[-1] == "next: fer crop --force"
+    assert lines[-1].startswith("next: fer crop --config ")
+    assert lines[-1].endswith(" --force")
 
 
 def test_a_folder_made_with_other_settings_is_stale(config: Path, capsys: Capture) -> None:
     lines = told(config, capsys, "--set", "crop.size=48")
     assert any("crops was made with crop.size = 32 (now 48)" in line for line in lines)
-    assert lines[-1] == "next: fer crop --force"
+    assert lines[-1].startswith("next: fer crop --config ")
+    assert lines[-1].endswith(" --force")
 
 
 def test_a_begun_training_has_a_row_and_is_not_done(config: Path, capsys: Capture) -> None:
@@ -61,7 +63,7 @@ def test_a_begun_training_has_a_row_and_is_not_done(config: Path, capsys: Captur
     (run / "history.csv").write_text("epoch,train_loss,val_loss,train_accuracy,val_accuracy\n1,1,1,.5,.75\n")
     lines = told(config, capsys)
     assert read_stand(load_config(config))[-1].told == "begun: epoch 1, validation 75.0%"
-    assert lines[-1] == "next: fer train"
+    assert lines[-1] == f"next: fer train --config {config}"
 
 
 def test_training_and_measurement_have_rows_and_age(config: Path, capsys: Capture) -> None:
@@ -74,7 +76,7 @@ def test_training_and_measurement_have_rows_and_age(config: Path, capsys: Captur
     assert any(line.split()[0] == "train" for line in lines)
     assert read_stand(load_config(config))[-1].told == "accuracy 90.0% (80.0% to 95.0%), 50 images"
     assert lines[-2].endswith("was measured with another model or on other data")
-    assert lines[-1] == "next: fer eval"
+    assert lines[-1] == f"next: fer eval {settings.output}"
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"\xff\xfe", b"[1]", b'{"accuracy": 1}'])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -11,12 +11,14 @@ from typer.core import TyperGroup
 from fer_pipeline import __version__, console
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fer_pipeline.config import Config
 
 # In the order in which one needs them.
 COMMANDS = (
-    "sample import crawl unify dedupe filter clean crop split audit train tune eval compare quantise predict run "
-    "status show report trace forget doctor config"
+    "sample import crawl collect unify dedupe filter clean crop split audit review train tune eval compare quantise "
+    "ensemble predict serve live run status show report trace forget doctor config"
 )
 
 
@@ -43,7 +45,24 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="YAML file of t
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in crop.margin=1.4.")
 ]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, max=512, help="Processes; default: one per core.")]
+
+
+def _check_workers(value: str | None) -> str | None:
+    """A number of processes, or `ray`; the configuration says how many."""
+    if value is not None and value != "ray" and not (value.isascii() and value.isdigit() and 0 < int(value[:9]) <= 512):
+        raise typer.BadParameter(f"{value!r} is not a valid integer from 1 to 512, nor `ray`")
+    return value
+
+
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="N|ray",
+        callback=_check_workers,
+        help="Processes, or `ray` for those of a Ray cluster; default: one per core.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Start over, also if the folder is finished.")]
 
 
@@ -60,7 +79,7 @@ def common(
     console.set_level(quiet=quiet, verbose=verbose)
 
 
-def read_config(path: Path, overrides: list[str] | None, workers: int | None = None) -> Config:
+def read_config(path: Path, overrides: list[str] | None, workers: str | None = None) -> Config:
     """The experiment with its overrides; `--workers` is one more."""
     from fer_pipeline.configfile import load_config
 
@@ -68,8 +87,15 @@ def read_config(path: Path, overrides: list[str] | None, workers: int | None = N
     return load_config(path, [*(overrides or []), *extra])
 
 
-def count_workers(config: Config) -> int:
-    """How many processes a stage may use."""
+def tell_options(config: Path, overrides: Sequence[str]) -> str:
+    """The options again, so that a command that is told can be pasted."""
+    import shlex
+
+    return " ".join(["--config", shlex.quote(str(config)), *(f"--set {shlex.quote(one)}" for one in overrides)])
+
+
+def count_workers(config: Config) -> int | Literal["ray"]:
+    """How many processes a stage may use, or `ray`."""
     return config.workers or available_cores()
 
 

@@ -98,3 +98,33 @@ def print_comparison(result: Comparison, first: str, second: str) -> None:
     groups = f"{result.groups:,} groups of images resampled"
     console.out.print(f"macro-F1, B less A: {value:+.3f} (95 %: {low:+.3f} to {high:+.3f}), {groups}", markup=False)
     console.out.print(result.verdict, markup=False)
+
+
+def print_gains(gains: dict[str, Any]) -> None:
+    """What a training that went on from a finished model gained and lost on each source, and a plain sentence."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("source", "before % (95 %)", "after % (95 %)", "difference (95 %)", "images", box=None)
+    for name, told in gains["sources"].items():
+        low, high = told["gain_ci95"]
+        sides = [_tell_side(side) for side in (told["before"], told["after"])]
+        difference = f"{100 * told['gain']:+.1f} ({100 * low:+.0f} to {100 * high:+.0f})"
+        table.add_row(escape(name), *sides, difference, f"{told['count']:,}")
+    if gains["sources"]:
+        console.out.print(table)
+    told = [gains[part]["told"] for part in ("new", "old") if gains[part]]
+    if told:
+        console.out.print(", ".join(told), markup=False)
+    if not gains["new"]:
+        console.out.print(
+            "no sitting is held out: a second one (`fer collect`) tells what the camera gained; `fer status` says "
+            "whether the split has the first"
+        )
+    if gains["left_out"]:
+        console.out.print(f"{gains['left_out']:,} test images left out, which {gains['before']['run']} learned from")
+
+
+def _tell_side(side: dict[str, Any]) -> str:
+    low, high = side["accuracy_ci95"]
+    return f"{100 * side['accuracy']:.1f} ({100 * low:.0f} to {100 * high:.0f})"

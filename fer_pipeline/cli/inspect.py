@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_pipeline import console
-from fer_pipeline.cli.app import ConfigFile, Overrides, app, read_config
+from fer_pipeline.cli.app import ConfigFile, Overrides, app, read_config, tell_options
 
 if TYPE_CHECKING:
     from fer_pipeline.config import Config
@@ -36,7 +36,7 @@ def status(
     for stand in stands:
         if stand.stale:
             console.out.print(f"stale: {stand.folder} was {stand.stale}", markup=False)
-    console.out.print(_next_step(settings, stands), markup=False)
+    console.out.print(_next_step(settings, stands, tell_options(config, set_ or ())), markup=False)
     if picture is not None:
         from fer_pipeline.report.funnel import places_of, read_steps
         from fer_pipeline.report.plots import plot_funnel
@@ -45,17 +45,19 @@ def status(
         console.note(f"status: {picture}")
 
 
-def _next_step(config: Config, stands: list[Stand]) -> str:
-    """The first step that is missing, or must be done again."""
+def _next_step(config: Config, stands: list[Stand], options: str) -> str:
+    """The first step that is missing, or must be done again, as a command to paste."""
     from fer_pipeline.cli.stages import ORDER
 
     done = {stand.step for stand in stands if stand.finished}
     stale = {stand.step for stand in stands if stand.stale}
     for name in ORDER:
+        if name == "eval" and (name not in done or name in stale):
+            return f"next: fer eval {config.train.output}"
         if name not in done:
-            return f"next: fer {name}{' (or fer import)' if name == 'crawl' else ''}"
+            return f"next: fer {name} {options}{' (or fer import)' if name == 'crawl' else ''}"
         if name in stale:
-            return f"next: fer {name}{'' if name == 'eval' else ' --force'}"
+            return f"next: fer {name} {options} --force"
     return f"all done: see {config.train.output}"
 
 

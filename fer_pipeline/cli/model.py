@@ -10,13 +10,15 @@ import typer
 
 from fer_pipeline import console
 from fer_pipeline.cli.app import ConfigFile, Force, Overrides, app, available_cores, read_config
-from fer_pipeline.cli.figures import print_metrics, tell_score
+from fer_pipeline.cli.figures import print_gains, print_metrics, tell_score
+from fer_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from fer_pipeline.config import Config
     from fer_pipeline.model.predictor import Answer, Prediction
+    from fer_pipeline.model.train import Outcome
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run, as in runs/sample, or its model.onnx.")]
 
@@ -28,12 +30,17 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Folder with a folder per class, in place of train.input.")] = None,
     folds: Annotated[int | None, typer.Option(min=2, max=100, help="Cross-validate: so many models instead.")] = None,
     by_source: Annotated[bool, typer.Option("--by-source", help="Cross-validate: leave each source out once.")] = False,
+    begin: Annotated[
+        Path | None, typer.Option("--from", help="Finished run to go on from: a short training into runs/NAME-tuned.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Train a classifier; after a kill the same command goes on.  Example: fer train --config configs/lips.yaml"""
     overrides = [*(set_ or []), *([] if data is None else [f"train.input={json.dumps(str(data))}"])]
     settings = read_config(config, overrides)
-    if folds or by_source:
+    if begin is not None:
+        run_finetuning(settings, begin, overrides, judging=bool(folds or by_source), force=force)
+    elif folds or by_source:
         run_folds(settings, folds or 0, by_source=by_source, force=force)
     else:
         run_training(settings, force=force)
@@ -54,12 +61,17 @@ def run_folds(config: Config, folds: int, *, by_source: bool, force: bool) -> No
 def run_training(config: Config, *, force: bool) -> None:
     """Train, then write the resolved configuration, the environment and the curves beside the model."""
     need_extra("train", "torch", "lightning", "sklearn", "matplotlib", "onnx")
-    from fer_pipeline.model.history import read_history
     from fer_pipeline.model.train import train as fit
+
+    complete_run(config, fit(config.train, force=force))
+
+
+def complete_run(config: Config, outcome: Outcome) -> None:
+    """Put configuration, environment and curves beside a model, and say where it is."""
+    from fer_pipeline.model.history import read_history
     from fer_pipeline.report.environment import write_environment
     from fer_pipeline.report.plots import plot_curves
 
-    outcome = fit(config.train, force=force)
     folder = outcome.model.parent
     if not console.is_lead():
         return
@@ -74,10 +86,30 @@ def run_training(config: Config, *, force: bool) -> None:
     console.note(f"train: {outcome.model} in {outcome.seconds:.0f} s")
 
 
+def run_finetuning(config: Config, begin: Path, overrides: list[str], *, judging: bool, force: bool) -> None:
+    """Train on from a finished run, and tell source by source what that gained and lost."""
+    if judging:
+        raise UsageError(f"--from {begin}: it has seen the images that --folds and --by-source would judge: use one")
+    need_extra("train", "torch", "lightning", "sklearn", "scipy", "matplotlib", "onnx")
+    from fer_pipeline.model.finetune import finetune
+
+    chosen = {one.partition("=")[0].strip().removeprefix("train.") for one in overrides if one.startswith("train.")}
+    result = finetune(config.train, begin, chosen, force=force)
+    complete_run(config.model_copy(update={"train": result.config}), result.outcome)
+    if console.is_lead():
+        print_gains(result.gains)
+        folder = result.config.output
+        console.note(f"train: {folder / 'gains.json'}; watch both models live: fer serve {result.base.run} {folder}")
+
+
 @app.command()
 def predict(
-    run: Run,
-    paths: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a finished run, or its model.onnx; with --url the first photo.")
+    ],
+    paths: Annotated[list[Path] | None, typer.Argument(help="Photos, or folders of photos.")] = None,
+    url: Annotated[str | None, typer.Option(help="Ask a `fer serve` in place of a run: http://127.0.0.1:8000")] = None,
+    model: Annotated[str, typer.Option(help="With --url: which of the server's models; default: its first.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     crops: Annotated[bool, typer.Option("--crops", help="The files are crops already: take them as they are.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core for many files.")] = None,
@@ -87,12 +119,31 @@ def predict(
     ] = None,
 ) -> None:
     """Tell the expression of every face in some photos.  Example: fer predict runs/sample photo.jpg --json"""
-    for prediction in _predict_all(run, paths, crops, workers, uncertain):
+    given = {"--crops": crops, "--workers": workers, "--uncertain": uncertain}
+    for prediction in (
+        _predict_all(run, paths or [], crops, workers, uncertain)
+        if url is None
+        else _ask(url, [run, *(paths or [])], model, given)
+    ):
         if as_json:
             typer.echo(json.dumps(prediction.as_dict(), ensure_ascii=False))
         else:
             faces = ", ".join(_tell_face(face) for face in prediction.faces)
             typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
+
+
+def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -> Iterator[Prediction]:
+    """The predictions of a server; what it serves settles crops, threshold and processes."""
+    from fer_pipeline.model.bundle import MODEL
+    from fer_pipeline.model.predictor import list_photos
+    from fer_pipeline.serve.client import predict_at
+
+    for option, value in given.items():
+        if value not in (None, False):
+            raise UsageError(f"{option}: the server settles that: leave it out, or name a run in place of --url")
+    if (paths[0] / MODEL).is_file():
+        raise UsageError(f"{paths[0]}: with --url the server has the model: name photos only, and --model NAME")
+    return predict_at(url, list_photos(paths), model)
 
 
 def _tell_face(face: Answer) -> str:
@@ -108,6 +159,8 @@ def _predict_all(
     from fer_pipeline.model.predictor import Prediction, list_photos, load_predictor, predict_file
     from fer_pipeline.stages.workers import WorkerCrash, work
 
+    if not paths:
+        raise UsageError("no photos: name some, or folders of photos, after the run")
     files = list_photos(paths)
     load_predictor(run, uncertain)  # a bad model is told once, before any photo
     count = workers or (available_cores() if len(files) >= 64 else 1)

@@ -114,7 +114,7 @@ def _is_filled(raw: Path) -> bool:
 def _crawl(config: Config, *, force: bool) -> None:
     from fer_pipeline.crawl.crawler import crawl as fetch
 
-    summary = fetch(config.crawl, force=force, on_progress=console.note)
+    summary = fetch(config.crawl, force=force, on_progress=console.note, progress=console.progress)
     console.note(str(summary))
 
 
@@ -124,6 +124,11 @@ def _run_one(name: str, config: Config, *, force: bool) -> None:
     summary = run_stage(_stage(name), getattr(config, name), workers=count_workers(config), force=force)
     tell(summary)
     if name == "split" and summary.fresh:
+        from fer_pipeline.stages.corrections import tell_decisions
+
+        changed = tell_decisions(config.split.output)
+        if changed:
+            console.note(f"split: decisions: {changed}")
         add_data_page(config)
 
 

@@ -94,6 +94,10 @@ def _describe_input(card: Card) -> str:
 
 
 def _describe_training(settings: Mapping[str, Any]) -> str:
+    members = settings.get("members")
+    if isinstance(members, Mapping):
+        named = ", ".join(f"{one['network']} of {run}" for run, one in members.items())
+        return f"none of its own: the mean of the log-probabilities of {named}"
     told = [f"{name.replace('_', ' ')} {settings[name]}" for name in TOLD if settings.get(name) not in {None, ""}]
     return ", ".join(told) or "unknown"
 

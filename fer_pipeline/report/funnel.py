@@ -7,7 +7,7 @@ from typing import Any
 from fer_pipeline.config import FOLDERS, Config
 from fer_pipeline.errors import FerError
 from fer_pipeline.manifest import MANIFEST, hash_file
-from fer_pipeline.recipe import make_recipe, read_recipe, tell_difference
+from fer_pipeline.recipe import decided, make_recipe, read_recipe, tell_difference
 from fer_pipeline.stages.runner import summarise
 
 
@@ -74,7 +74,8 @@ def find_change(place: Place, config: Config | None = None) -> str:
     if made is None or place.source is None or not (place.source / MANIFEST).is_file():
         return ""
     if config is None:
-        wanted: dict[str, Any] = made | {"input": hash_file(place.source / MANIFEST)}
+        fresh = {"input": hash_file(place.source / MANIFEST), "decisions": None} | decided(place.stage, place.source)
+        wanted: dict[str, Any] = made | fresh
     else:
         try:
             wanted = make_recipe(place.stage, getattr(config, place.stage))

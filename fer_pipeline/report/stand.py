@@ -76,7 +76,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """An object from a JSON file; empty where there is none or it is damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
