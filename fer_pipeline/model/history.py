@@ -51,7 +51,9 @@ class History(Callback):
         }
         self.rows.append({name: round(values[name], 6) for name in COLUMNS})
         if is_lead():
-            write_csv(self.folder / HISTORY, COLUMNS, ([row[name] for name in COLUMNS] for row in self.rows))
+            # As text of one kind: an epoch read back after a resume is 3.0, one that was just finished 3.
+            lines = ([f"{row[name]:.12g}" for name in COLUMNS] for row in self.rows)
+            write_csv(self.folder / HISTORY, COLUMNS, lines)
 
 
 class Checkpoints(Callback):
