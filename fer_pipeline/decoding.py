@@ -34,9 +34,10 @@ def tile_pixels(image: PIL.Image.Image) -> int:
 
 
 def upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Turned as its EXIF orientation says; without one, or with a mangled one, as it is."""
+    """Turned as its EXIF orientation says, in place; without one, or with a mangled one, as it is."""
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
     except Exception:  # noqa: BLE001  EXIF is a small file system of its own: no damage in it spoils the pixels
         return image
 
@@ -49,12 +50,14 @@ def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
         clear = image.convert("RGBA")
         white = PIL.Image.new("RGBA", clear.size, "white")
         return PIL.Image.alpha_composite(white, clear).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _deep_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """Grey of 16 or 32 bits; a scale is guessed from the largest value, since files seldom state it."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+    # 32 bits tell all of 16, and one copy worked on in place is enough: a small PNG may claim 100 million pixels.
+    values = np.nan_to_num(np.array(image, dtype=np.float32), copy=False, posinf=0.0, neginf=0.0)
     top = float(values.max(initial=0.0))
     full = 1.0 if image.mode == "F" and top <= 1.0 else 255.0 if top <= 255.0 else 65535.0 if top <= 65535.0 else top
-    return PIL.Image.fromarray((np.clip(values / full, 0, 1) * 255).round().astype(np.uint8)).convert("RGB")
+    values *= 255 / full
+    return PIL.Image.fromarray(values.round(out=values).clip(0, 255, out=values).astype(np.uint8)).convert("RGB")

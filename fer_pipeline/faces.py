@@ -44,7 +44,7 @@ def detect_faces(image: Image, detector: Detector, *, every: bool = False) -> li
     seen = to_grey(image) if detector.detector in GREY else image
     faces: list[Face] = []
     for factor in _factors(image, detector):
-        copy = resize(seen, round(image.shape[1] * factor), round(image.shape[0] * factor))
+        copy = resize(seen, *(max(1, round(side * factor)) for side in (image.shape[1], image.shape[0])))
         found = [Face(face.box.scaled(1 / factor), round(face.score, 3)) for face in find(copy, detector)]
         faces += [face for face in found if not any(_is_same(face.box, known.box) for known in faces)]
         largest = max((face.box.width for face in faces), default=0.0) * factor

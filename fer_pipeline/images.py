@@ -5,6 +5,7 @@ An image is an array of shape (height, width, 3), uint8, upright RGB.
 
 import errno
 import io
+import math
 import os
 import shutil
 import struct
@@ -55,7 +56,8 @@ def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
     try:
         with _open(data, max_pixels) as image:
             if shrink_to is not None and image.format == "JPEG":
-                image.draft("RGB", (shrink_to, shrink_to))
+                factor = shrink_to / max(image.size)  # draft leaves both sides at least as large as it is told
+                image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))
             image.load()
             return np.asarray(to_rgb(upright(image)))
     except (OSError, EOFError) as error:  # PIL.UnidentifiedImageError among them

@@ -33,6 +33,12 @@ def test_a_picture_without_a_face_shows_none(detector: Detector) -> None:
     assert [detect_faces(draw_view(seed), detector) for seed in range(4)] == [[]] * 4
 
 
+@pytest.mark.parametrize("detector", [HAAR, HOG], ids=lambda detector: detector.detector)
+@pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (401, 1), (1, 1)], ids=str)
+def test_a_picture_thinner_than_a_face_shows_none(detector: Detector, shape: tuple[int, int]) -> None:
+    assert detect_faces(np.full((*shape, 3), 128, np.uint8), detector) == []
+
+
 def test_the_largest_face_comes_first() -> None:
     faces = detect_faces(draw_pair(1), Detector(detector="hog", sides=(480,)))
     assert len(faces) == 2

@@ -155,6 +155,11 @@ def test_a_jpeg_decoded_small_is_never_smaller_than_asked() -> None:
     assert abs(image.shape[1] / image.shape[0] - 1.25) < 0.02
 
 
+def test_the_detail_that_a_wide_jpeg_loses_anyway_is_not_decoded() -> None:
+    image = read_image(to_jpeg(smooth(1600, 500), 90), shrink_to=400)
+    assert image.shape == (125, 400, 3)
+
+
 @pytest.mark.parametrize(
     ("encoding", "suffix"),
     [("jpeg", ".jpg"), ("png", ".png"), ("webp", ".webp"), ("gif", ".gif"), ("tiff", ".tif"), ("bmp", ".bmp")],
