@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,6 +322,62 @@ def test_the_folders_follow_without_force_and_hold_what_a_run_from_the_start_wou
     parts = {str(row.group): row.split for row in rows if row.source.get("engine") == "webcam"}
     assert [part for _, part in sorted(parts.items())] == ["train", "test"]
     assert {row.path: row.split for row in rows if row.path in before} == before, "a sitting moves no other image"
+
+
+GROW = """
+import os, signal, sys
+from pathlib import Path
+import fer_pipeline.lineage.replay as replaying
+from fer_pipeline.lineage.experiment import of_home
+from fer_pipeline.lineage.grow import grow
+left = int(sys.argv[2])
+def count(function):
+    def counted(*args, **kwargs):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return counted
+for name in ("write_aside", "run_stage", "drop_strays"):
+    setattr(replaying, name, count(getattr(replaying, name)))
+Path.unlink = count(Path.unlink)
+for stage, trouble in grow(of_home(Path(sys.argv[1]))):
+    assert not trouble, trouble
+print("finished")
+"""
+
+
+def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path) -> None:
+    config = experiment(tmp_path)
+    home, raw = config.crawl.output.parent, config.crawl.output
+    with Album(raw) as album:
+        for number in range(4):
+            album.keep("smile", photo(number))
+            album.keep("pout", photo(10 + number))
+            album.end()
+    make_stages(config)
+    with Album(raw) as album:
+        album.keep("smile", photo(90))
+    shutil.copytree(home, tmp_path / "grown")
+    ended, step = False, 0
+    while not ended:
+        shutil.rmtree(home)
+        shutil.copytree(tmp_path / "grown", home)
+        command = [sys.executable, "-c", GROW, str(home), str(step)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        ended, step = done.stdout == "finished\n", step + 4
+        assert ended or done.returncode == -signal.SIGKILL, done.stderr
+        with Album(raw) as album:
+            album.keep("smile", photo(91))
+        assert not [trouble for _, trouble in grow(of_config(config)) if trouble]
+        assert not [stand.stale for stand in read_stand(config) if stand.stale]
+        left = {stage.name: list_files(getattr(config, stage.name).output) for stage in STAGES}
+        make_stages(config)
+        for stage in STAGES:
+            files = list_files(getattr(config, stage.name).output)
+            assert left[stage.name].keys() == files.keys(), (step, stage.name)
+            assert left[stage.name][MANIFEST] == files[MANIFEST], (step, stage.name)
 
 
 def test_a_folder_made_with_other_settings_is_left_for_the_user_to_decide(tmp_path: Path) -> None:
