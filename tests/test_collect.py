@@ -115,6 +115,18 @@ def test_after_a_long_pause_or_on_demand_another_sitting_begins(tmp_path: Path) 
         assert album.keep("smile", photo(4)).group == f"{first}-3"
 
 
+def test_a_sitting_that_was_ended_is_not_gone_on_with_after_a_restart(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    with Album(raw) as album:
+        first = album.keep("smile", photo(1)).group
+        album.end()
+    with Album(raw) as album:
+        assert (album.sitting, album.before) == (None, {"smile": 1})
+        assert album.keep("smile", photo(2)).group == f"{first}-2"
+    with Album(raw) as album:
+        assert album.sitting == f"{first}-2", "that one was not ended"
+
+
 def test_what_is_taken_back_leaves_neither_row_nor_file(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     with Album(raw) as album:
@@ -252,6 +264,31 @@ def test_a_new_sitting_has_another_name_and_counts_anew(page: ClientConnection) 
     assert one["sitting"] != two["sitting"]
     assert two["classes"][1]["kept"] == 1
     assert two["classes"][1]["before"] == one["classes"][1]["before"] + 1
+
+
+def test_a_long_pause_ends_a_sitting_of_a_server_that_runs_on(tmp_path: Path) -> None:
+    wish, frame = Wish(("smile",), 1, RECIPE), draw_frame(3, "smile", 1)
+    with (
+        Album(tmp_path / "raw", pause=timedelta(0)) as album,
+        running(make_app(wish, album)) as url,
+        connect(url.replace("http", "ws") + "/sitting", open_timeout=60) as socket,
+    ):
+        hear(socket)
+        one = show(socket, "smile", to_jpeg(frame))["state"]
+        two = show(socket, "smile", to_jpeg(frame, 80))
+    assert two["outcome"] == "kept", "neither the same as before nor beyond the target"
+    assert two["state"]["sitting"] == f"{one['sitting']}-2"
+
+
+@pytest.mark.parametrize(("person", "wish"), [(8, {"end": True}), (9, {"undo": True})])
+def test_a_frame_on_its_way_is_not_kept_after_what_it_shows_was_ended_or_taken_back(
+    page: ClientConnection, person: int, wish: dict[str, bool]
+) -> None:
+    assert show(page, "pout", to_jpeg(draw_frame(person, "pout", 1)))["outcome"] == "kept"
+    page.send(to_jpeg(draw_frame(person, "pout", 2)))
+    page.send(json.dumps(wish))
+    told = [hear(page), hear(page)]
+    assert told[1]["state"]["classes"][1]["kept"] == 0
 
 
 def test_a_frame_is_not_taken_while_nothing_is_held(page: ClientConnection) -> None:
