@@ -28,9 +28,10 @@ from fer_pipeline.collect.album import Album
 from fer_pipeline.collect.app import make_app
 from fer_pipeline.collect.desk import Wish
 from fer_pipeline.collect.judge import Judge
+from fer_pipeline.collect.place import find_labels, find_place
 from fer_pipeline.config import Config, Recipe, with_folders
 from fer_pipeline.errors import InputError
-from fer_pipeline.journal import JOURNAL
+from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.lineage.experiment import of_config
 from fer_pipeline.lineage.grow import grow
 from fer_pipeline.manifest import MANIFEST, read_rows, write_rows
@@ -39,7 +40,7 @@ from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.stages.sources import find_in_folder, import_images
+from fer_pipeline.stages.sources import find_in_folder, import_images, item_of
 from fer_pipeline.stages.split import SPLIT
 from fer_pipeline.stages.unify import UNIFY
 
@@ -88,6 +89,7 @@ def test_a_killed_server_loses_no_photo_and_the_next_one_adds_to_them(tmp_path: 
         assert process.stdout.readline() == b"kept\n"
         process.send_signal(signal.SIGKILL)
     assert len(read_rows(raw)) == 1, "usable as it was before"
+    assert find_labels(find_place(raw.parent, None)) == ["pout", "smile"]
     (raw / "smile/.123456789abc.jpg.part").write_bytes(b"half a photo, as a kill while writing leaves it")
     with Album(raw) as album:
         assert album.counts == {"smile": 3}, "the same sitting goes on"
@@ -165,6 +167,22 @@ def test_no_import_writes_beside_an_open_page(tmp_path: Path) -> None:
     assert (
         len([row for row in read_rows(tmp_path / "raw") if row.source["name"] != "."]) == 3
     )  # with the manifest's row
+
+
+def test_what_a_killed_import_noted_is_left_for_it_to_finish(tmp_path: Path) -> None:
+    files = {f"smile/{number}_{number}.jpg": draw_noise(number) for number in range(2)}
+    photos = make_folder(tmp_path / "photos", files)
+    (photos / MANIFEST).unlink()
+    raw = tmp_path / "raw"
+    import_images(find_in_folder(photos, "([0-9])_"), raw, "photos")
+    with Journal(raw) as journal:
+        first = read_rows(raw)[0]
+        journal.append(item_of(first), [first])
+    (raw / MANIFEST).unlink()
+    with pytest.raises(InputError, match="unfinished crawl or import: let the same command finish first"), Album(raw):
+        pass
+    import_images(find_in_folder(photos, "([0-9])_"), raw, "photos")
+    assert [row.group for row in sorted(read_rows(raw), key=lambda row: str(row.group))] == ["photos:0", "photos:1"]
 
 
 # The judge: which crops are worth keeping

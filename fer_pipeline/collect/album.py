@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from fer_pipeline.errors import InputError
 from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import JOURNAL, Journal, cannot_write, existing_rows
@@ -38,7 +39,8 @@ class Album:
     def __enter__(self) -> Self:
         self._journal.__enter__()
         try:
-            self.complete()  # also what a killed server, crawl or import noted last
+            self._check_own()
+            self.complete()  # also what a killed server noted last
             held = [row for row in existing_rows(self.raw) if row.status is Status.KEPT]
             self._barred = read_forgotten(self.raw).contents
         except BaseException:
@@ -58,6 +60,11 @@ class Album:
             self.complete()
         finally:
             self._journal.__exit__(kind, error, trace)
+
+    def _check_own(self) -> None:
+        """Refuse what a killed crawl or import noted: it alone knows which of it counts, and its groups."""
+        if any(sitting_of(row) is None for row in self._journal.rows()):
+            raise InputError(f"{self.raw} holds an unfinished crawl or import: let the same command finish first")
 
     def _go_on(self, rows: list[Row]) -> None:
         """Open the last sitting again if it is not long over."""
