@@ -115,8 +115,11 @@ class Desk:
 
     def decide(
         self, token: str, places: Sequence[int], action: str, label: str, box: Box | None, lines: Sequence[int]
-    ) -> None:
-        """Write down one decision on some images; `lines` says, for an undo, which decisions are to be taken back."""
+    ) -> list[int]:
+        """Write down one decision on some images, and give the line of each.
+
+        `lines` says, for an undo, which decisions are to be taken back.
+        """
         items = [self.item(token, place) for place in dict.fromkeys(places)]
         decisions = [self._decision(item, action, label, box) for item in items]
         expected = {item.image: line for item, line in zip(items, lines, strict=False)}
@@ -126,7 +129,7 @@ class Desk:
                 if image not in counting or counting[image].line != line:
                     raise Conflict("somebody has decided otherwise since: it stays as it is")
 
-        self.log.append(decisions, agree if action == "undo" else None)
+        return self.log.append(decisions, agree if action == "undo" else None)
 
     def _decision(self, item: Item, action: str, label: str, box: Box | None) -> Decision:
         if item.reason and action == "keep":
