@@ -306,6 +306,26 @@ def test_a_stage_made_anew_is_noticed(client: httpx.Client, desk: Desk, home: Pa
     refused(client.post("/api/decisions?since=0", json=body), 409, "reload")
 
 
+def test_while_a_stage_is_made_anew_the_images_stay_and_then_the_new_ones_come(
+    client: httpx.Client, desk: Desk, home: Path
+) -> None:
+    before = client.get("/api/data").json()
+    rows = read_rows(home / "crops")
+    (home / "crops" / MANIFEST).unlink()
+    write_rows(home / "unique", read_rows(home / "unique"))
+    assert client.get("/api/data").json() == before
+    write_rows(home / "crops", rows[1:])
+    assert client.get("/api/data").json()["total"] == before["total"] - 1
+
+
+def test_a_stage_that_was_not_there_when_the_page_began_is_noticed(home: Path) -> None:
+    (home / "crops").rename(home.parent / "crops")
+    with running(make_app(open_desk(home))) as url, httpx.Client(base_url=url, timeout=30) as client:
+        assert client.get("/api/data").json()["stages"] == ["unify", "dedupe", "filter"]
+        (home.parent / "crops").rename(home / "crops")
+        assert client.get("/api/data").json()["stages"] == ["unify", "dedupe", "filter", "crop"]
+
+
 def test_reviewing_changes_no_stage(client: httpx.Client, desk: Desk, home: Path) -> None:
     before = list_files(home)
     order(client, "drop", place_of(desk, FIRST))

@@ -59,9 +59,7 @@ class Catalogue:
     """The images of one experiment, in the order of their paths; `token` changes when a stage is made anew."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self.folders = {
-            stage: folder for stage, folder in experiment.folders.items() if stage in JUDGES and is_finished(folder)
-        }
+        self.folders = list_finished(experiment)
         if not self.folders:
             home = next(iter(experiment.folders.values()), Path("data/NAME")).parent
             raise InputError(f"{home} has no finished stage to review: run `fer clean` and `fer crop` first")
@@ -100,6 +98,11 @@ class Catalogue:
 def is_finished(folder: Path) -> bool:
     """Whether a stage is complete."""
     return (folder / MANIFEST).is_file()
+
+
+def list_finished(experiment: Experiment) -> dict[str, Path]:
+    """The stages whose verdicts can be reviewed, in their order."""
+    return {stage: folder for stage, folder in experiment.folders.items() if stage in JUDGES and is_finished(folder)}
 
 
 def read_token(folders: dict[str, Path]) -> str:

@@ -1,6 +1,7 @@
 """What the page works on: the images, what is thought of them, and what was decided; safe to ask from many threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -10,7 +11,7 @@ from fer_pipeline.config import FOLDERS
 from fer_pipeline.decisions import BROUGHT, Decision, settle
 from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.lineage.experiment import Experiment
-from fer_pipeline.review.catalogue import Catalogue, Item, read_token
+from fer_pipeline.review.catalogue import Catalogue, Item, is_finished, list_finished, read_token
 from fer_pipeline.review.opinions import Opinion, read_opinions
 from fer_pipeline.review.pictures import fit_box
 from fer_pipeline.review.writing import Log
@@ -23,10 +24,11 @@ class Conflict(FerError):
 
 
 class Desk:
-    """One experiment under review."""
+    """One experiment under review; `find` tells which folders it has now."""
 
-    def __init__(self, experiment: Experiment, run: Path, by: str = "") -> None:
-        self.experiment, self.run, self.by = experiment, run, by
+    def __init__(self, find: Callable[[], Experiment], run: Path, by: str = "") -> None:
+        self.find, self.run, self.by = find, run, by
+        experiment = find()
         self.catalogue = Catalogue(experiment)
         self.opinions = read_opinions(run, experiment)
         self.log = Log(self.catalogue.home)
@@ -34,15 +36,18 @@ class Desk:
         self._turn = RLock()
 
     def look(self) -> Catalogue:
-        """The images as they are now: read anew where a stage was made anew, kept while one is being made."""
+        """The images as they are now: read anew where a stage was made, or made anew, kept while one is being made."""
         with self._turn:
-            if read_token(self.catalogue.folders) != self.catalogue.token:
-                try:
-                    self.catalogue = Catalogue(self.experiment)
-                    self.opinions = read_opinions(self.run, self.experiment)
-                except FerError:
-                    pass
+            if not any(folder.is_dir() and not is_finished(folder) for folder in self.catalogue.folders.values()):
+                with suppress(FerError, OSError):  # a folder is being made, or goes, in this moment: look again later
+                    self._read()
             return self.catalogue
+
+    def _read(self) -> None:
+        experiment = self.find()
+        if read_token(list_finished(experiment)) != self.catalogue.token:
+            self.catalogue = Catalogue(experiment)
+            self.opinions = read_opinions(self.run, experiment)
 
     def item(self, token: str, place: int) -> Item:
         """An image by its place; raises Conflict if the places are others now, LookupError if there is no such."""
