@@ -99,6 +99,13 @@ def test_the_source_is_told_as_text_and_only_web_addresses_are_links(client: htt
     assert (hostile["link"], hostile["source"]["url"]) == ("", "javascript:alert(1)")
 
 
+def test_each_sitting_before_a_camera_is_a_source_of_its_own(home: Path) -> None:
+    rows = read_rows(home / "crops")
+    sittings = [{"engine": "webcam", "name": f"webcam:2026-11-2{number % 2}"} for number in range(len(rows))]
+    write_rows(home / "crops", [row.but(source=source) for row, source in zip(rows, sittings, strict=True)])
+    assert {"webcam:2026-11-20", "webcam:2026-11-21"} < set(open_desk(home).describe()["sources"])
+
+
 def test_those_alike_are_told_of_each_other(client: httpx.Client, desk: Desk) -> None:
     told = client.get(f"/api/images/{desk.catalogue.token}/{place_of(desk, COPY)}").json()
     assert sorted(told["group"]) == sorted([place_of(desk, COPY), place_of(desk, f"smile/{name(5)}")])

@@ -200,6 +200,9 @@ def test_filters_and_search_show_what_is_asked_for(browser: Browser, url: str) -
         expect(page.locator("[data-decided=drop]")).to_have_count(1)
         page.get_by_label("Decided", exact=True).select_option("no")
         expect(cells).to_have_count(1)
+        page.get_by_label("Decided", exact=True).select_option("")
+        page.get_by_label("Search").fill("photos.example.org")
+        expect(cells).to_have_count(12)
         page.get_by_label("Search").fill("nothing like that")
         expect(page.get_by_text("No image is like that.")).to_be_visible()
 
@@ -273,6 +276,18 @@ def test_the_details_show_photo_and_source_and_step_on(browser: Browser, url: st
         cell(page, f"smile/{name(5)}").dblclick()
         page.locator("#siblings button").click()
         expect(page.locator("#facts")).to_contain_text(name(901))
+
+
+def test_what_is_told_of_one_image_never_stands_beside_another(browser: Browser, url: str) -> None:
+    with opened(browser, url, "Failed to load resource") as page:
+        page.keyboard.press("Enter")
+        expect(page.locator("#facts")).to_contain_text(f"{pout(0)}.png")
+        page.route("**/api/images/**", lambda route: route.abort())
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#photo")).to_have_attribute("src", re.compile("/1$"))
+        expect(page.locator("#facts")).to_be_empty()
+        page.keyboard.press("k")
+        expect(page.locator("#facts")).to_be_empty()
 
 
 def test_an_address_that_is_none_is_no_link(browser: Browser, url: str) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.config import FOLDERS
+from fer_pipeline.crawl.tally import host_of
 from fer_pipeline.decisions import image_of
 from fer_pipeline.errors import InputError
 from fer_pipeline.lineage.experiment import Experiment
-from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
+from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows, sitting_of
 from fer_pipeline.report.pictures import link_of
 
 JUDGES = ("unify", "dedupe", "filter", "crop")
@@ -45,8 +46,13 @@ class Item:
 
     @property
     def source(self) -> str:
-        """Where it came from, in one word."""
-        return str(self.row.source.get("engine") or self.row.source.get("name") or "unknown")
+        """Where it came from, in one word; each sitting before a camera is a source of its own."""
+        return sitting_of(self.row) or str(self.row.source.get("engine") or self.row.source.get("name") or "unknown")
+
+    @property
+    def host(self) -> str:
+        """The website it was found on."""
+        return host_of(str(self.row.source.get("url") or ""))
 
     def describe(self) -> dict[str, Any]:
         """What the page tells of it beside its pictures; all of it is text."""

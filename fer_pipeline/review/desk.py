@@ -79,7 +79,7 @@ class Desk:
         """Images as short lists.
 
         Path, label, stage, reason, source, group, whether it can be brought back, audit's quality, suspect, suggested
-        label, the model's confidence and its label.
+        label, the model's confidence and its label, and the website.
         """
         self.item(token, 0)
         catalogue = self.catalogue
@@ -89,7 +89,7 @@ class Desk:
         row, told = item.row, self.opinions.get(item.image, NOTHING)
         group = row.group if row.group in catalogue.groups else None
         known = [row.path, row.label, item.stage, item.reason, item.source, group, int(item.restorable)]
-        return [*known, told.quality, int(told.suspect), told.suggested, told.confidence, told.predicted]
+        return [*known, told.quality, int(told.suspect), told.suggested, told.confidence, told.predicted, item.host]
 
     def news(self, since: int, rewritten: int) -> dict[str, Any]:
         """What was decided since a line of the file: place, action, label and line of each image it is about."""

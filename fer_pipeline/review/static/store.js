@@ -2,7 +2,7 @@
 const CHUNK = 4000;
 const MOST = 20_000; // images of one request
 const PAUSE = 3000; // milliseconds between two looks at what other tabs decided
-const [PATH, LABEL, STAGE, REASON, SOURCE, GROUP, RESTORABLE, QUALITY, SUSPECT, SUGGESTED, SURE, PREDICTED] = Array(12).keys();
+const [PATH, LABEL, STAGE, REASON, SOURCE, GROUP, RESTORABLE, QUALITY, SUSPECT, SUGGESTED, SURE, PREDICTED, HOST] = Array(13).keys();
 
 export class Refusal extends Error {
   constructor(text, status) {
@@ -180,7 +180,7 @@ function read(row, place) {
   return {
     place, path: row[PATH], label: row[LABEL], stage: row[STAGE], reason: row[REASON], source: row[SOURCE], group: row[GROUP],
     restorable: row[RESTORABLE] === 1, quality: row[QUALITY], suspect: row[SUSPECT] === 1, suggested: row[SUGGESTED],
-    sure: row[SURE], predicted: row[PREDICTED],
+    sure: row[SURE], predicted: row[PREDICTED], host: row[HOST],
   };
 }
 
