@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fer_pipeline.images import read_image, write_image
 from fer_pipeline.manifest import MANIFEST, read_rows, write_rows
 from fer_pipeline.review.app import make_app
 from fer_pipeline.review.desk import Desk
+from fer_pipeline.review.pictures import Memory
 from fer_pipeline.review.writing import Log
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT
@@ -142,6 +144,21 @@ def test_pictures_are_those_of_the_manifests(client: httpx.Client, desk: Desk, h
     assert photo.content == (home / "unified" / f"{FIRST}.jpg").read_bytes()
     whole = client.get(f"/thumb/{token}/{place}?whole=1")
     assert read_image(whole.content).shape == (60, 90, 3)
+
+
+def test_pictures_in_memory_are_bounded_by_their_bytes_and_the_last_asked_for_stay() -> None:
+    memory, made = Memory(100), []
+
+    def make(size: int) -> tuple[bytes, str]:
+        made.append(size)
+        return bytes(size), "image/png"
+
+    for size in (40, 50, 40, 30, 40, 50):
+        assert len(memory.get(size, partial(make, size))[0]) == size
+        assert memory.size <= 100
+    assert made == [40, 50, 30, 50]
+    memory.get(200, partial(make, 200))
+    assert memory.size == 0
 
 
 def test_a_file_that_nobody_looked_at_is_never_sent_as_it_is(client: httpx.Client, desk: Desk) -> None:
