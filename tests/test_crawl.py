@@ -118,6 +118,14 @@ def test_a_redirect_is_followed_and_the_row_keeps_the_url_that_was_listed(tmp_pa
         assert by_path(tmp_path / "raw", web)["/old.png"].status is Status.KEPT
 
 
+def test_a_redirect_to_the_name_of_our_gallery_is_a_failed_row_and_the_crawl_goes_on(tmp_path: Path) -> None:
+    away = Reply(status=302, headers={"Location": "http://sample.invalid/x"})
+    with Web({"/a.png": away, "/b.png": Reply(picture(1))}) as web:
+        crawl(listed(tmp_path, web, "/a.png", "/b.png"))
+        rows = by_path(tmp_path / "raw", web)
+    assert {path: row.reason for path, row in rows.items()} == {"/a.png": "connection", "/b.png": ""}
+
+
 def test_of_the_same_bytes_one_file_is_kept_whatever_the_timing(tmp_path: Path) -> None:
     pages = {name: Reply(picture(1)) for name in ("/c.png", "/a.png", "/b.png")} | {"/z.png": Reply(picture(2))}
     with Web(pages) as web:

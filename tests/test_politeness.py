@@ -249,6 +249,14 @@ def test_a_failure_without_an_answer_has_no_time_so_that_runs_repeat(tmp_path: P
     assert answer.time == ""
 
 
+def test_an_error_nobody_thought_of_costs_its_own_url_alone(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.sleep = [].__getitem__  # type: ignore[assignment,method-assign]
+    pace = HostPace(1, clock=clock, sleep=clock.sleep)
+    with Web({"/a": Reply(b"a")}) as web, closing(Fetcher(settings(tmp_path), pace, threading.Event())) as fetcher:
+        assert [fetcher.fetch(f"{web.url}/a").reason for _ in range(2)] == ["", "TypeError"]
+
+
 def test_nothing_is_asked_once_the_crawl_stops(tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()

@@ -5,8 +5,7 @@ import time
 import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import lru_cache, partial
+from functools import partial
 from http.client import HTTPException
 from typing import NamedTuple
 from urllib.parse import urljoin
@@ -15,7 +14,8 @@ from urllib3.exceptions import HTTPError
 
 from fer_pipeline.config import CrawlConfig
 from fer_pipeline.crawl.addresses import PrivateAddress
-from fer_pipeline.crawl.permission import Permission, refusal_of
+from fer_pipeline.crawl.headers import Unpacker, answered_at, refusal_of_answer, retry_after
+from fer_pipeline.crawl.permission import Permission
 from fer_pipeline.crawl.politeness import MAX_WAIT, HostPace, may_ask, user_agent
 from fer_pipeline.crawl.routes import Exchange, Routes
 
@@ -47,10 +47,11 @@ class Wish(NamedTuple):
 
     limit: int  # bytes of the body
     with_leave: bool  # only where robots.txt, a TDM reservation and X-Robots-Tag allow it
+    is_own: bool = False  # listed by our own gallery
 
 
 class Fetcher:
-    """All requests of a crawl; `alias` is an address of our own that is asked elsewhere: (shown, asked)."""
+    """All requests of a crawl; `alias` is the address of our own gallery, which is asked elsewhere: (shown, asked)."""
 
     def __init__(
         self, config: CrawlConfig, pace: HostPace, stop: threading.Event, alias: tuple[str, str] = ("", "")
@@ -60,12 +61,13 @@ class Fetcher:
         self._permission = Permission(self._read_rules, pace.slow_down)
         self.close = self._routes.close
 
-    def fetch(self, url: str, *, with_leave: bool = False) -> Answer:
+    def fetch(self, url: str, *, with_leave: bool = False, is_own: bool = False) -> Answer:
         """Ask until there is an answer, `crawl.retries` times in all; Stopped is the only error raised.
 
-        `with_leave`: only where the owner of the host allows it.
+        `with_leave`: only where the owner of the host allows it. `is_own`: our own gallery listed it; nobody else's
+        pages or redirects lead to it, since it is asked without leave and past the check of its address.
         """
-        answer = self._persist(url, Wish(self._config.max_bytes, with_leave))
+        answer = self._persist(url, Wish(self._config.max_bytes, with_leave, is_own))
         if answer.time or answer.reason:  # a failure without an answer has no time, so that runs repeat
             return answer
         return replace(answer, time=datetime.now(UTC).isoformat(timespec="seconds"))
@@ -90,6 +92,8 @@ class Fetcher:
     def _attempt(self, url: str, wish: Wish) -> Answer:
         try:
             return self._follow(url, wish)
+        except Stopped:
+            raise
         except PrivateAddress:
             return Answer(url, reason="private_address")
         except TimeoutError:
@@ -99,36 +103,36 @@ class Fetcher:
             return Answer(url, reason="connection", detail=detail.lower())
         except (ValueError, HTTPError):  # no URL, and what the name service makes of odd names
             return Answer(url, reason="bad_url")
+        except Exception as error:  # noqa: BLE001  what one server makes us stumble over costs its own URL, not the crawl
+            return Answer(url, reason=type(error).__name__)
 
     def _follow(self, url: str, wish: Wish) -> Answer:
+        shown, address = self._alias
+        is_own = wish.is_own and bool(address) and url.startswith(f"{shown}/")
         for _ in range(MAX_REDIRECTS + 1):
-            is_own = bool(self._alias[0]) and url.startswith(f"{self._alias[0]}/")
             asks = wish.with_leave and not is_own
             if refused := may_ask(url) or (self._permission.check(url) if asks else ""):
                 return Answer(url, reason=refused)
             if not self._pace.wait(url):
                 return Answer(url, reason="busy")
             self._check()
+            asked = address + url.removeprefix(shown) if is_own else url
             deadline = time.monotonic() + self._config.timeout
-            with self._send(url, is_own=is_own) as response:
+            with self._routes.send(asked, is_own=is_own) as response:
                 target = response.headers.get("Location") if response.status in REDIRECTS else None
                 if not target:
-                    refused = _refusal(response) if asks else ""
+                    refused = refusal_of_answer(response) if asks else ""
                     return Answer(url, reason=refused) if refused else self._read(response, url, wish.limit, deadline)
-            url = urljoin(url, target.encode("latin-1", "replace").decode("utf-8", "replace"))
+            url, is_own = urljoin(asked, target.encode("latin-1", "replace").decode("utf-8", "replace")), False
         return Answer(url, reason="redirects")
 
-    def _send(self, url: str, *, is_own: bool) -> Exchange:
-        shown, asked = self._alias
-        return self._routes.send(asked + url.removeprefix(shown) if is_own else url, is_own=is_own)
-
     def _read(self, response: Exchange, url: str, limit: int, deadline: float) -> Answer:
-        answer = partial(Answer, url, time=_clock(response), content_type=response.headers.get("Content-Type", ""))
+        answer = partial(Answer, url, time=answered_at(response), content_type=response.headers.get("Content-Type", ""))
         if response.status != 200:
             reason = f"http_{response.status}"
-            wait = _retry_after(response) if reason in BUSY else 0.0
+            wait = retry_after(response) if reason in BUSY else 0.0
             return answer(reason=reason, detail=str(response.status), wait=wait)
-        body, unpacker = bytearray(), _Unpacker(response, limit)
+        body, unpacker = bytearray(), Unpacker(response, limit)
         while chunk := response.read():
             self._check()
             body += unpacker.feed(chunk)
@@ -144,57 +148,3 @@ class Fetcher:
     def _check(self) -> None:
         if self._stop.is_set():
             raise Stopped
-
-
-def _refusal(response: Exchange) -> str:
-    """What the headers of an answer refuse."""
-    return refusal_of(response.headers.get_all("X-Robots-Tag", []), response.headers.get("tdm-reservation", ""))
-
-
-class _Unpacker:
-    """Undoes gzip, giving no more than a byte over the limit at once, however much is packed into it."""
-
-    def __init__(self, response: Exchange, limit: int) -> None:
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in {"identity", "", "gzip", "x-gzip", "deflate"}:
-            raise HTTPException(f"encoded as {encoding}, which was not asked for")
-        is_plain = encoding in {"identity", ""}
-        # 32: gzip or zlib, as its header says
-        self._unpacker = None if is_plain else zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-        self._limit = limit
-
-    def feed(self, chunk: bytes) -> bytes:
-        return chunk if self._unpacker is None else self._unpacker.decompress(chunk, self._limit + 1)
-
-    def finish(self) -> None:
-        """HTTPException if there should be more."""
-        if self._unpacker is not None and not self._unpacker.eof:
-            raise HTTPException("packed, and broken off")
-
-
-def _clock(response: Exchange) -> str:
-    """When the server says that it answered."""
-    return _as_iso(response.headers.get("Date", ""))
-
-
-@lru_cache(maxsize=256)  # a fast server says the same for a whole second
-def _as_iso(text: str) -> str:
-    moment = _as_moment(text)
-    return moment.isoformat(timespec="seconds") if moment else ""
-
-
-def _as_moment(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _retry_after(response: Exchange) -> float:
-    """Seconds the server asks for, as a number or a date; -1 if it does not say."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text[:9])
-    until, now = _as_moment(text), _as_moment(response.headers.get("Date", "")) or datetime.now(UTC)
-    return -1.0 if until is None else max(0.0, (until - now).total_seconds())

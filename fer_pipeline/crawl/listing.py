@@ -48,7 +48,7 @@ class Listing:
         """What a page lists; ValueError says why it cannot be read."""
         if self._engine.parse is None:
             return [page]
-        answer = self._fetcher.fetch(page, with_leave=self._with_leave)
+        answer = self._fetcher.fetch(page, with_leave=self._with_leave, is_own=self.job.engine == "sample")
         refused = refusal_in_page(answer.body) if self._with_leave else ""
         if answer.reason or refused:
             raise ValueError(answer.detail or answer.reason or refused)
@@ -56,6 +56,8 @@ class Listing:
             return self._engine.parse(answer.url, answer.body)
         except ValueError as error:
             raise ValueError(f"200, {error}") from None
+        except Exception as error:  # noqa: BLE001  a page no parser of ours stands costs its own results, not the crawl
+            raise ValueError(f"200, unreadable ({type(error).__name__})") from None
 
 
 def answers_of(listings: Iterable[Listing]) -> dict[str, str]:
