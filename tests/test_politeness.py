@@ -41,15 +41,23 @@ def fetch(url: str, folder: Path, clock: Clock | None = None, **changes: Any) ->
 
 
 @contextmanager
-def raw_server(said: bytes, then: bytes = b"", pause: float = 0) -> Iterator[str]:
-    """A server that says one thing, then another every `pause` seconds until the client has gone."""
+def raw_server(
+    said: bytes, then: bytes = b"", pause: float = 0, times: int = 10**9, asked: threading.Event | None = None
+) -> Iterator[str]:
+    """A server that says one thing, then another every `pause` seconds until the client has gone.
+
+    With `asked` it tells that when it has said the first, and says no more, but stays.
+    """
 
     def serve() -> None:
         with listener.accept()[0] as client:
             client.recv(65536)
             try:
                 client.sendall(said)
-                while then:
+                if asked is not None:
+                    asked.set()
+                    client.recv(65536)
+                for _ in range(times if then else 0):
                     client.sendall(then)
                     time.sleep(pause)
             except OSError:
@@ -168,6 +176,71 @@ def test_a_body_that_drips_forever_is_a_timeout(tmp_path: Path) -> None:
 def test_an_answer_that_drips_before_it_begins_is_a_timeout(tmp_path: Path, said: bytes) -> None:
     with raw_server(said, then=b"H", pause=0.05) as url:  # a line may have 65,536 bytes: an hour, but for the deadline
         assert fetch(url, tmp_path, timeout=0.5).reason == "timeout"
+
+
+@pytest.mark.parametrize("said", [b"", b"1;", b"1\r\nx\r\n0\r\nX-Drip: "])
+def test_a_body_whose_frame_drips_forever_is_a_timeout(tmp_path: Path, said: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with raw_server(head + said, then=b"0", pause=0.05) as url:
+        assert fetch(url, tmp_path, timeout=0.5).reason == "timeout"
+
+
+@pytest.mark.parametrize("frame", [b"0\r\n", b"1\r\nx\r\n;", b"0\r\nX: ", b"1\r\nxy\r\n", b"-1\r\n", b"1_0\r\n"])
+def test_a_frame_without_end_or_sense_is_a_broken_answer(tmp_path: Path, frame: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with raw_server(head + frame, then=b"X-More: trailers\r\n" if frame[:1] == b"0" else b"x" * 999) as url:
+        assert fetch(url, tmp_path).reason == "connection"
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        (
+            b"Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nab\r\n0C\r\ncdefghijklmn\r\n0\r\nX: y\r\n\r\n",
+            b"abcdefghijklmn",
+        ),
+        (b"content-length : 2\r\n\r\nab", b"ab"),
+        (b"X: y\r\n\t z\r\n\r\nab", b"ab"),
+        (b"Content-Length: many\n\nab", b"ab"),
+        (b"\r\n", b""),
+    ],
+)
+def test_bodies_come_whole_however_they_are_framed(tmp_path: Path, said: bytes, body: bytes) -> None:
+    with raw_server(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n" + said) as url:
+        answer = fetch(url, tmp_path)
+    assert (answer.body, answer.reason) == (body, "")
+
+
+def test_a_body_has_as_much_time_as_the_answer_before_it(tmp_path: Path) -> None:
+    with raw_server(b"HTTP/1.0 200 OK", then=b"\r\n", pause=2, times=2) as url:  # head and body take 2 s each
+        assert fetch(url, tmp_path, timeout=3).reason == ""
+
+
+def test_a_handshake_that_drips_is_a_timeout(tmp_path: Path) -> None:
+    with raw_server(b"\x16\x03\x03\x40\x00", then=b"\x02", pause=0.05) as url:
+        assert fetch(url.replace("http", "https"), tmp_path, timeout=0.5).reason == "timeout"
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n\r\nsome"])
+def test_a_crawl_that_stops_waits_for_no_server(tmp_path: Path, said: bytes) -> None:
+    stop, asked, told = threading.Event(), threading.Event(), list[type[BaseException]]()
+
+    def wait() -> None:
+        try:
+            fetcher.fetch(url)
+        except Stopped as stopped:
+            told.append(type(stopped))
+
+    with (
+        raw_server(said, asked=asked) as url,
+        closing(Fetcher(settings(tmp_path, timeout=600, retries=2), HostPace(0, sleep=stop.wait), stop)) as fetcher,
+    ):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert asked.wait(60)
+        stop.set()
+        thread.join(60)  # a tenth of what the server may take
+    assert told == [Stopped]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 """Fetch one URL after another within limits of time, size and redirects, where it is allowed."""
 
 import threading
-import time
 import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from http.client import HTTPException
 from typing import NamedTuple
 from urllib.parse import urljoin
 
@@ -15,6 +13,7 @@ from urllib3.exceptions import HTTPError
 from fer_pipeline.config import CrawlConfig
 from fer_pipeline.crawl.addresses import PrivateAddress
 from fer_pipeline.crawl.headers import Unpacker, answered_at, refusal_of_answer, retry_after
+from fer_pipeline.crawl.messages import BrokenAnswer
 from fer_pipeline.crawl.permission import Permission
 from fer_pipeline.crawl.politeness import MAX_WAIT, HostPace, may_ask, user_agent
 from fer_pipeline.crawl.routes import Exchange, Routes
@@ -57,7 +56,7 @@ class Fetcher:
         self, config: CrawlConfig, pace: HostPace, stop: threading.Event, alias: tuple[str, str] = ("", "")
     ) -> None:
         self._config, self._pace, self._stop, self._alias = config, pace, stop, alias
-        self._routes = Routes(config, user_agent(config.contact))
+        self._routes = Routes(config, user_agent(config.contact), stop)
         self._permission = Permission(self._read_rules, pace.slow_down)
         self.close = self._routes.close
 
@@ -98,7 +97,7 @@ class Fetcher:
             return Answer(url, reason="private_address")
         except TimeoutError:
             return Answer(url, reason="timeout")
-        except (OSError, HTTPException, zlib.error) as error:
+        except (OSError, BrokenAnswer, zlib.error) as error:
             detail = error.strerror if isinstance(error, OSError) and error.strerror else "connection broken"
             return Answer(url, reason="connection", detail=detail.lower())
         except (ValueError, HTTPError):  # no URL, and what the name service makes of odd names
@@ -117,17 +116,16 @@ class Fetcher:
                 return Answer(url, reason="busy")
             self._check()
             asked = address + url.removeprefix(shown) if is_own else url
-            deadline = time.monotonic() + self._config.timeout
             with self._routes.send(asked, is_own=is_own) as response:
-                target = response.headers.get("Location") if response.status in REDIRECTS else None
+                target = response.headers.first("location") if response.status in REDIRECTS else ""
                 if not target:
                     refused = refusal_of_answer(response) if asks else ""
-                    return Answer(url, reason=refused) if refused else self._read(response, url, wish.limit, deadline)
+                    return Answer(url, reason=refused) if refused else self._read(response, url, wish.limit)
             url, is_own = urljoin(asked, target.encode("latin-1", "replace").decode("utf-8", "replace")), False
         return Answer(url, reason="redirects")
 
-    def _read(self, response: Exchange, url: str, limit: int, deadline: float) -> Answer:
-        answer = partial(Answer, url, time=answered_at(response), content_type=response.headers.get("Content-Type", ""))
+    def _read(self, response: Exchange, url: str, limit: int) -> Answer:
+        answer = partial(Answer, url, time=answered_at(response), content_type=response.headers.first("content-type"))
         if response.status != 200:
             reason = f"http_{response.status}"
             wait = retry_after(response) if reason in BUSY else 0.0
@@ -138,10 +136,6 @@ class Fetcher:
             body += unpacker.feed(chunk)
             if len(body) > limit:
                 return answer(reason="too_large", body=bytes(body[:limit]))
-            if time.monotonic() > deadline:
-                break
-        if time.monotonic() > deadline:
-            return answer(reason="timeout")
         unpacker.finish()
         return answer(body=bytes(body))
 
