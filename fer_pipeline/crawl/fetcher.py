@@ -60,13 +60,15 @@ class Fetcher:
         self._permission = Permission(self._read_rules, pace.slow_down)
         self.close = self._routes.close
 
-    def fetch(self, url: str, *, with_leave: bool = False, is_own: bool = False) -> Answer:
+    def fetch(self, url: str, *, with_leave: bool = False, is_own: bool = False, most: int | None = None) -> Answer:
         """Ask until there is an answer, `crawl.retries` times in all; Stopped is the only error raised.
 
         `with_leave`: only where the owner of the host allows it. `is_own`: our own gallery listed it; nobody else's
-        pages or redirects lead to it, since it is asked without leave and past the check of its address.
+        pages or redirects lead to it, since it is asked without leave and past the check of its address. `most`:
+        bytes, where fewer than `crawl.max_bytes` will do.
         """
-        answer = self._persist(url, Wish(self._config.max_bytes, with_leave, is_own))
+        limit = self._config.max_bytes
+        answer = self._persist(url, Wish(min(most or limit, limit), with_leave, is_own))
         if answer.time or answer.reason:  # a failure without an answer has no time, so that runs repeat
             return answer
         return replace(answer, time=datetime.now(UTC).isoformat(timespec="seconds"))
@@ -119,7 +121,7 @@ class Fetcher:
             with self._routes.send(asked, is_own=is_own) as response:
                 target = response.headers.first("location") if response.status in REDIRECTS else ""
                 if not target:
-                    refused = refusal_of_answer(response) if asks else ""
+                    refused = refusal_of_answer(response) if asks and response.status == 200 else ""
                     return Answer(url, reason=refused) if refused else self._read(response, url, wish.limit)
             url, is_own = urljoin(asked, target.encode("latin-1", "replace").decode("utf-8", "replace")), False
         return Answer(url, reason="redirects")
