@@ -96,6 +96,30 @@ def test_threads_that_wait_for_one_host_take_turns() -> None:
     assert sleeps == [2, 4]
 
 
+def test_patience_a_host_asks_for_binds_those_who_already_wait_for_it() -> None:
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        if not clock.slept:
+            pace.hold("http://a.org/", 20)  # another thread hears of it meanwhile
+        clock.sleep(seconds)
+
+    pace = HostPace(2, clock=clock, sleep=sleep)
+    assert [pace.wait("http://a.org/") for _ in range(3)] == [True] * 3
+    assert clock.slept == [2, 18, 2]
+
+
+def test_who_waits_for_a_host_that_wants_to_be_left_alone_gives_up() -> None:
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        pace.hold("http://a.org/", 3600)
+
+    pace = HostPace(2, clock=clock, sleep=sleep)
+    assert [pace.wait("http://a.org/") for _ in range(3)] == [True, False, False]
+
+
 def test_our_own_gallery_is_asked_without_a_pause() -> None:
     clock = Clock()
     pace = HostPace(9, free=("sample.invalid",), clock=clock, sleep=clock.sleep)
@@ -144,6 +168,18 @@ def test_only_what_may_pass_is_asked_again(tmp_path: Path, status: int, asked: i
         answer = fetch(f"{web.url}/a", tmp_path, retries=3)
         assert len(web.asked) == asked
     assert (answer.reason, answer.detail, answer.time) == (f"http_{status}", str(status), TIME)
+
+
+def test_a_refusal_in_the_headers_hides_neither_patience_nor_what_was_answered(tmp_path: Path) -> None:
+    def busy(number: int) -> Reply:
+        return Reply(b"x", 200 if number > 1 else 503, headers=refused if number == 1 else {})
+
+    clock, refused = Clock(), {"X-Robots-Tag": "noindex", "Retry-After": "7"}
+    with Web({"/a": busy, "/gone": Reply(status=404, headers=refused), "/b": Reply(b"x", headers=refused)}) as web:
+        pace = HostPace(0, clock=clock, sleep=clock.sleep)
+        with closing(Fetcher(settings(tmp_path, retries=2), pace, threading.Event())) as fetcher:
+            told = [fetcher.fetch(f"{web.url}/{name}", with_leave=True).reason for name in ("a", "gone", "b")]
+    assert (told, clock.slept) == (["", "http_404", "noindex"], [7])
 
 
 def test_the_size_is_counted_after_unpacking(tmp_path: Path) -> None:
