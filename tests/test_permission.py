@@ -110,6 +110,17 @@ def test_robots_txt_with_more_than_is_read_still_counts(tmp_path: Path) -> None:
         assert reasons(tmp_path, web, "/a.png", "/b.png") == {"/a.png": "robots_txt", "/b.png": ""}
 
 
+def test_no_spelling_of_a_url_gets_around_the_rules(tmp_path: Path) -> None:
+    with Web({"/a.png": Reply(picture(1)), ROBOTS: text("User-agent: *", "Disallow: /a.png")}) as web:
+        (tmp_path / "more.txt").write_text(
+            f"http://me@127.1:{web.server_port}/b/../a.png\nHTTP://0x7f.1:{web.server_port}/%2E/a.png#x\n"
+        )
+        with pytest.raises(InputError):
+            crawl(settings(tmp_path, engines=("urls",), urls={"smile": tmp_path / "more.txt"}, robots="pictures"))
+        assert web.asked == [ROBOTS, TDMREP]
+    assert {row.reason for row in read_rows(tmp_path / "raw")} == {"robots_txt"}
+
+
 def test_a_dead_host_is_waited_for_once_not_once_a_picture(tmp_path: Path) -> None:
     with Web({ROBOTS: SILENCE}) as web:
         told = reasons(tmp_path, web, *(f"/{seed}.png" for seed in range(20)), timeout=0.3)

@@ -14,7 +14,8 @@ import pytest
 from loopback import DATE, TIME, Reply, Web, settings
 
 from fer_pipeline.crawl.fetcher import Answer, Fetcher, Stopped
-from fer_pipeline.crawl.politeness import HostPace, may_ask, user_agent
+from fer_pipeline.crawl.politeness import HostPace, user_agent
+from fer_pipeline.crawl.urls import normalise
 
 
 class Clock:
@@ -378,8 +379,39 @@ def test_nothing_is_asked_once_the_crawl_stops(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["", "x", "ftp://a.org/x", "http://", "http://a.org:x/", "http://a.org:0/", "http://[half", "data:,x"]
 )
-def test_what_is_no_web_address_may_not_be_asked(url: str) -> None:
-    assert may_ask(url) == "bad_url"
+def test_what_is_no_web_address_is_not_asked(url: str, tmp_path: Path) -> None:
+    assert fetch(url, tmp_path).reason == "bad_url"
+
+
+@pytest.mark.parametrize(
+    ("url", "one"),
+    [
+        ("http://A.org", "http://a.org/"),
+        ("HTTP://me:secret@a.org:80/x?#y", "http://a.org/x"),
+        ("https://a.org.:443/x?y=%2E", "https://a.org/x?y=%2E"),
+        ("http://a.org:443/x", "http://a.org:443/x"),
+        ("http://BÜCHER.example/嘟?ä", "http://xn--bcher-kva.example/%E5%98%9F?%C3%A4"),
+        ("http://a.org/free/../art/./x.png", "http://a.org/art/x.png"),
+        ("http://a.org/free/%2e%2E/art/x.png", "http://a.org/art/x.png"),
+        ("http://16843009/", "http://1.1.1.1/"),
+        ("http://0x1.1/x", "http://1.0.0.1/x"),
+        ("http://[::FFFF:1.1.1.1]:8080/", "http://1.1.1.1:8080/"),
+        ("http://[2606:4700:0::1111]/", "http://[2606:4700::1111]/"),
+        ("http://a.org/x y\r\nHost: b.org", "http://a.org/x%20y%0D%0AHost:%20b.org"),
+        ("http://a.org//x", "http://a.org//x"),
+    ],
+)
+def test_a_url_has_one_spelling(url: str, one: str) -> None:
+    assert normalise(url) == normalise(one) == one
+
+
+def test_another_spelling_of_a_host_shortens_no_pause(tmp_path: Path) -> None:
+    clock = Clock()
+    pace = HostPace(5, clock=clock, sleep=clock.sleep)
+    with Web({"/a": Reply(b"a")}) as web, closing(Fetcher(settings(tmp_path), pace, threading.Event())) as fetcher:
+        hosts = ("127.0.0.1", "me@127.0.0.1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]", "127.0.0.1.")
+        assert [fetcher.fetch(f"http://{host}:{web.server_port}/a").body for host in hosts] == [b"a"] * 6
+    assert clock.slept == [5] * 5
 
 
 def test_a_name_that_no_resolver_takes_is_no_address(tmp_path: Path) -> None:

@@ -8,15 +8,14 @@ from functools import partial
 from typing import NamedTuple
 from urllib.parse import urljoin
 
-from urllib3.exceptions import HTTPError
-
 from fer_pipeline.config import CrawlConfig
 from fer_pipeline.crawl.addresses import PrivateAddress
 from fer_pipeline.crawl.headers import Unpacker, answered_at, refusal_of_answer, retry_after
 from fer_pipeline.crawl.messages import BrokenAnswer
 from fer_pipeline.crawl.permission import Permission
-from fer_pipeline.crawl.politeness import MAX_WAIT, HostPace, may_ask, user_agent
+from fer_pipeline.crawl.politeness import MAX_WAIT, HostPace, user_agent
 from fer_pipeline.crawl.routes import Exchange, Routes
+from fer_pipeline.crawl.urls import normalise
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -85,7 +84,7 @@ class Fetcher:
             if answer.reason not in PASSING:
                 break
             wait = answer.wait if answer.wait >= 0 else 2.0**attempt
-            self._pace.hold(answer.url, wait)
+            self._pace.hold(normalise(answer.url), wait)
             if wait > MAX_WAIT:
                 break
         return answer
@@ -102,7 +101,7 @@ class Fetcher:
         except (OSError, BrokenAnswer, zlib.error) as error:
             detail = error.strerror if isinstance(error, OSError) and error.strerror else "connection broken"
             return Answer(url, reason="connection", detail=detail.lower())
-        except (ValueError, HTTPError):  # no URL, and what the name service makes of odd names
+        except ValueError:  # no URL, and what the name service makes of odd names
             return Answer(url, reason="bad_url")
         except Exception as error:  # noqa: BLE001  what one server makes us stumble over costs its own URL, not the crawl
             return Answer(url, reason=type(error).__name__)
@@ -111,13 +110,13 @@ class Fetcher:
         shown, address = self._alias
         is_own = wish.is_own and bool(address) and url.startswith(f"{shown}/")
         for _ in range(MAX_REDIRECTS + 1):
+            asked = normalise(address + url.removeprefix(shown) if is_own else url)
             asks = wish.with_leave and not is_own
-            if refused := may_ask(url) or (self._permission.check(url) if asks else ""):
+            if asks and (refused := self._permission.check(asked)):
                 return Answer(url, reason=refused)
-            if not self._pace.wait(url):
+            if not self._pace.wait(shown if is_own else asked):
                 return Answer(url, reason="busy")
             self._check()
-            asked = address + url.removeprefix(shown) if is_own else url
             with self._routes.send(asked, is_own=is_own) as response:
                 target = response.headers.first("location") if response.status in REDIRECTS else ""
                 if not target:

@@ -44,7 +44,7 @@ class Permission:
         self._lock = threading.Lock()
 
     def check(self, url: str) -> str:
-        """Whether a URL may be fetched: "" or the reason why not."""
+        """Whether a normalised URL may be fetched: "" or the reason why not."""
         parts = urlsplit(url)
         home = f"{parts.scheme}://{parts.netloc}"
         with self._lock:

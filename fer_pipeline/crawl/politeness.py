@@ -4,8 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection
-from functools import lru_cache
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from fer_pipeline import __version__
 from fer_pipeline.errors import UsageError
@@ -16,21 +15,6 @@ Clock = Callable[[], float]
 Sleep = Callable[[float], object]  # what is true ends the waiting: the crawl stops
 
 
-def may_ask(url: str) -> str:
-    """Whether a URL may be asked: "" or the reason why not. Every request and every redirect passes here."""
-    try:
-        parts = urlsplit(url)
-        return "" if parts.scheme in {"http", "https"} and _is_host(parts.netloc) else "bad_url"
-    except ValueError:
-        return "bad_url"
-
-
-@lru_cache(maxsize=4096)
-def _is_host(netloc: str) -> bool:
-    parts = SplitResult("http", netloc, "", "", "")
-    return bool(parts.hostname) and parts.port != 0
-
-
 def user_agent(contact: str) -> str:
     """The name we go by; UsageError if the contact cannot stand in a header."""
     if not (contact.isascii() and contact.isprintable()):
@@ -39,7 +23,10 @@ def user_agent(contact: str) -> str:
 
 
 class HostPace:
-    """Spaces the requests to one host by `interval` seconds, from whichever thread; `free` hosts are our own."""
+    """Spaces the requests to one host by `interval` seconds, from whichever thread; `free` hosts are our own.
+
+    URLs come normalised: another spelling would be another host.
+    """
 
     def __init__(
         self, interval: float, *, free: Collection[str] = (), clock: Clock = time.monotonic, sleep: Sleep = time.sleep

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import re
 import socket
 import ssl
 import threading
@@ -16,18 +15,14 @@ from urllib.request import getproxies
 
 from certifi import where
 from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
-from urllib3.util import parse_url
 
 from fer_pipeline.config import CrawlConfig
 from fer_pipeline.crawl.addresses import resolve
 from fer_pipeline.crawl.connections import Pool, Target, open_wire
 from fer_pipeline.crawl.deadlines import LATE, Deadlines
 from fer_pipeline.crawl.messages import BrokenAnswer, Head, Wire, read_body, read_head
+from fer_pipeline.crawl.urls import PORTS
 from fer_pipeline.errors import UsageError
-
-PLAIN = re.compile(r"[!#-;=?-\[\]_a-z~]*")  # what stands in a URL as it is
-VISIBLE = re.compile(r"[!-~]*")
-PORTS = {"http": 80, "https": 443}
 
 
 class Exchange(AbstractContextManager["Exchange"]):
@@ -71,15 +66,15 @@ class Routes:
         self._pool, self._deadlines = Pool(), Deadlines(config.timeout, stop)
 
     def send(self, url: str, *, is_own: bool = False) -> Exchange:
-        """Ask, and follow nothing; the body is still to be read. PrivateAddress if the host may not be asked."""
-        parts = _normalise(url)
+        """Ask a normalised URL, and follow nothing; the body is still to be read. PrivateAddress if that may not be."""
+        parts = urlsplit(url)
         key = self._target(url, parts, is_own=is_own), is_own
         line = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         headers = self._headers
         if key[0].proxy and not key[0].is_secure:
             line = f"http://{parts.netloc}{line}"
             headers = f"Proxy-Authorization: {key[0].credentials}\r\n{headers}" if key[0].credentials else headers
-        request = f"GET {line} HTTP/1.1\r\nHost: {_host_header(key[0])}\r\n{headers}\r\n".encode("ascii")
+        request = f"GET {line} HTTP/1.1\r\nHost: {parts.netloc}\r\n{headers}\r\n".encode("ascii")
         if wire := self._pool.take(key):
             try:
                 return self._ask(wire, key, request)
@@ -128,22 +123,7 @@ class Routes:
 def _lead(scheme: str, netloc: str) -> Target:
     """Where a host is asked without a proxy."""
     parts = SplitResult(scheme, netloc, "", "", "")
-    return Target(scheme == "https", (parts.hostname or "").rstrip("."), parts.port or PORTS[scheme])
-
-
-@lru_cache(maxsize=4096)
-def _host_header(target: Target) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return host if target.port == PORTS["https" if target.is_secure else "http"] else f"{host}:{target.port}"
-
-
-def _normalise(url: str) -> SplitResult:
-    """A URL as it goes over the line; ValueError if it is none. Most are plain, and need no more than parting."""
-    if not PLAIN.fullmatch(url):
-        url = parse_url(url).url  # quotes the path, writes the host as punycode
-        if not VISIBLE.fullmatch(url):  # what would end the line early
-            raise ValueError("no address")
-    return urlsplit(url)
+    return Target(scheme == "https", parts.hostname or "", parts.port or PORTS[scheme])
 
 
 def _trust() -> ssl.SSLContext:
