@@ -75,7 +75,7 @@ class Fetcher:
     def _read_rules(self, url: str, limit: int) -> tuple[bytes, str]:
         """Body and reason of a file of rules; of one that is too large its beginning."""
         answer = self._persist(url, Wish(limit, with_leave=False))
-        return answer.body, "" if answer.reason == "too_large" else answer.reason
+        return answer.body, answer.reason
 
     def _persist(self, url: str, wish: Wish) -> Answer:
         answer = Answer(url)
