@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, settings
 
+from fer_pipeline.crawl.content import name_problem, sniff_signature
 from fer_pipeline.crawl.crawler import crawl
 from fer_pipeline.crawl.tally import TALLY
 from fer_pipeline.errors import InputError, SetupError, UsageError
+from fer_pipeline.images import FORMATS, sniff_suffix
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.manifest import MANIFEST, Row, Status, hash_file, read_rows, write_rows
 
@@ -66,6 +68,21 @@ def test_the_suffix_follows_the_content_and_only_else_the_url(tmp_path: Path) ->
     }
     assert all(row.status is Status.KEPT and (tmp_path / "raw" / row.path).is_file() for row in rows.values())
     assert (tmp_path / "raw" / rows["/odd.jpg"].path).read_bytes() == pages["/odd.jpg"].body
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_kind_of_picture_is_known_by_its_beginning_without_a_decoder(kind: str) -> None:
+    body = picture(1, kind)
+    known = "" if kind == "TGA" else sniff_suffix(body)  # TGA has no beginning of its own
+    assert (sniff_signature(body), name_problem(body)) == (known, "")
+
+
+def test_no_decoder_is_opened_by_a_crawl(tmp_path: Path) -> None:
+    with Web({"/a": Reply(picture(1, "TGA")), "/b": Reply(picture(2, "AVIF")), "/c": Reply(b"II*\0 torn")}) as web:
+        config = listed(tmp_path, web, "/a", "/b", "/c")
+        look = f"{CRAWL}; assert not any(name.endswith('ImagePlugin') for name in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", look, config.model_dump_json()], check=False).returncode == 0
+    assert {Path(row.path).suffix for row in read_rows(config.output)} == {".bin", ".avif", ".tif"}
 
 
 def test_what_cannot_be_fetched_ends_in_a_row_that_says_why(tmp_path: Path) -> None:
