@@ -1,6 +1,7 @@
 """What a crawl promises: every result ends in a row, nothing is fetched twice, and a killed crawl goes on."""
 
 import gzip
+import hashlib
 import logging
 import signal
 import subprocess
@@ -169,6 +170,19 @@ def test_the_same_bytes_under_another_suffix_leave_no_file_behind(tmp_path: Path
     assert [path.name for path in (tmp_path / "raw" / "smile").iterdir()] == [Path(rows["/a.jpg"].path).name]
 
 
+def test_a_file_whose_name_was_sought_out_replaces_no_other(tmp_path: Path) -> None:
+    """48 bits are found in seconds: these two have the same first twelve digits."""
+    bodies = [b"\x89PNG\r\n\x1a\n" + number for number in (b"3259096", b"8908874")]
+    assert len({hashlib.sha256(body).hexdigest()[:12] for body in bodies}) == 1
+    with Web({f"/{place}.png": Reply(body) for place, body in enumerate([*bodies, *bodies])}) as web:
+        crawl(listed(tmp_path, web, "/0.png", "/1.png", "/2.png"))
+        crawl(listed(tmp_path, web, "/3.png"))  # the second one knows whose the names are
+    rows = [row for row in read_rows(tmp_path / "raw") if row.status is Status.KEPT]
+    assert sorted((tmp_path / "raw" / row.path).read_bytes() for row in rows) == bodies
+    assert all(hash_file(tmp_path / "raw" / row.path) == row.sha256 for row in rows)
+    assert len(list((tmp_path / "raw" / "smile").iterdir())) == 2
+
+
 def test_the_same_bytes_in_two_classes_are_kept_in_both(tmp_path: Path) -> None:
     with Web({"/a.png": Reply(picture(1))}) as web:
         smile, pout = listed(tmp_path, web, "/a.png"), listed(tmp_path, web, "/a.png", label="pout")
@@ -248,6 +262,18 @@ def test_what_a_killed_import_finished_is_not_lost(tmp_path: Path) -> None:
     with Web(pictures(1)) as web:
         crawl(listed(tmp_path, web, "/0.png"))
     assert row in read_rows(tmp_path / "raw")
+
+
+def test_a_killed_import_of_the_same_bytes_takes_no_address_and_licence_away(tmp_path: Path) -> None:
+    with Web(pictures(2)) as web:
+        crawl(listed(tmp_path, web, "/0.png"))
+        (row,) = read_rows(tmp_path / "raw")
+        with Journal(tmp_path / "raw") as journal:
+            journal.append("mine 0.png", [row.but(source={"name": "mine", "file": "0.png"})])
+        crawl(listed(tmp_path, web, "/0.png", "/1.png"))
+        assert web.asked.count("/0.png") == 1
+    assert row in read_rows(tmp_path / "raw")
+    assert len(read_rows(tmp_path / "raw")) == 2
 
 
 @pytest.mark.parametrize("threads", [1, 4])
