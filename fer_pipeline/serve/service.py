@@ -67,8 +67,9 @@ class Service:
                 raise UsageError(f"{run}: a model named {model.name!r} is served already: name each run once ({MODEL})")
             self.models[model.name] = model
         self.default = next(iter(self.models))
-        self.workers = workers
+        self.cameras = 0  # live connections that hold a place
         self.ready = False
+        self.pool = Pool(workers, limits.patience, lambda fate: self.telemetry.failed.labels(fate).inc())
 
     def describe(self) -> dict[str, Any]:
         """Version, models and limits, as /version tells them."""
@@ -77,13 +78,16 @@ class Service:
         return {
             "version": __version__,
             "models": [model.describe() for model in self.models.values()],
-            "limits": shown | {"frames": limits.frames},
+            "limits": shown | {"frames": limits.frames, "cameras": limits.connections, "idle": limits.idle},
         }
+
+    def start(self) -> None:
+        """Start the processes; raises SetupError if they lack something, while nobody knows of this server yet."""
+        self.pool.start([model.need for model in self.models.values()])
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Start the processes and the batches; on the way out both are let go."""
-        self.pool = Pool(self.workers)
+        """Start the batches, and the processes if they are not up; on the way out both are let go."""
         threads = ThreadPoolExecutor(1)  # ONNX Runtime leaves the lock; the processes are the parallelism
         self.batchers = {
             name: Batcher(
@@ -101,7 +105,7 @@ class Service:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            await asyncio.to_thread(self.pool.close)
+            self.pool.close()
             threads.shutdown()
 
     async def answer(self, data: bytes, name: str, *, quick: bool = False) -> dict[str, Any]:
