@@ -172,12 +172,12 @@ def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path]) -> None:
         assert predict(url, b"x").status_code == 422
 
 
-def test_a_request_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> None:
-    with serving(runs[0], timeout=0.2) as url:
+def test_an_upload_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> None:
+    with serving(runs[0], upload=0.2) as url:
         parts = urlsplit(url)
         with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as slow:
             slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
-            assert slow.recv(100).startswith(b"HTTP/1.1 504 ")
+            assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_picture_that_kills_its_process_costs_only_itself(
