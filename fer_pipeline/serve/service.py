@@ -24,7 +24,7 @@ class Model:
 
     def __init__(self, run: Path, uncertain: float | None = None) -> None:
         path = find_model(run)
-        self.name = path.parent.resolve().name + path.name.removeprefix("model").removesuffix(".onnx").replace(".", "-")
+        self.name = _name(path)
         self.predictor = Predictor(run, threads=1, uncertain=uncertain)
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         card = self.predictor.card
@@ -53,6 +53,12 @@ class Model:
         """What the graph is given of a photo's faces."""
         found = {"crops": prepared.crops, "measures": prepared.measures}
         return {name: found[name] for name in self.predictor.card.inputs}
+
+
+def _name(path: Path) -> str:
+    """That of the run's folder; a file that is not just model.onnx adds its own."""
+    words = path.name.removesuffix(".onnx").removeprefix("model").replace(".", "-").strip("-")
+    return "-".join(filter(None, (path.parent.resolve().name, words)))
 
 
 class Service:
@@ -115,7 +121,8 @@ class Service:
         """
         model = self.models[name]
         need = model.quick if quick else model.need
-        prepared = await self.pool.prepare(data, need, self.limits.max_pixels)
+        with self.batchers[name].announced():
+            prepared = await self.pool.prepare(data, need, self.limits.max_pixels)
         faces = []
         if prepared.outcome == "ok":
             rows = await self.batchers[name].infer(model.inputs_of(prepared))
