@@ -406,8 +406,13 @@ def test_two_frames_are_under_way_and_a_lost_line_is_sought_again(visit: Visit) 
 
 def test_a_place_that_was_given_away_is_asked_for_again_with_the_next_frame(visit: Visit) -> None:
     lines: list[WebSocketRoute] = []
+
+    def pass_on(line: WebSocketRoute) -> None:
+        line.connect_to_server()
+        lines.append(line)
+
     with visit() as page:
-        page.route_web_socket("**/live*", lambda line: lines.append(line.connect_to_server()) or None)
+        page.route_web_socket("**/live*", pass_on)
         page.reload()
         page.locator(READY).wait_for()
         start(page)
