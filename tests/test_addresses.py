@@ -1,6 +1,9 @@
 """What is never asked: the machine we run on and the networks behind it, however an address is written."""
 
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -171,6 +174,36 @@ def test_a_proxy_we_cannot_speak_to_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("https_proxy", "socks5://me:secret@127.0.0.1:1080")
     with pytest.raises(UsageError, match=r"https_proxy=127.0.0.1:1080: only http://"):
         fetch(tmp_path, "http://1.1.1.1/")
+
+
+def test_a_tunnel_that_a_proxy_refuses_is_a_broken_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Web({"/": Reply(status=403)}) as proxy:  # and 501 to CONNECT, which it does not know
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("https_proxy", proxy.url)
+        assert fetch(tmp_path, "https://1.1.1.1/").reason == "connection"
+        assert (proxy.connections, proxy.asked) == (1, [])
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
+def test_a_certificate_counts_if_it_is_trusted_and_names_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.pem"
+    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(tmp_path / "key.pem"), "-out", str(own)]
+    subprocess.run(["openssl", *make.split(), *names], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(own, tmp_path / "key.pem")
+    monkeypatch.setenv("no_proxy", "*")
+    with Web({"/a": Reply(b"a")}) as web:
+        web.socket = context.wrap_socket(web.socket, server_side=True)
+        url = f"https://localhost:{web.server_port}/a"
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        assert fetch(tmp_path, url, allow_private=True).reason == "connection"
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(own))
+        assert fetch(tmp_path, url, allow_private=True).body == b"a"
+        assert fetch(tmp_path, url.replace("localhost", "127.0.0.1"), allow_private=True).reason == "connection"
 
 
 def test_a_site_on_this_machine_is_asked_only_if_the_settings_say_so(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Head(NamedTuple):
     @property
     def stays(self) -> bool:
         """Whether the connection may be used again, if the body tells its own end."""
-        said = self.headers.first("connection").lower()
+        said = ",".join(self.headers.get("connection", ())).lower()
         return "close" not in said if self.minor else "keep-alive" in said
 
 
