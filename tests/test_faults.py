@@ -46,6 +46,19 @@ import itertools, time
 leaps, real = itertools.cycle((-3600.0, 31e6)), time.time
 time.time = lambda: real() + next(leaps)
 """
+# Killed, as by `kill -9`, when it is about to remove its third picture.
+DIE_REMOVING = """
+import os, signal, sys
+removed = []
+
+def watch(event, arguments):
+    if event == "os.remove" and str(arguments[0]).endswith(".jpg"):
+        removed.append(arguments[0])
+        if len(removed) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+"""
 
 
 @pytest.fixture
@@ -62,14 +75,14 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1", **more}
 
 
-def start(stage: str, config: UnifyConfig, before: str = "", **more: str) -> subprocess.Popen[str]:
+def start(stage: str, config: UnifyConfig, before: str = "", *options: str, **more: str) -> subprocess.Popen[str]:
     """`fer unify` as a person starts it, but for what its judge does."""
     folder = config.output.parent
     (folder / "c.yaml").write_text(
         f"name: x\nworkers: 1\nunify: {{input: {config.input}, output: {config.output}}}\n"
         "crawl: {engines: [sample], keywords: {a: [a]}}\n"
     )
-    words = [sys.executable, "-c", before + COMMAND, stage, "unify", "--config", str(folder / "c.yaml")]
+    words = [sys.executable, "-c", before + COMMAND, stage, "unify", "--config", str(folder / "c.yaml"), *options]
     return subprocess.Popen(words, env=environment(**more), stderr=subprocess.PIPE, text=True)
 
 
@@ -108,6 +121,18 @@ def test_a_run_killed_while_it_puts_files_in_place_ends_the_same(source: Path) -
     assert not (ended.output / MANIFEST).exists()
     for config in (ended, whole):
         run_stage(LINKED, config)
+    assert list_files(ended.output) == list_files(whole.output)
+
+
+def test_a_run_killed_while_force_empties_its_folder_begins_anew(source: Path) -> None:
+    ended, whole = settings(source, "ended"), settings(source, "whole")
+    for before, options in (("", ()), (DIE_REMOVING, ("--force",))):
+        with start("OR_END", ended, before, *options, DIE_AT="a/05.jpg", END_BY=str(int(signal.SIGKILL))) as process:
+            process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+    assert len(list((ended.output / "a").iterdir())) == 3
+    for config in (ended, whole):
+        run_stage(INVERT, config)
     assert list_files(ended.output) == list_files(whole.output)
 
 
