@@ -9,11 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from judges import BAD, BROKEN, INVERT, OR_DIE, SETTLED
+from judges import BAD, BROKEN, INVERT, OR_DIE, SETTLED, lose_a_share
 from pictures import draw_noise, list_files, make_folder, make_noise_folder
 
 from fer_pipeline import manifest
@@ -299,6 +300,30 @@ def test_a_set_up_that_breaks_on_the_way_stops_the_stage(tmp_path: Path, workers
     with pytest.raises(SetupError, match="the model went away"):
         run_stage(BAD, settings(source), workers=workers)
     assert not (tmp_path / "out" / MANIFEST).exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("share", ["in", "in/a"])
+def test_an_input_that_is_no_longer_mounted_stops_the_stage(source: Path, share: str, workers: int) -> None:
+    config, folder = settings(source), source.parent / share
+    losing = replace(INVERT, judge=partial(lose_a_share, folder))
+    with pytest.raises(SetupError, match=r"in/a/0\d.jpg: cannot be read \(No such file or directory\): mount its"):
+        run_stage(losing, config, workers=workers)
+    assert not (config.output / MANIFEST).exists()
+    folder.with_name("unmounted").rename(folder)
+    assert run_stage(INVERT, config).kept == 6
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file whose reading fails")
+def test_a_disk_that_cannot_read_a_file_stops_the_stage_and_without_the_file_it_goes_on(source: Path) -> None:
+    config, broken = settings(source), source / "a" / "03.jpg"
+    broken.unlink()
+    broken.symlink_to("/proc/self/mem")
+    with pytest.raises(SetupError, match=r"in/a/03.jpg: cannot be read \(Input/output error\): .* or delete the file"):
+        run_stage(INVERT, config)
+    assert not (config.output / MANIFEST).exists()
+    broken.unlink()
+    assert run_stage(INVERT, config).reasons == {"FileNotFoundError": 1}
 
 
 def test_missing_landmark_weights_stop_the_crop_stage(source: Path) -> None:

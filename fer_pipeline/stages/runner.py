@@ -14,8 +14,8 @@ from heapq import merge
 from pathlib import Path
 
 from fer_pipeline.console import detail, progress
-from fer_pipeline.errors import FerError, InputError
-from fer_pipeline.images import BadImage, link_image, write_image
+from fer_pipeline.errors import FerError, InputError, SetupError
+from fer_pipeline.images import BadImage, Image, link_image, write_image
 from fer_pipeline.journal import Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
 from fer_pipeline.recipe import make_recipe, making
@@ -131,7 +131,7 @@ def judge_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
     """Open one image, judge it, put the outcome in place; runs in a worker."""
     assert stage.judge is not None
     try:
-        verdict = stage.judge(stage.open(config.input / row.path, config), row, config)
+        verdict = stage.judge(_open(stage, config, config.input / row.path), row, config)
     except BadImage as error:
         return [row.dropped(error.reason)]
     except FerError:  # a lack of this machine, not of the image: stop the stage
@@ -144,6 +144,24 @@ def judge_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
         return list(_place(stage, config, row, verdict))
     except OSError as error:
         raise cannot_write(config.output, error) from None
+
+
+def _open(stage: Stage[C], config: C, path: Path) -> Image:
+    """The image; SetupError where its disk or share does not answer, which is no fault of the image."""
+    try:
+        return stage.open(path, config)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and _are_seen(config.input / MANIFEST, path.parent):
+            raise  # it alone has gone
+        remedy = "mount its folder or mend its disk, or delete the file, which costs that image only"
+        raise SetupError(f"{path}: cannot be read ({error.strerror or error}): {remedy}") from None
+
+
+def _are_seen(*paths: Path) -> bool:
+    try:
+        return all(path.exists() for path in paths)
+    except OSError:  # a share that is stale, say
+        return False
 
 
 def _failed(row: Row, error: str) -> Row:
