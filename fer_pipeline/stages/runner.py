@@ -16,7 +16,7 @@ from pathlib import Path
 from fer_pipeline.console import detail, progress
 from fer_pipeline.errors import FerError, InputError, SetupError
 from fer_pipeline.images import BadImage, Image, link_image, write_image
-from fer_pipeline.journal import Journal, cannot_write
+from fer_pipeline.journal import LOCK, Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
 from fer_pipeline.recipe import make_recipe, making
 from fer_pipeline.stages.nodes import join_cluster, share
@@ -119,9 +119,10 @@ def _judge_all(stage: Stage[C], config: C, journal: Journal, workers: Workers) -
     todo = (row for row in stage.gather(config.input) if row.path not in done)
     if workers == "ray":
         config = share(config)
+    shared = config.input / MANIFEST, config.output / LOCK
     with progress(stage.name, total) as advance:
         advance(len(done))
-        for row, result in work(partial(judge_one, stage, config), todo, workers):
+        for row, result in work(partial(judge_one, stage, config), todo, workers, shared):
             rows = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
             journal.append(row.path, rows)
             advance(1)

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from fer_pipeline.errors import SetupError
@@ -27,12 +28,17 @@ class WorkerCrash(Exception):
     """The process that worked on an item died: a crash in a native library, or killed for memory."""
 
 
-def work(task: Callable[[T], R], items: Iterable[T], workers: Workers) -> Iterator[tuple[T, R | WorkerCrash]]:
-    """Apply a picklable task to every item; yields (item, result) in order, reading ahead only a little."""
+def work(
+    task: Callable[[T], R], items: Iterable[T], workers: Workers, shared: Sequence[Path] = ()
+) -> Iterator[tuple[T, R | WorkerCrash]]:
+    """Apply a picklable task to every item; yields (item, result) in order, reading ahead only a little.
+
+    `shared` are files that every node of a cluster must see as they are here, as long as it works.
+    """
     if workers == "ray":
         from fer_pipeline.stages.shards import work_on_cluster
 
-        yield from work_on_cluster(task, items)
+        yield from work_on_cluster(task, items, shared)
         return
     if workers <= 1:
         for item in items:
