@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from fer_pipeline.decoding import icon_pixels, tile_pixels, to_rgb, upright
+from fer_pipeline.decoding import has_many_scans, icon_pixels, tile_pixels, to_rgb, upright
 from fer_pipeline.manifest import write_aside
 
 Image = NDArray[np.uint8]
@@ -41,8 +41,8 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
     """Decode the first frame of any image file as upright RGB.
 
     `shrink_to` lets the JPEG decoder skip detail that a later shrink to that longest side would lose anyway (the result
-    is never smaller than that). Raises BadImage with `empty`, `unreadable`, `truncated` or `too_many_pixels`; OSError
-    only if the file itself cannot be read.
+    is never smaller than that). Raises BadImage with `empty`, `unreadable`, `truncated`, `too_many_pixels` or
+    `too_many_scans`; OSError only if the file itself cannot be read.
     """
     data = source.read_bytes() if isinstance(source, Path) else source
     if not data:
@@ -55,6 +55,8 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
 def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
     try:
         with _open(data, max_pixels) as image:
+            if image.format in {"JPEG", "MPO"} and has_many_scans(data):
+                raise BadImage("too_many_scans")
             if shrink_to is not None and image.format == "JPEG":
                 factor = shrink_to / max(image.size)  # draft leaves both sides at least as large as it is told
                 image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))

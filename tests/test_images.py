@@ -135,6 +135,25 @@ def test_a_picture_that_claims_too_many_pixels_is_not_decoded() -> None:
     assert reason_of(bytes(claim)) == "too_many_pixels"
 
 
+def progressive(scans: int, before: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan is there so many times, after a segment with some bytes."""
+    data = save(PIL.Image.fromarray(smooth()), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    comment = b"\xff\xfe" + (len(before) + 2).to_bytes(2, "big") + before
+    return data[:2] + comment + data[2:-2] + last * scans + data[-2:]
+
+
+def test_a_jpeg_of_endless_scans_is_not_decoded() -> None:
+    assert reason_of(progressive(95)) == "too_many_scans"
+    assert reason_of(progressive(200), shrink_to=10) == "too_many_scans"
+    assert read_image(progressive(80)).shape == smooth().shape
+
+
+def test_scans_in_a_preview_are_not_those_of_the_picture() -> None:
+    assert read_image(progressive(0, b"\xff\xda" * 1000)).shape == smooth().shape
+    assert reason_of(progressive(200, b"\xff\xda\xff\xd9" * 1000)) == "too_many_scans"
+
+
 @pytest.mark.parametrize("encoding", ["jpeg", *ENCODINGS])
 def test_a_mangled_file_is_a_picture_or_a_bad_image_and_nothing_else(encoding: str) -> None:
     data = encode(draw_noise(1, 32, 24), encoding)

@@ -17,6 +17,7 @@ MEANINGS = {
     "same_bytes": "the same file as one that is there already",
     "too_small": "shorter side below unify.smallest",
     "too_many_pixels": "claims more pixels than unify.max_pixels",
+    "too_many_scans": "a JPEG that would take minutes to decode",
     "not_an_image": "no image file",
     "empty": "a file of no bytes",
     "unreadable": "no decoder understands it",
