@@ -54,9 +54,9 @@ def work_on_cluster(
                     waiting.append((shard, _submit(job, shard)))
             if not waiting:
                 return
-            shard, sent = waiting[0]
+            # Taken out first: Ray aborts this process if a task is cancelled whose result has just come.
+            shard, sent = waiting.popleft()
             yield from zip(shard, _collect(job, shard, sent), strict=True)
-            waiting.popleft()
     finally:
         for _, sent in waiting:
             ray.cancel(sent)
