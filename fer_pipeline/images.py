@@ -18,7 +18,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from fer_pipeline.decoding import has_many_scans, icon_pixels, tile_pixels, to_rgb, upright
-from fer_pipeline.manifest import write_aside
+from fer_pipeline.manifest import aside_of, write_aside
 
 Image = NDArray[np.uint8]
 
@@ -156,15 +156,18 @@ def write_image(path: Path, image: Image, quality: int = 95) -> None:
 def link_image(source: Path, target: Path) -> None:
     """Hand an unchanged file onward: a hard link where the file system has them, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
+    aside = aside_of(target)
+    aside.unlink(missing_ok=True)
     try:
-        os.link(source, target)
+        os.link(source, aside)
     except OSError as error:
         if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}:
             raise
-        aside = target.with_name(f".{target.name}.part")
         shutil.copyfile(source, aside)
-        aside.replace(target)
+    aside.replace(target)
+    aside.unlink(
+        missing_ok=True
+    )  # still there if the target was linked already: renaming a file to itself does nothing
 
 
 def to_grey(image: Image) -> Image:

@@ -17,6 +17,7 @@ from fer_pipeline.errors import InputError
 MANIFEST = "manifest.jsonl"
 UNLABELLED = "unlabelled"
 FULL = 4096  # files in a class folder, from which on more go into folders below it
+WRITER = "FER_WRITER"  # in the environment of a process that may write a file while another writes the same: its mark
 WEBCAM = "webcam"  # the engine of what `fer collect` brings
 
 
@@ -118,7 +119,7 @@ def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> No
     `sync` forces it to disk first, so that not even a power cut leaves an empty file under the final name; images,
     which are many and can be made again, go without.
     """
-    aside = path.with_name(f".{path.name}.part")
+    aside = aside_of(path)
     with aside.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
@@ -126,6 +127,11 @@ def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> No
             file.flush()
             os.fsync(file.fileno())
     aside.replace(path)
+
+
+def aside_of(path: Path) -> Path:
+    """Where a file is written before it bears its name: under one name for all runs, so that none leaves another's."""
+    return path.with_name(f".{path.name}{os.environ.get(WRITER, '')}.part")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

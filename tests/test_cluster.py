@@ -18,7 +18,7 @@ from pictures import draw_portrait, draw_view, list_files, make_folder
 
 from fer_pipeline.config import CropConfig, DedupeConfig, FilterConfig, StageConfig, UnifyConfig
 from fer_pipeline.errors import SetupError
-from fer_pipeline.images import Image
+from fer_pipeline.images import Image, link_image, read_image, write_image
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.manifest import MANIFEST, Row, Status, read_rows
 from fer_pipeline.stages import cluster as of_ray
@@ -129,6 +129,14 @@ def unmount(job: tuple[int, Path]) -> int:
     if number == 3:
         file.parent.rename(file.parent.with_name("unmounted"))
     return number
+
+
+def write_and_link(job: tuple[Path, Path]) -> int:
+    """What a shard does that is done twice at once: the same files, under the same names."""
+    picture, folder = job
+    write_image(folder / "written.png", read_image(picture))
+    link_image(picture, folder / "linked.png")
+    return int(read_image(folder / "written.png").max()) + int(read_image(folder / "linked.png").max())
 
 
 def look_through_old_glasses(manifest: str) -> dict[str, str]:
@@ -324,6 +332,14 @@ def test_a_node_that_loses_the_output_stops_the_stage_before_a_manifest_exists(c
         run_stage(LOSING, config, workers="ray")
     assert not (tmp_path / "out" / MANIFEST).exists()
     assert not (tmp_path / "unmounted" / MANIFEST).exists()
+
+
+def test_what_two_nodes_write_at_once_is_what_one_writes(cluster: Any, tmp_path: Path) -> None:
+    picture = make_folder(tmp_path / "in", {"a/0.png": draw_view(0)}) / "a" / "0.png"
+    jobs = [(picture, tmp_path / "out")] * (8 * shards.SHARD)
+    assert {result for _, result in work(write_and_link, jobs, "ray")} == {2 * int(read_image(picture).max())}
+    assert sorted(list_files(tmp_path / "out")) == ["linked.png", "written.png"]
+    assert (tmp_path / "out" / "linked.png").samefile(picture)
 
 
 def test_the_settings_of_a_process_in_another_folder_have_absolute_paths(

@@ -149,6 +149,16 @@ def test_a_torn_last_line_changes_nothing_in_the_end(source: Path, torn: int) ->
     assert list_files(killed.output) == list_files(whole.output)
 
 
+@pytest.mark.parametrize("name", [".00.jpg.part", ".00.jpg.0123abcd.part"])
+def test_half_a_file_that_a_killed_process_left_does_not_stay(source: Path, name: str) -> None:
+    killed, whole = settings(source, "killed"), settings(source, "whole")
+    run_killed(killed, "a/03.jpg")
+    (killed.output / "a" / name).write_bytes(b"half a photo")
+    for config in (killed, whole):
+        run_stage(OR_DIE, config)
+    assert list_files(killed.output) == list_files(whole.output)
+
+
 def test_a_run_killed_twice_and_then_settled_ends_the_same(source: Path) -> None:
     killed, whole = settings(source, "killed"), settings(source, "whole")
     run_killed(killed, "a/01.jpg", "SETTLED")

@@ -120,5 +120,13 @@ def check_output(folder: Path, ask: Callable[[str, str], tuple[str, str]] = see)
             path.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove files that were never finished: what a node wrote when it died bears a name that nobody else writes."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(".part"):
+                (Path(parent) / name).unlink(missing_ok=True)
+
+
 def _unseen(node: str, folder: Path, problem: str) -> str:
     return f"node {node} does not share {folder} ({problem}): mount it on every node under the same path"

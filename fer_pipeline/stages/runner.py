@@ -19,7 +19,7 @@ from fer_pipeline.images import BadImage, Image, link_image, write_image
 from fer_pipeline.journal import LOCK, Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
 from fer_pipeline.recipe import make_recipe, making
-from fer_pipeline.stages.nodes import join_cluster, share
+from fer_pipeline.stages.nodes import join_cluster, share, sweep
 from fer_pipeline.stages.stage import JOINED, C, Drop, Keep, Stage
 from fer_pipeline.stages.workers import WorkerCrash, Workers, work
 
@@ -67,6 +67,7 @@ def _check_ready(stage: Stage[C], config: C) -> None:
 def _make(stage: Stage[C], config: C, journal: Journal, workers: Workers) -> None:
     if stage.judge is not None:
         _judge_all(stage, config, journal, workers)
+        sweep(config.output)
         entries = sorted(journal.entries())
         rows = Stored(lambda: journal.rows_of(entries))
     else:

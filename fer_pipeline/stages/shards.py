@@ -3,8 +3,10 @@
 A shard may be done twice: whoever does it writes the same files under the same names, each aside and then renamed.
 """
 
+import os
 import random
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fer_pipeline.errors import FerError, SetupError
+from fer_pipeline.manifest import WRITER
 from fer_pipeline.stages.cluster import cannot_work, list_nodes, load_ray, on_node, own_address
 from fer_pipeline.stages.nodes import compare, glance, look
 from fer_pipeline.stages.workers import WorkerCrash, limit_threads
@@ -94,8 +97,9 @@ def _check(seen: dict[str, str]) -> None:
 
 @lru_cache(maxsize=1)
 def _start_worker() -> tuple[str, dict[str, str]]:
-    """Once a process: one thread; where it is, and its versions."""
+    """Once a process: one thread, and a mark for the files it writes; where it is, and its versions."""
     limit_threads()
+    os.environ[WRITER] = f".{uuid.uuid4().hex[:8]}"
     return own_address(), look()
 
 
