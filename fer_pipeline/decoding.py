@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 from PIL import ImageOps
 from PIL.BmpImagePlugin import DibImageFile
 from PIL.IcoImagePlugin import IcoFile
@@ -12,6 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF 6.0, section 15
 
+STRIP = 256  # rows of a transparent picture laid over white at a time
 MAX_SCANS = 100  # of a JPEG; encoders write about ten, and libtiff allows as many
 SCAN = b"\xff\xda"  # how a scan begins; encoded pixels never hold these two bytes (ITU T.81, B.1.1.5)
 SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # a marker that a length follows, or the end of the picture
@@ -58,15 +60,24 @@ def upright(image: PIL.Image.Image) -> PIL.Image.Image:
         return image
 
 
-def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Any mode to RGB: 16 bits scaled to 8, transparency over white."""
+def to_rgb(image: PIL.Image.Image) -> NDArray[np.uint8]:
+    """Any mode to RGB of shape (height, width, 3): 16 bits scaled to 8, transparency over white."""
     if image.mode.startswith(("I", "F")):
-        return _deep_to_rgb(image)
+        return np.asarray(_deep_to_rgb(image))
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        clear = image.convert("RGBA")
+        return _over_white(image)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _over_white(image: PIL.Image.Image) -> NDArray[np.uint8]:
+    """Some rows at a time: whole, each step on the way would be another copy of four bytes a pixel."""
+    width, height = image.size
+    flat = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, STRIP):
+        clear = image.crop((0, top, width, min(top + STRIP, height))).convert("RGBA")
         white = PIL.Image.new("RGBA", clear.size, "white")
-        return PIL.Image.alpha_composite(white, clear).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+        flat[top : top + STRIP] = np.asarray(PIL.Image.alpha_composite(white, clear).convert("RGB"))
+    return flat
 
 
 def _deep_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:

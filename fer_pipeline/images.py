@@ -61,7 +61,7 @@ def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
                 factor = shrink_to / max(image.size)  # draft leaves both sides at least as large as it is told
                 image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))
             image.load()
-            return np.asarray(to_rgb(upright(image)))
+            return to_rgb(upright(image))
     except (OSError, EOFError) as error:  # PIL.UnidentifiedImageError among them
         raise BadImage("truncated" if "truncated" in str(error) else "unreadable") from None
     except (

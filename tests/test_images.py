@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,6 +79,32 @@ def test_transparency_is_laid_over_white() -> None:
     assert (read_image(save(clear, "PNG")) == 255).all()
     half = PIL.Image.new("RGBA", (8, 8), (255, 0, 0, 128))
     assert np.abs(read_image(save(half, "PNG"))[0, 0].astype(int) - (255, 127, 127)).max() <= 1
+
+
+def test_a_transparent_picture_takes_less_than_three_copies_in_memory(tmp_path: Path) -> None:
+    PIL.Image.new("RGBA", (6000, 6000), (255, 0, 0, 128)).save(tmp_path / "large.png", compress_level=1)
+    measure = """
+import resource, sys
+from pathlib import Path
+from fer_pipeline.images import read_image
+
+read_image(Path(sys.argv[1]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(read_image(Path(sys.argv[2])).shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    write_image(tmp_path / "small.png", smooth())
+    command = [sys.executable, "-c", measure, str(tmp_path / "small.png"), str(tmp_path / "large.png")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shape, _, kibibytes = told.rpartition(" ")
+    assert shape == "(6000, 6000, 3)"
+    assert int(kibibytes) * 1024 / 6000**2 < 12  # bytes a pixel; 4 of them are Pillow's, 3 ours
+
+
+def test_strips_of_a_transparent_picture_meet_without_a_seam() -> None:
+    photo = np.dstack((smooth(20, 700), np.linspace(0, 255, 20 * 700).astype(np.uint8).reshape(700, 20)))
+    clear = PIL.Image.fromarray(photo)
+    whole = PIL.Image.alpha_composite(PIL.Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+    assert np.array_equal(read_image(save(clear, "PNG")), np.asarray(whole))
 
 
 def test_a_transparent_palette_colour_is_laid_over_white() -> None:
