@@ -59,7 +59,8 @@ def work_on_cluster(
                 return
             # Taken out first: Ray aborts this process if a task is cancelled whose result has just come.
             shard, sent = waiting.popleft()
-            yield from zip(shard, _collect(job, shard, sent), strict=True)
+            results = _collect(job, shard, sent)
+            yield from zip(shard, results, strict=True)
     finally:
         for _, sent in waiting:
             ray.cancel(sent)
