@@ -17,6 +17,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from fer_pipeline.avif import frame_pixels
 from fer_pipeline.decoding import has_many_scans, icon_pixels, tile_pixels, to_rgb, upright
 from fer_pipeline.manifest import aside_of, write_aside
 
@@ -81,7 +82,7 @@ def _open(data: bytes, max_pixels: int) -> PIL.Image.Image:
     """Read the header, and refuse what would take more room than that many pixels do."""
     if icon_pixels(data) <= max_pixels:
         image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
-        if max(image.width * image.height, tile_pixels(image)) <= max_pixels:
+        if max(image.width * image.height, tile_pixels(image), frame_pixels(data)) <= max_pixels:
             return image
     raise BadImage("too_many_pixels")
 

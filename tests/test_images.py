@@ -7,12 +7,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 from pictures import draw_noise
 
+from fer_pipeline.avif import frame_pixels
 from fer_pipeline.images import (
     BadImage,
     Image,
@@ -161,6 +163,32 @@ def test_a_picture_that_claims_too_many_pixels_is_not_decoded() -> None:
 
     claim[29:33] = zlib.crc32(bytes(claim[12:29])).to_bytes(4, "big")
     assert reason_of(bytes(claim)) == "too_many_pixels"
+
+
+def test_an_avif_that_says_it_is_smaller_than_its_frames_is_not_decoded() -> None:
+    for mode in ("RGB", "RGBA"):
+        data = save(PIL.Image.fromarray(smooth(640, 480)).convert(mode), "AVIF")
+        told = (640).to_bytes(4, "big") + (480).to_bytes(4, "big")
+        assert told in data
+        lying = data.replace(told, (16).to_bytes(4, "big") * 2)
+        assert reason_of(lying, max_pixels=640 * 480 - 1) == "too_many_pixels"
+        assert read_image(data, max_pixels=640 * 480).shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"codec": "svt"}, {"codec": "rav1e"}, {"codec": "aom", "speed": 10}])
+def test_the_frames_of_an_avif_are_measured_without_decoding_them(options: dict[str, Any]) -> None:
+    frames = [PIL.Image.new("RGBA", (200, 130), (colour, 0, 9, 90)) for colour in (0, 99)]
+    still = encode_avif(frames[0], **options)
+    moving = encode_avif(frames[0], save_all=True, append_images=frames[1:], **options)
+    wide = encode_avif(PIL.Image.new("RGB", (513, 64)), **options)
+    assert [frame_pixels(data) for data in (still, moving, wide, b"", HTML)] == [200 * 130] * 2 + [513 * 64, 0, 0]
+
+
+def encode_avif(image: PIL.Image.Image, **options: Any) -> bytes:
+    try:
+        return save(image, "AVIF", **options)
+    except ValueError:
+        pytest.skip("this encoder is not there")
 
 
 def progressive(scans: int, before: bytes = b"") -> bytes:
