@@ -15,6 +15,7 @@ MEANINGS = {
     "copy": "near-copy of a photo that stayed, see below",
     "conflicting_labels": "near-copies of each other under different labels, see below",
     "same_bytes": "the same file as one that is there already",
+    "name_taken": "a killed crawl had another picture under its name",
     "too_small": "shorter side below unify.smallest",
     "too_many_pixels": "claims more pixels than unify.max_pixels",
     "too_many_scans": "a JPEG that would take minutes to decode",
