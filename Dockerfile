@@ -1,4 +1,4 @@
-# A server for one model, without PyTorch:  docker build -t fer . && docker run -p 8000:8000 -v ./runs/lips:/model:ro fer
+# A server for one model, without PyTorch:  docker build -t fer . && docker run --stop-timeout 30 -p 8000:8000 -v ./runs/lips:/lips:ro fer /lips
 FROM python:3.13-slim
 
 WORKDIR /app

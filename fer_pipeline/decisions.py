@@ -24,6 +24,7 @@ HEADER = ("time", "path", "action", "label", "box", "by")
 ACTIONS = ("keep", "drop", "move", "restore", "undo")
 BROUGHT = {"move", "restore"}  # bring an image back that a stage dropped, where one did
 LARGEST = 100_000.0  # pixels
+ENDS = (b"\n", b"\r")  # of a whole line, whatever wrote it
 _LABEL: TypeAdapter[str] = TypeAdapter(Label)
 
 
@@ -106,7 +107,7 @@ def _parse(line: bytes, where: str, number: int) -> Decision:
 def parse_decisions(data: bytes, where: str) -> list[Decision]:
     """All lines of a file; a last one that was torn by a kill is none. Raises InputError with file and line."""
     lines = data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
-    if not lines or (len(lines) == 1 and not lines[0].endswith(b"\n")):
+    if not lines or (len(lines) == 1 and not lines[0].endswith(ENDS)):
         return []
     if lines[0].strip() != ",".join(HEADER).encode():
         raise InputError(f"{where}:1: does not begin with {','.join(HEADER)}: mend or rename the file")
@@ -121,7 +122,7 @@ def parse_lines(lines: list[bytes], where: str, first: int) -> list[Decision]:
             if line.strip():
                 found.append(_parse(line, f"{where}:{number}", number))
         except InputError:
-            if line.endswith(b"\n"):
+            if line.endswith(ENDS):
                 raise
     return found
 

@@ -157,7 +157,7 @@ def write_image(path: Path, image: Image, quality: int = 95) -> None:
 def link_image(source: Path, target: Path) -> None:
     """Hand an unchanged file onward: a hard link where the file system has them, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = aside_of(target)
+    aside = Path(aside_of(target))
     aside.unlink(missing_ok=True)
     try:
         os.link(source, aside)

@@ -18,6 +18,7 @@ MANIFEST = "manifest.jsonl"
 UNLABELLED = "unlabelled"
 FULL = 4096  # files in a class folder, from which on more go into folders below it
 WRITER = "FER_WRITER"  # in the environment of a process that may write a file while another writes the same: its mark
+BLOCK = 65_536  # bytes that are written at once
 WEBCAM = "webcam"  # the engine of what `fer collect` brings
 
 
@@ -109,8 +110,7 @@ def kept_rows(folder: Path) -> Iterator[Row]:
 
 def write_rows(folder: Path, rows: Iterable[Row]) -> None:
     """Write the manifest of a complete stage, sorted by path, in one atomic step."""
-    ordered = sorted(rows, key=lambda row: row.path)
-    write_aside(folder / MANIFEST, (row.to_line().encode() for row in ordered))
+    write_aside(folder / MANIFEST, (row.to_line().encode() for row in sorted(rows, key=lambda row: row.path)))
 
 
 def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> None:
@@ -120,26 +120,43 @@ def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> No
     which are many and can be made again, go without.
     """
     aside = aside_of(path)
-    with aside.open("wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
+    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        for block in _blocks(chunks):
+            left = memoryview(block)
+            while left:
+                left = left[os.write(file, left) :]
         if sync:
-            file.flush()
-            os.fsync(file.fileno())
-    aside.replace(path)
+            os.fsync(file)
+    finally:
+        os.close(file)
+    os.replace(aside, path)  # noqa: PTH105
 
 
-def aside_of(path: Path) -> Path:
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in fewer pieces, where they are small."""
+    gathered = bytearray()
+    for chunk in chunks:
+        if not gathered and len(chunk) >= BLOCK:
+            yield chunk
+            continue
+        gathered += chunk
+        if len(gathered) >= BLOCK:
+            yield bytes(gathered)
+            gathered.clear()
+    yield bytes(gathered)
+
+
+def aside_of(path: Path) -> str:
     """Where a file is written before it bears its name: under one name for all runs, so that none leaves another's."""
-    return path.with_name(f".{path.name}{os.environ.get(WRITER, '')}.part")
+    folder, name = os.path.split(path)  # texts and bare calls: a crawl does this for each picture
+    return os.path.join(folder, f".{name}{os.environ.get(WRITER, '')}.part")  # noqa: PTH118
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table aside and rename it."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(text).writerows([header, *rows])
     write_aside(path, [text.getvalue().encode()])
 
 
@@ -157,20 +174,23 @@ class Places:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._counts: dict[str, int] = {}
+        self._names: dict[str, set[str]] = {}  # of each class: what its folder holds, or has been given a place for
 
     def find(self, label: str, name: str) -> str:
         """The path below the folder for a file, named by its content; where it is already, if it is."""
         flat, below = f"{label}/{name}", f"{label}/{name[:2]}/{name}"
-        for path in (flat, below):
-            if (self.folder / path).exists():
-                return path
-        if label not in self._counts:
+        if label not in self._names:  # listed once: the process that asks is the only one that writes there
             there = self.folder / label
-            self._counts[label] = sum(1 for _ in there.iterdir()) if there.is_dir() else 0
-        if self._counts[label] >= FULL:
+            self._names[label] = set(os.listdir(there)) if there.is_dir() else set()  # noqa: PTH208
+        names = self._names[label]
+        if name in names:
+            return flat
+        if name[:2] in names and (self.folder / below).exists():
             return below
-        self._counts[label] += 1
+        if len(names) >= FULL:
+            names.add(name[:2])
+            return below
+        names.add(name)
         return flat
 
 

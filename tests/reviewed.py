@@ -65,4 +65,4 @@ def _finish(folder: Path, stage: str, rows: list[Row]) -> None:
 
 def open_desk(home: Path, **options: Any) -> Desk:
     """The desk of such a folder; the run of that name may have an audit and predictions."""
-    return Desk(of_home(home), home.parent.parent / "runs" / home.name, **options)
+    return Desk(lambda: of_home(home), home.parent.parent / "runs" / home.name, **options)

@@ -14,7 +14,7 @@ from fer_pipeline.crawl.addresses import PrivateAddress, is_public, resolve
 from fer_pipeline.crawl.crawler import crawl
 from fer_pipeline.crawl.fetcher import Answer, Fetcher
 from fer_pipeline.crawl.politeness import HostPace
-from fer_pipeline.errors import UsageError
+from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.manifest import read_rows
 
 
@@ -75,6 +75,17 @@ def test_public_addresses_may_be_asked(address: str) -> None:
         "2002:7f00:1::",
         "64:ff9b::7f00:1",
         "2001:db8::1",
+        "fec0::1",
+        "192.0.0.1",
+        "192.0.0.9",
+        "192.88.99.1",
+        "3fff::1",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
+        "64:ff9b::a83f:8110",
+        "64:ff9b:1::1",
+        "2001:0:7f00:1::",
+        "5f00::1",
         "no address",
     ],
 )
@@ -166,6 +177,19 @@ def test_a_site_on_this_machine_is_asked_only_if_the_settings_say_so(tmp_path: P
     with Web({"/a.png": Reply(picture(1))}) as web:
         assert fetch(tmp_path, f"{web.url}/a.png").reason == "private_address"
         assert fetch(tmp_path, f"{web.url}/a.png", allow_private=True).body == picture(1)
+
+
+def test_only_what_our_gallery_lists_is_asked_of_its_address(tmp_path: Path) -> None:
+    """Neither a list nor a redirect leads there, since what is ours is asked without leave and past all checks."""
+    with Web({"/secret.png": Reply(picture(1)), "/pout/page-1.html": Reply(b"<img src=/moved.png>")}) as mirror:
+        mirror.pages["/moved.png"] = Reply(status=302, headers={"Location": "/secret.png"})
+        (tmp_path / "list.txt").write_text("http://sample.invalid/secret.png")
+        changes = {"engines": ("sample", "urls"), "urls": {"pout": tmp_path / "list.txt"}, "allow_private": False}
+        with pytest.raises(InputError):
+            crawl(settings(tmp_path, keywords={"pout": ("x",)}, base={"sample": mirror.url}, **changes))
+        assert "/secret.png" not in mirror.asked
+    reasons = {row.source["url"].rpartition("/")[2]: row.reason for row in read_rows(tmp_path / "raw")}
+    assert reasons == {"secret.png": "connection", "moved.png": "private_address"}
 
 
 def test_our_own_gallery_needs_no_such_setting(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,9 +28,10 @@ from fer_pipeline.collect.album import Album
 from fer_pipeline.collect.app import make_app
 from fer_pipeline.collect.desk import Wish
 from fer_pipeline.collect.judge import Judge
+from fer_pipeline.collect.place import find_labels, find_place
 from fer_pipeline.config import Config, Recipe, with_folders
 from fer_pipeline.errors import InputError
-from fer_pipeline.journal import JOURNAL
+from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.lineage.experiment import of_config
 from fer_pipeline.lineage.grow import grow
 from fer_pipeline.manifest import MANIFEST, read_rows, write_rows
@@ -38,7 +40,7 @@ from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.stages.sources import find_in_folder, import_images
+from fer_pipeline.stages.sources import find_in_folder, import_images, item_of
 from fer_pipeline.stages.split import SPLIT
 from fer_pipeline.stages.unify import UNIFY
 
@@ -87,6 +89,7 @@ def test_a_killed_server_loses_no_photo_and_the_next_one_adds_to_them(tmp_path: 
         assert process.stdout.readline() == b"kept\n"
         process.send_signal(signal.SIGKILL)
     assert len(read_rows(raw)) == 1, "usable as it was before"
+    assert find_labels(find_place(raw.parent, None)) == ["pout", "smile"]
     (raw / "smile/.123456789abc.jpg.part").write_bytes(b"half a photo, as a kill while writing leaves it")
     with Album(raw) as album:
         assert album.counts == {"smile": 3}, "the same sitting goes on"
@@ -112,6 +115,18 @@ def test_after_a_long_pause_or_on_demand_another_sitting_begins(tmp_path: Path) 
     write_rows(raw, [row.but(source={**row.source, "time": long_ago}) for row in read_rows(raw)])
     with Album(raw) as album:
         assert album.keep("smile", photo(4)).group == f"{first}-3"
+
+
+def test_a_sitting_that_was_ended_is_not_gone_on_with_after_a_restart(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    with Album(raw) as album:
+        first = album.keep("smile", photo(1)).group
+        album.end()
+    with Album(raw) as album:
+        assert (album.sitting, album.before) == (None, {"smile": 1})
+        assert album.keep("smile", photo(2)).group == f"{first}-2"
+    with Album(raw) as album:
+        assert album.sitting == f"{first}-2", "that one was not ended"
 
 
 def test_what_is_taken_back_leaves_neither_row_nor_file(tmp_path: Path) -> None:
@@ -152,6 +167,22 @@ def test_no_import_writes_beside_an_open_page(tmp_path: Path) -> None:
     assert (
         len([row for row in read_rows(tmp_path / "raw") if row.source["name"] != "."]) == 3
     )  # with the manifest's row
+
+
+def test_what_a_killed_import_noted_is_left_for_it_to_finish(tmp_path: Path) -> None:
+    files = {f"smile/{number}_{number}.jpg": draw_noise(number) for number in range(2)}
+    photos = make_folder(tmp_path / "photos", files)
+    (photos / MANIFEST).unlink()
+    raw = tmp_path / "raw"
+    import_images(find_in_folder(photos, "([0-9])_"), raw, "photos")
+    with Journal(raw) as journal:
+        first = read_rows(raw)[0]
+        journal.append(item_of(first), [first])
+    (raw / MANIFEST).unlink()
+    with pytest.raises(InputError, match="unfinished crawl or import: let the same command finish first"), Album(raw):
+        pass
+    import_images(find_in_folder(photos, "([0-9])_"), raw, "photos")
+    assert [row.group for row in sorted(read_rows(raw), key=lambda row: str(row.group))] == ["photos:0", "photos:1"]
 
 
 # The judge: which crops are worth keeping
@@ -253,6 +284,31 @@ def test_a_new_sitting_has_another_name_and_counts_anew(page: ClientConnection) 
     assert two["classes"][1]["before"] == one["classes"][1]["before"] + 1
 
 
+def test_a_long_pause_ends_a_sitting_of_a_server_that_runs_on(tmp_path: Path) -> None:
+    wish, frame = Wish(("smile",), 1, RECIPE), draw_frame(3, "smile", 1)
+    with (
+        Album(tmp_path / "raw", pause=timedelta(0)) as album,
+        running(make_app(wish, album)) as url,
+        connect(url.replace("http", "ws") + "/sitting", open_timeout=60) as socket,
+    ):
+        hear(socket)
+        one = show(socket, "smile", to_jpeg(frame))["state"]
+        two = show(socket, "smile", to_jpeg(frame, 80))
+    assert two["outcome"] == "kept", "neither the same as before nor beyond the target"
+    assert two["state"]["sitting"] == f"{one['sitting']}-2"
+
+
+@pytest.mark.parametrize(("person", "wish"), [(8, {"end": True}), (9, {"undo": True})])
+def test_a_frame_on_its_way_is_not_kept_after_what_it_shows_was_ended_or_taken_back(
+    page: ClientConnection, person: int, wish: dict[str, bool]
+) -> None:
+    assert show(page, "pout", to_jpeg(draw_frame(person, "pout", 1)))["outcome"] == "kept"
+    page.send(to_jpeg(draw_frame(person, "pout", 2)))
+    page.send(json.dumps(wish))
+    told = [hear(page), hear(page)]
+    assert told[1]["state"]["classes"][1]["kept"] == 0
+
+
 def test_a_frame_is_not_taken_while_nothing_is_held(page: ClientConnection) -> None:
     page.send(json.dumps({"hold": None}))
     page.send(to_jpeg(draw_frame(6, "smile", 1)))
@@ -321,6 +377,62 @@ def test_the_folders_follow_without_force_and_hold_what_a_run_from_the_start_wou
     parts = {str(row.group): row.split for row in rows if row.source.get("engine") == "webcam"}
     assert [part for _, part in sorted(parts.items())] == ["train", "test"]
     assert {row.path: row.split for row in rows if row.path in before} == before, "a sitting moves no other image"
+
+
+GROW = """
+import os, signal, sys
+from pathlib import Path
+import fer_pipeline.lineage.replay as replaying
+from fer_pipeline.lineage.experiment import of_home
+from fer_pipeline.lineage.grow import grow
+left = int(sys.argv[2])
+def count(function):
+    def counted(*args, **kwargs):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return counted
+for name in ("write_aside", "run_stage", "drop_strays"):
+    setattr(replaying, name, count(getattr(replaying, name)))
+Path.unlink = count(Path.unlink)
+for stage, trouble in grow(of_home(Path(sys.argv[1]))):
+    assert not trouble, trouble
+print("finished")
+"""
+
+
+def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path) -> None:
+    config = experiment(tmp_path)
+    home, raw = config.crawl.output.parent, config.crawl.output
+    with Album(raw) as album:
+        for number in range(4):
+            album.keep("smile", photo(number))
+            album.keep("pout", photo(10 + number))
+            album.end()
+    make_stages(config)
+    with Album(raw) as album:
+        album.keep("smile", photo(90))
+    shutil.copytree(home, tmp_path / "grown")
+    ended, step = False, 0
+    while not ended:
+        shutil.rmtree(home)
+        shutil.copytree(tmp_path / "grown", home)
+        command = [sys.executable, "-c", GROW, str(home), str(step)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        ended, step = done.stdout == "finished\n", step + 4
+        assert ended or done.returncode == -signal.SIGKILL, done.stderr
+        with Album(raw) as album:
+            album.keep("smile", photo(91))
+        assert not [trouble for _, trouble in grow(of_config(config)) if trouble]
+        assert not [stand.stale for stand in read_stand(config) if stand.stale]
+        left = {stage.name: list_files(getattr(config, stage.name).output) for stage in STAGES}
+        make_stages(config)
+        for stage in STAGES:
+            files = list_files(getattr(config, stage.name).output)
+            assert left[stage.name].keys() == files.keys(), (step, stage.name)
+            assert left[stage.name][MANIFEST] == files[MANIFEST], (step, stage.name)
 
 
 def test_a_folder_made_with_other_settings_is_left_for_the_user_to_decide(tmp_path: Path) -> None:

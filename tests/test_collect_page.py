@@ -33,7 +33,7 @@ def url(raw: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    frames = [draw_frame(7, label, number) for number in range(8) for label in ("smile", "pout")]
+    frames = [draw_frame(7, label, number) for number in range(12) for label in ("smile", "pout")]
     video = write_video(tmp_path_factory.mktemp("camera") / "person.mjpeg", frames)
     with chromium(*fake_camera(video)) as browser:
         yield browser
@@ -92,6 +92,57 @@ def test_a_button_is_held_by_mouse_and_by_keyboard_and_the_last_is_taken_back(br
         page.keyboard.up(" ")
         page.locator("#undo").click()
         expect(page.locator(".hold[data-class=neutral]")).to_have_attribute("data-full", "false")
+
+
+def test_a_key_is_let_go_whatever_it_writes_by_then(browser: Browser, url: str) -> None:
+    with page_of(browser, url, locale="en-US") as page:
+        button = page.locator(".hold[data-class=smile]")
+        expect(button).to_have_attribute("aria-pressed", "false")
+        for keys in (["Digit1", "Shift"], ["Shift", "Digit1"]):
+            for key in keys:
+                page.keyboard.down(key)
+            expect(button).to_have_attribute("aria-pressed", "true")
+            for key in keys:
+                page.keyboard.up(key)
+            expect(button).to_have_attribute("aria-pressed", "false")
+
+
+# Holds the next picture that the page asks for back until `giveBack`, and notes what the page sends.
+SLOW_PICTURES = """() => {
+  const [make, send] = [HTMLCanvasElement.prototype.toBlob, WebSocket.prototype.send];
+  window.sent = [];
+  window.went = new Promise((resolve) => {
+    WebSocket.prototype.send = function (what) {
+      sent.push(what?.size ?? String(what));
+      if (what?.size > 100) resolve();
+      return send.call(this, what);
+    };
+  });
+  window.asked = new Promise((resolve) => {
+    HTMLCanvasElement.prototype.toBlob = (done) => {
+      HTMLCanvasElement.prototype.toBlob = make;
+      window.giveBack = done;
+      resolve();
+    };
+  });
+}"""
+
+
+@pytest.mark.parametrize(("picture", "told"), [("new Blob(['stale'])", 5), ("null", "null")])
+def test_a_picture_that_comes_late_or_not_at_all_goes_to_no_class(
+    browser: Browser, url: str, picture: str, told: int | str
+) -> None:
+    with page_of(browser, url, locale="en-US") as page:
+        start(page)
+        page.evaluate(SLOW_PICTURES)
+        page.keyboard.down("1")
+        page.evaluate("asked")
+        page.keyboard.up("1")
+        page.keyboard.down("2")
+        page.evaluate(f"giveBack({picture})")
+        page.evaluate("went")
+        page.keyboard.up("2")
+        assert told not in page.evaluate("sent")
 
 
 def test_the_camera_goes_out_and_nothing_is_held_then(browser: Browser, url: str) -> None:

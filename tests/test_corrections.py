@@ -22,9 +22,12 @@ from fer_pipeline.images import read_image, write_image
 from fer_pipeline.manifest import MANIFEST, Row, Status, read_rows
 from fer_pipeline.report.funnel import find_change, places_below, places_of
 from fer_pipeline.review.writing import Log
-from fer_pipeline.stages.corrections import bring_back, correct, rename_moved, tell_decisions
+from fer_pipeline.stages.corrections import bring_back, correct, find_folders, rename_moved, tell_decisions
+from fer_pipeline.stages.crop import CROP
+from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT
+from fer_pipeline.stages.unify import UNIFY
 
 Capture = pytest.CaptureFixture[str]
 BOX = Box(60, 50, 180, 190)  # about where portraits of 240 px have their face
@@ -104,7 +107,7 @@ def test_a_moved_image_lies_in_the_folder_of_its_new_class(config: Config) -> No
     assert (moved.label, moved.facts["moved_from"], first.path in rows) == ("smile", first.path, False)
     file = config.split.output / str(moved.split) / path
     assert file.read_bytes() == (config.crop.output / first.path).read_bytes()
-    assert tell_decisions(config.split.output) == "1 moved to smile"
+    assert tell_decisions(config.split) == "1 moved to smile"
 
 
 def test_decisions_that_change_nothing_change_no_byte(config: Config) -> None:
@@ -134,7 +137,7 @@ def test_a_photo_without_a_face_comes_back_with_the_face_that_was_drawn(config: 
     assert {"mouth", "square", "width"} <= back.facts.keys()
     assert back.facts["brought_back"] == "no_face"
     assert back.source == row.source
-    assert tell_decisions(config.split.output) == "1 brought back"
+    assert tell_decisions(config.split) == "1 brought back"
 
 
 def test_a_drawn_face_is_cut_as_the_crop_stage_cuts(config: Config) -> None:
@@ -184,6 +187,42 @@ def test_of_several_faces_the_largest_comes_back(config: Config) -> None:
     back = rows_after(config)[row.path.replace(".jpg", ".png")]
     assert back.box is not None
     assert back.box.left < 240  # the left one of two is the larger
+
+
+def test_all_faces_of_a_photo_that_is_moved_join_its_new_class(config: Config) -> None:
+    (row,) = lost(config, "several_faces", "crop")
+    crop = config.crop.model_copy(update={"faces": "all"})
+    run_stage(CROP, crop, force=True)
+    files = [one for one in read_rows(crop.output) if Path(one.path).stem.startswith(Path(row.path).stem)]
+    assert len(files) == 2
+    # As if another stage had dropped the photo before.
+    rows = read_rows(config.filter.output)
+    gone = [one.dropped("no_face") if one.path == row.path else one for one in rows]
+    manifest.write_rows(config.filter.output, gone)
+    manifest.write_rows(crop.output, [one for one in read_rows(crop.output) if one not in files])
+    decide(config, Decision(row.path, "move", "pout"))
+    rows_after(config)
+    back = [one for one in read_rows(config.split.output) if "brought_back" in one.facts]
+    assert [(one.label, one.path.partition("/")[0]) for one in back] == [("pout", "pout")] * 2
+
+
+def test_photos_come_back_through_the_folders_that_the_crops_came_through(config: Config) -> None:
+    (row,) = lost(config, "no_face", "filter")
+    other = config.unify.model_copy(update={"output": config.unify.output.with_name("unified-small"), "longest": 100})
+    run_stage(UNIFY, other)
+    filtered = config.filter.model_copy(update={"output": config.filter.output.with_name("zfaces"), "threshold": 0.5})
+    run_stage(FILTER, filtered)
+    folders = find_folders(config.crop.output)
+    assert (folders["unify"], folders["filter"]) == (config.unify.output, config.filter.output)
+    decide(config, Decision(row.path, "restore", box=BOX))
+    assert rows_after(config)[row.path.replace(".jpg", ".png")].box == BOX
+
+
+def test_wishes_that_could_not_be_granted_are_told(config: Config) -> None:
+    (row,) = lost(config, "no_face", "filter")
+    decide(config, Decision(row.path, "restore"), Decision("smile/000000000000.png", "restore"))
+    rows_after(config)
+    assert tell_decisions(config.split) == "2 without effect (no_face 1, no such image 1)"
 
 
 def test_a_photo_that_is_gone_ends_in_a_row(config: Config) -> None:

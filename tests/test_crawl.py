@@ -1,6 +1,7 @@
 """What a crawl promises: every result ends in a row, nothing is fetched twice, and a killed crawl goes on."""
 
 import gzip
+import hashlib
 import logging
 import signal
 import subprocess
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 from loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, settings
 
+from fer_pipeline.crawl.content import name_problem, sniff_signature
 from fer_pipeline.crawl.crawler import crawl
 from fer_pipeline.crawl.tally import TALLY
 from fer_pipeline.errors import InputError, SetupError, UsageError
+from fer_pipeline.images import FORMATS, sniff_suffix
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.manifest import MANIFEST, Row, Status, hash_file, read_rows, write_rows
 
@@ -68,6 +71,21 @@ def test_the_suffix_follows_the_content_and_only_else_the_url(tmp_path: Path) ->
     assert (tmp_path / "raw" / rows["/odd.jpg"].path).read_bytes() == pages["/odd.jpg"].body
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_kind_of_picture_is_known_by_its_beginning_without_a_decoder(kind: str) -> None:
+    body = picture(1, kind)
+    known = "" if kind == "TGA" else sniff_suffix(body)  # TGA has no beginning of its own
+    assert (sniff_signature(body), name_problem(body)) == (known, "")
+
+
+def test_no_decoder_is_opened_by_a_crawl(tmp_path: Path) -> None:
+    with Web({"/a": Reply(picture(1, "TGA")), "/b": Reply(picture(2, "AVIF")), "/c": Reply(b"II*\0 torn")}) as web:
+        config = listed(tmp_path, web, "/a", "/b", "/c")
+        look = f"{CRAWL}; assert not any(name.endswith('ImagePlugin') for name in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", look, config.model_dump_json()], check=False).returncode == 0
+    assert {Path(row.path).suffix for row in read_rows(config.output)} == {".bin", ".avif", ".tif"}
+
+
 def test_what_cannot_be_fetched_ends_in_a_row_that_says_why(tmp_path: Path) -> None:
     pages = {
         "/good.png": Reply(picture(1)),
@@ -118,6 +136,14 @@ def test_a_redirect_is_followed_and_the_row_keeps_the_url_that_was_listed(tmp_pa
         assert by_path(tmp_path / "raw", web)["/old.png"].status is Status.KEPT
 
 
+def test_a_redirect_to_the_name_of_our_gallery_is_a_failed_row_and_the_crawl_goes_on(tmp_path: Path) -> None:
+    away = Reply(status=302, headers={"Location": "http://sample.invalid/x"})
+    with Web({"/a.png": away, "/b.png": Reply(picture(1))}) as web:
+        crawl(listed(tmp_path, web, "/a.png", "/b.png"))
+        rows = by_path(tmp_path / "raw", web)
+    assert {path: row.reason for path, row in rows.items()} == {"/a.png": "connection", "/b.png": ""}
+
+
 def test_of_the_same_bytes_one_file_is_kept_whatever_the_timing(tmp_path: Path) -> None:
     pages = {name: Reply(picture(1)) for name in ("/c.png", "/a.png", "/b.png")} | {"/z.png": Reply(picture(2))}
     with Web(pages) as web:
@@ -142,6 +168,19 @@ def test_the_same_bytes_under_another_suffix_leave_no_file_behind(tmp_path: Path
         rows = by_path(tmp_path / "raw", web)
     assert (rows["/a.jpg"].reason, rows["/b.gif"].reason) == ("", "same_bytes")
     assert [path.name for path in (tmp_path / "raw" / "smile").iterdir()] == [Path(rows["/a.jpg"].path).name]
+
+
+def test_a_file_whose_name_was_sought_out_replaces_no_other(tmp_path: Path) -> None:
+    """48 bits are found in seconds: these two have the same first twelve digits."""
+    bodies = [b"\x89PNG\r\n\x1a\n" + number for number in (b"3259096", b"8908874")]
+    assert len({hashlib.sha256(body).hexdigest()[:12] for body in bodies}) == 1
+    with Web({f"/{place}.png": Reply(body) for place, body in enumerate([*bodies, *bodies])}) as web:
+        crawl(listed(tmp_path, web, "/0.png", "/1.png", "/2.png"))
+        crawl(listed(tmp_path, web, "/3.png"))  # the second one knows whose the names are
+    rows = [row for row in read_rows(tmp_path / "raw") if row.status is Status.KEPT]
+    assert sorted((tmp_path / "raw" / row.path).read_bytes() for row in rows) == bodies
+    assert all(hash_file(tmp_path / "raw" / row.path) == row.sha256 for row in rows)
+    assert len(list((tmp_path / "raw" / "smile").iterdir())) == 2
 
 
 def test_the_same_bytes_in_two_classes_are_kept_in_both(tmp_path: Path) -> None:
@@ -223,6 +262,18 @@ def test_what_a_killed_import_finished_is_not_lost(tmp_path: Path) -> None:
     with Web(pictures(1)) as web:
         crawl(listed(tmp_path, web, "/0.png"))
     assert row in read_rows(tmp_path / "raw")
+
+
+def test_a_killed_import_of_the_same_bytes_takes_no_address_and_licence_away(tmp_path: Path) -> None:
+    with Web(pictures(2)) as web:
+        crawl(listed(tmp_path, web, "/0.png"))
+        (row,) = read_rows(tmp_path / "raw")
+        with Journal(tmp_path / "raw") as journal:
+            journal.append("mine 0.png", [row.but(source={"name": "mine", "file": "0.png"})])
+        crawl(listed(tmp_path, web, "/0.png", "/1.png"))
+        assert web.asked.count("/0.png") == 1
+    assert row in read_rows(tmp_path / "raw")
+    assert len(read_rows(tmp_path / "raw")) == 2
 
 
 @pytest.mark.parametrize("threads", [1, 4])

@@ -132,6 +132,18 @@ def test_what_a_spreadsheet_makes_of_the_file_is_read(tmp_path: Path) -> None:
     assert actions(tmp_path) == {"a/1": "move"}
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_whatever_ends_the_lines_a_new_one_is_added_to_them(tmp_path: Path, end: str) -> None:
+    text = (HEAD + line("a/1.png", "move", "b") + line("a/2.png")).replace("\n", end)
+    (tmp_path / DECISIONS).write_bytes(text.encode())
+    log = Log(tmp_path)
+    assert actions(tmp_path) == {"a/1": "move", "a/2": "drop"}
+    assert log.append([Decision("a/3.png", "keep")]) == [4]
+    assert log.append([Decision("a/4.png", "keep")]) == [5]
+    assert (tmp_path / DECISIONS).read_bytes().startswith(text.encode())
+    assert actions(tmp_path) == {"a/1": "move", "a/2": "drop", "a/3": "keep", "a/4": "keep"}
+
+
 @pytest.mark.parametrize("torn", range(1, len(line("a/2.png", "move", "b")) - 2))
 def test_a_torn_last_line_is_ignored_and_repaired(tmp_path: Path, torn: int) -> None:
     write(tmp_path, line(action="keep"), line("a/2.png", "move", "b")[:torn])
@@ -204,6 +216,15 @@ def test_a_full_disk_leaves_the_file_as_it_was_and_says_so(tmp_path: Path, monke
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(SetupError, match="cannot write: No space left on device: make room"):
+        log.append([Decision("a/2.png", "drop")])
+    assert (tmp_path / DECISIONS).read_bytes() == before
+
+
+def test_to_a_file_with_a_broken_line_nothing_is_added(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    write(tmp_path, line(action="keep"), "nonsense\n")
+    before = (tmp_path / DECISIONS).read_bytes()
+    with pytest.raises(InputError, match=r"decisions\.csv:3: not a line"):
         log.append([Decision("a/2.png", "drop")])
     assert (tmp_path / DECISIONS).read_bytes() == before
 

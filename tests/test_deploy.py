@@ -33,6 +33,24 @@ def test_two_replicas_stand_behind_the_proxy() -> None:
     assert "server fer:8000" in NGINX
 
 
+def test_a_busy_replica_is_asked_again_and_a_new_one_is_found() -> None:
+    assert re.search(r"server fer:8000 resolve max_fails=0;", NGINX)
+    assert "resolver 127.0.0.11" in NGINX
+    assert "zone fer" in NGINX  # `resolve` wants one
+
+
+def test_only_live_may_be_silent_for_long_and_nobody_outside_reads_the_metrics() -> None:
+    locations = dict(re.findall(r"location (\S+ ?\S*) \{(.*?)\}", NGINX, re.DOTALL))
+    assert [name for name, text in locations.items() if "proxy_read_timeout" in text] == ["= /live"]
+    assert "deny all" in locations["= /metrics"]
+
+
+def test_a_replica_has_time_to_stop_and_cannot_take_all_memory() -> None:
+    service = COMPOSE["services"]["fer"]
+    assert service["stop_grace_period"] == "30s"
+    assert service["mem_limit"]
+
+
 def test_the_proxy_passes_on_what_the_server_checks() -> None:
     for line in ("Host $http_host", "Upgrade $http_upgrade", "http_503"):
         assert line in NGINX

@@ -13,6 +13,7 @@ from loopback import Reply, Web, picture, settings
 from fer_pipeline.crawl import parsers
 from fer_pipeline.crawl.crawler import crawl
 from fer_pipeline.crawl.engines import ENGINES, plan
+from fer_pipeline.crawl.listing import MOST
 from fer_pipeline.errors import UsageError
 from fer_pipeline.manifest import Row, read_rows
 
@@ -300,10 +301,34 @@ def test_addresses_can_be_written_to_a_file_even_if_json_held_half_a_character()
         ("a.png 300w,b.png 100w", "a.png"),
         ("a,b.png 1.5x, c.png", "a,b.png"),
         ("  ", ""),
+        ("a.png, b.png 2x", "b.png"),
+        ("a.png 1x,, b.png .5x ,c.png", "a.png"),
+        ("a.png 2..w, b.png 2w", "b.png"),
+        ("a.png 100w 50h, b.png 90w", "a.png"),
     ],
 )
 def test_a_srcset_is_one_picture_in_several_sizes(srcset: str, largest: str) -> None:
     assert parsers.largest_candidate(srcset) == ([largest] if largest else [])
+
+
+@pytest.mark.parametrize("part", ["a,", ", ", "a", " ", "a 1", "a b ", ",", "1x,"])
+def test_a_srcset_costs_no_more_than_its_length(part: str) -> None:
+    """What takes the square of it would take hours, and the whole program with it."""
+    assert len(parsers.largest_candidate(part * 3_000_000)) <= 1
+
+
+def test_an_attribute_longer_than_anything_sensible_is_passed_over() -> None:
+    page = f'<img src="/a.png?{"x" * 70_000}" srcset="b.png 1x, {"y" * 70_000} 2x"><img src=c.png>'
+    assert parsers.parse_page(HERE, page.encode()) == [f"{HERE}c.png"]
+
+
+def test_a_page_too_large_to_be_read_is_told_and_costs_only_itself(tmp_path: Path) -> None:
+    pages = {"/large": Reply(b"<img src=a.png>" + bytes(MOST)), "/small": Reply(b"<img src=b.png>")}
+    with Web({**pages, "/b.png": Reply(picture(1))}) as web:
+        sites = {"smile": (f"{web.url}/large", f"{web.url}/small")}
+        assert crawl(settings(tmp_path, engines=("site",), sites=sites)).answers == {
+            "site": "200, 1 results parsed / too_large"
+        }
 
 
 def test_a_base_element_moves_the_links_of_a_page() -> None:

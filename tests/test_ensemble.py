@@ -221,6 +221,7 @@ def test_one_member_twice_or_alone_is_refused(home: Path, tmp_path: Path) -> Non
     for runs, output, told in (
         ([one], tmp_path / "run", "two members or more"),
         ([one, one], tmp_path / "run", "is named twice"),
+        ([one, one / "model.onnx"], tmp_path / "run", "is named twice"),
         ([one, two], one, "is one of the members: name another folder"),
         ([one, two / "model.onnx"], two, "is one of the members: name another folder"),
     ):

@@ -13,7 +13,9 @@ from served import draw_people, serving, write_run
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.boxes import Box
+from fer_pipeline.model.predictor import Predictor
 from fer_pipeline.sample import LABELS
+from fer_pipeline.serve.film import annotate, open_output
 from fer_pipeline.serve.smoothing import Tracker, overlap
 
 BOX, FAR = Box(0, 0, 100, 100), Box(300, 0, 400, 100)
@@ -56,6 +58,61 @@ def test_a_video_becomes_an_annotated_video(run: Path, video: Path, tmp_path: Pa
     blue = np.abs(frames[1].astype(int) - (206, 99, 11)).max(axis=2) < 60
     assert blue.sum() > 200  # the box and the label's ground
     assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("name", ["seen.csv", "seen.avi"])
+def test_a_film_without_a_frame_replaces_nothing_and_leaves_nothing(
+    run: Path, video: Path, tmp_path: Path, name: str
+) -> None:
+    output = tmp_path / name
+    output.write_text("mine")
+    asked = ["live", str(run), "--video", str(video), "-o", str(output), "--force"]
+    assert main([*asked, "--seconds", "0.1"]) == 0  # so that the command itself is not at fault below
+    output.write_text("mine")
+    headless = tmp_path / "headless.avi"
+    headless.write_bytes(empty_film(tmp_path / "made.avi"))
+    assert main([*asked[:3], str(headless), *asked[4:]]) == 1
+    assert output.read_text() == "mine"
+    assert not list(tmp_path.glob(".part-*"))
+
+
+def empty_film(path: Path) -> bytes:
+    """A film that opens and holds no frame."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 4, (320, 320))
+    writer.write(np.zeros((320, 320, 3), np.uint8))
+    writer.release()
+    data = path.read_bytes()
+    return data[: data.index(b"movi") + 4]  # the header alone
+
+
+def test_an_exception_leaves_the_older_output_and_nothing_beside_it(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "seen.csv"
+    output.write_text("mine")
+    with pytest.raises(ZeroDivisionError), open_output(output, Predictor(run), 4):
+        raise ZeroDivisionError
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"seen.csv": "mine"}
+
+
+def test_a_camera_slower_than_the_film_is_written_at_its_own_speed(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "seen.avi"
+    with open_output(output, Predictor(run), 20) as writer:
+        for number, moment in enumerate((0, 0.1, 0.11, 0.5, 1)):
+            writer.write(number, moment, np.zeros((64, 64, 3), np.uint8), [])
+    film = cv2.VideoCapture(str(output))
+    frames = [frame for there, frame in iter(film.read, (False, None)) if there]
+    assert len(frames) == 21
+
+
+def test_a_model_that_is_uncertain_says_so_in_table_and_film(video: Path, tmp_path: Path) -> None:
+    cautious, table = write_run(tmp_path / "cautious", uncertain=1.0), tmp_path / "seen.csv"
+    assert main(["live", str(cautious), "--video", str(video), "-o", str(table), "--seconds", "0.2"]) == 0
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    assert row["outcome"] == "uncertain"
+    assert row["label"] in LABELS
+    sure, frame = write_run(tmp_path / "sure", uncertain=0.0), np.zeros((320, 320, 3), np.uint8)
+    (track,) = Tracker().update(0, [(Box(100, 100, 200, 200), np.array([0.7, 0.1, 0.1, 0.1]))])
+    plain, asked = (annotate(frame, [track], Predictor(one)) for one in (sure, cautious))
+    assert (plain != asked).any()
 
 
 def test_seconds_end_a_video_early(run: Path, video: Path, tmp_path: Path) -> None:
@@ -101,8 +158,18 @@ def test_a_face_keeps_its_number_while_it_moves_a_little() -> None:
     near, far = tracker.update(0.1, [(Box(20, 0, 120, 100), shares), (FAR, shares)])
     assert (first.number, near.number, far.number) == (1, 1, 2)
     assert 0 < near.box.left < 20
+    assert near.last.left == 20
     (again,) = tracker.update(5, [(BOX, shares)])
     assert again.number == 3  # nobody remembers it for so long
+
+
+def test_a_box_follows_a_head_within_a_tenth_of_a_second_and_keeps_its_number() -> None:
+    """At 10 frames a second a head that crosses the picture moves by two thirds of itself a frame."""
+    tracker, shares = Tracker(window=0.5), np.array([1.0, 0.0])
+    for step in range(6):
+        (track,) = tracker.update(step / 10, [(Box(60 * step, 0, 60 * step + 100, 100), shares)])
+    assert track.number == 1
+    assert 300 - track.box.left < 30  # half a second's average was 240 behind
 
 
 def test_probabilities_are_averaged_over_the_window() -> None:
@@ -149,6 +216,34 @@ def test_an_odd_server_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with Web({"/predict": reply}) as web:
         assert main(["predict", "--url", web.url, str(tmp_path)]) == 1
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(504, "larger --timeout"), (500, "its log says why"), (408, "larger --upload")],
+)
+def test_a_photo_that_is_not_answered_ends_no_run_but_fails_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, told: str
+) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").write_bytes(b"x")
+    answer = Reply(b'{"results": [{"outcome": "no_face", "faces": []}]}', 200, "application/json")
+    trouble = Reply(b'{"detail": "trouble"}', status, "application/json")
+    with Web({"/predict": lambda time: trouble if time == 1 else answer}) as web:
+        assert main(["predict", "--url", web.url, str(tmp_path), "--json"]) == 1
+    said = capsys.readouterr()
+    assert sorted(json.loads(line)["outcome"] for line in said.out.splitlines()) == ["no_face", "no_face", "unanswered"]
+    assert told in said.err
+    assert "1 of 3 photos were not answered" in said.err
+
+
+def test_a_server_that_a_proxy_does_not_find_or_that_is_busy_is_asked_again(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    answer = Reply(b'{"results": [{"outcome": "no_face", "faces": []}]}', 200, "application/json")
+    wait = {"Retry-After": "0"}
+    with Web({"/predict": lambda time: Reply(b"", [502, 503][time - 1], headers=wait) if time < 3 else answer}) as web:
+        assert main(["predict", "--url", web.url, str(tmp_path)]) == 0
+        assert len(web.asked) == 3
 
 
 def test_what_the_server_settles_is_not_asked_for(

@@ -77,6 +77,9 @@ def test_robots_txt_is_read_for_our_name(lines: tuple[str, ...], allowed: bool) 
         ("http_403", ""),
         ("redirects", ""),
         ("http_500", "robots_unreachable"),
+        ("http_501", "robots_unreachable"),
+        ("http_520", "robots_unreachable"),
+        ("http_599", "robots_unreachable"),
         ("http_429", "robots_unreachable"),
         ("timeout", "timeout"),
         ("connection", "connection"),
@@ -87,6 +90,26 @@ def test_a_host_without_rules_allows_all_and_one_that_cannot_tell_them_nothing(r
     permission, asked, _ = asked_of({f"{RULES}{ROBOTS}": (b"", reason)})
     assert [permission.check(f"{RULES}/{name}") for name in ("x.png", "y.png")] == [told, told]
     assert asked.count(f"{RULES}{ROBOTS}") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "told"),
+    [
+        (b"", "http_404", ""),
+        (b"", "http_410", ""),
+        (b"", "redirects", ""),
+        (b"", "http_429", "tdm_unreachable"),
+        (b"", "http_503", "tdm_unreachable"),
+        (b"", "http_521", "tdm_unreachable"),
+        (b"", "timeout", "timeout"),
+        (b"", "connection", "connection"),
+        (b'[{"location": "/", ', "too_large", "tdm_unreachable"),
+        (b"\n<!doctype html>", "too_large", ""),
+    ],
+)
+def test_a_host_that_cannot_tell_its_reservations_allows_nothing(body: bytes, reason: str, told: str) -> None:
+    permission, _, _ = asked_of({f"{RULES}{TDMREP}": (body, reason)})
+    assert permission.check(f"{RULES}/x.png") == told
 
 
 def test_each_scheme_host_and_port_has_rules_of_its_own() -> None:
@@ -108,6 +131,17 @@ def test_robots_txt_with_more_than_is_read_still_counts(tmp_path: Path) -> None:
     rules = b"User-agent: *\nDisallow: /a.png\n#" + b"x" * MOST
     with Web({"/a.png": Reply(picture(1)), "/b.png": Reply(picture(2)), ROBOTS: Reply(rules)}) as web:
         assert reasons(tmp_path, web, "/a.png", "/b.png") == {"/a.png": "robots_txt", "/b.png": ""}
+
+
+def test_no_spelling_of_a_url_gets_around_the_rules(tmp_path: Path) -> None:
+    with Web({"/a.png": Reply(picture(1)), ROBOTS: text("User-agent: *", "Disallow: /a.png")}) as web:
+        (tmp_path / "more.txt").write_text(
+            f"http://me@127.1:{web.server_port}/b/../a.png\nHTTP://0x7f.1:{web.server_port}/%2E/a.png#x\n"
+        )
+        with pytest.raises(InputError):
+            crawl(settings(tmp_path, engines=("urls",), urls={"smile": tmp_path / "more.txt"}, robots="pictures"))
+        assert web.asked == [ROBOTS, TDMREP]
+    assert {row.reason for row in read_rows(tmp_path / "raw")} == {"robots_txt"}
 
 
 def test_a_dead_host_is_waited_for_once_not_once_a_picture(tmp_path: Path) -> None:
@@ -190,6 +224,15 @@ def test_a_file_of_reservations_that_makes_no_sense_reserves_nothing(body: bytes
         (["*: noai"], "noai"),
         (["unavailable_after: 25 Jun 2010 15:00:00 PST"], ""),
         (["noarchive, max-image-preview: large, noai"], "noai"),
+        (["max-image-preview:large, noai"], "noai"),
+        (["max-snippet: -1, max-video-preview: 7, noimageindex"], "noimageindex"),
+        (["unavailable_after: Friday, 25-Jun-10 15:00:00 PST, noai"], "noai"),
+        (["unavailable_after: 2010-06-25T15:00:00, noindex"], "noindex"),
+        (["indexifembedded, noindex"], "noindex"),
+        (["noarchive: , noai"], "noai"),
+        (["googlebot: max-image-preview: large, noai"], ""),
+        (["googlebot: max-snippet:3, nofollow, *: noai"], "noai"),
+        (["fer-pipeline: max-image-preview: large, noai, otherbot: noindex"], "noai"),
     ],
 )
 def test_a_tag_counts_if_it_is_for_everyone_or_for_us(tags: list[str], told: str) -> None:
@@ -220,6 +263,8 @@ def test_headers_that_refuse_leave_no_file(tmp_path: Path, headers: dict[str, st
         (b'<meta name="fer-pipeline" content="noindex">', "noindex"),
         (b'<meta name="googlebot" content="noindex">', ""),
         (b'<meta name="tdm-reservation" content="1">', "tdm_reserved"),
+        (b'<meta name="robots" content="max-image-preview:large, noai">', "noai"),
+        (b'<meta name="robots" content="max-later: 1, unavailable_after: 2010-06-25T15:00:00, NOINDEX">', "noindex"),
         (b'{"no": "page"}', ""),
     ],
 )

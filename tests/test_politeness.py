@@ -14,7 +14,8 @@ import pytest
 from loopback import DATE, TIME, Reply, Web, settings
 
 from fer_pipeline.crawl.fetcher import Answer, Fetcher, Stopped
-from fer_pipeline.crawl.politeness import HostPace, may_ask, user_agent
+from fer_pipeline.crawl.politeness import HostPace, user_agent
+from fer_pipeline.crawl.urls import normalise
 
 
 class Clock:
@@ -41,15 +42,23 @@ def fetch(url: str, folder: Path, clock: Clock | None = None, **changes: Any) ->
 
 
 @contextmanager
-def raw_server(said: bytes, then: bytes = b"", pause: float = 0) -> Iterator[str]:
-    """A server that says one thing, then another every `pause` seconds until the client has gone."""
+def raw_server(
+    said: bytes, then: bytes = b"", pause: float = 0, times: int = 10**9, asked: threading.Event | None = None
+) -> Iterator[str]:
+    """A server that says one thing, then another every `pause` seconds until the client has gone.
+
+    With `asked` it tells that when it has said the first, and says no more, but stays.
+    """
 
     def serve() -> None:
         with listener.accept()[0] as client:
             client.recv(65536)
             try:
                 client.sendall(said)
-                while then:
+                if asked is not None:
+                    asked.set()
+                    client.recv(65536)
+                for _ in range(times if then else 0):
                     client.sendall(then)
                     time.sleep(pause)
             except OSError:
@@ -86,6 +95,30 @@ def test_threads_that_wait_for_one_host_take_turns() -> None:
     for _ in range(3):
         pace.wait("http://a.org/")
     assert sleeps == [2, 4]
+
+
+def test_patience_a_host_asks_for_binds_those_who_already_wait_for_it() -> None:
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        if not clock.slept:
+            pace.hold("http://a.org/", 20)  # another thread hears of it meanwhile
+        clock.sleep(seconds)
+
+    pace = HostPace(2, clock=clock, sleep=sleep)
+    assert [pace.wait("http://a.org/") for _ in range(3)] == [True] * 3
+    assert clock.slept == [2, 18, 2]
+
+
+def test_who_waits_for_a_host_that_wants_to_be_left_alone_gives_up() -> None:
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        pace.hold("http://a.org/", 3600)
+
+    pace = HostPace(2, clock=clock, sleep=sleep)
+    assert [pace.wait("http://a.org/") for _ in range(3)] == [True, False, False]
 
 
 def test_our_own_gallery_is_asked_without_a_pause() -> None:
@@ -138,6 +171,18 @@ def test_only_what_may_pass_is_asked_again(tmp_path: Path, status: int, asked: i
     assert (answer.reason, answer.detail, answer.time) == (f"http_{status}", str(status), TIME)
 
 
+def test_a_refusal_in_the_headers_hides_neither_patience_nor_what_was_answered(tmp_path: Path) -> None:
+    def busy(number: int) -> Reply:
+        return Reply(b"x", 200 if number > 1 else 503, headers=refused if number == 1 else {})
+
+    clock, refused = Clock(), {"X-Robots-Tag": "noindex", "Retry-After": "7"}
+    with Web({"/a": busy, "/gone": Reply(status=404, headers=refused), "/b": Reply(b"x", headers=refused)}) as web:
+        pace = HostPace(0, clock=clock, sleep=clock.sleep)
+        with closing(Fetcher(settings(tmp_path, retries=2), pace, threading.Event())) as fetcher:
+            told = [fetcher.fetch(f"{web.url}/{name}", with_leave=True).reason for name in ("a", "gone", "b")]
+    assert (told, clock.slept) == (["", "http_404", "noindex"], [7])
+
+
 def test_the_size_is_counted_after_unpacking(tmp_path: Path) -> None:
     bomb = Reply(gzip.compress(bytes(10_000_000)), headers={"Content-Encoding": "gzip"})
     small = Reply(gzip.compress(b"text"), headers={"Content-Encoding": "gzip"})
@@ -168,6 +213,71 @@ def test_a_body_that_drips_forever_is_a_timeout(tmp_path: Path) -> None:
 def test_an_answer_that_drips_before_it_begins_is_a_timeout(tmp_path: Path, said: bytes) -> None:
     with raw_server(said, then=b"H", pause=0.05) as url:  # a line may have 65,536 bytes: an hour, but for the deadline
         assert fetch(url, tmp_path, timeout=0.5).reason == "timeout"
+
+
+@pytest.mark.parametrize("said", [b"", b"1;", b"1\r\nx\r\n0\r\nX-Drip: "])
+def test_a_body_whose_frame_drips_forever_is_a_timeout(tmp_path: Path, said: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with raw_server(head + said, then=b"0", pause=0.05) as url:
+        assert fetch(url, tmp_path, timeout=0.5).reason == "timeout"
+
+
+@pytest.mark.parametrize("frame", [b"0\r\n", b"1\r\nx\r\n;", b"0\r\nX: ", b"1\r\nxy\r\n", b"-1\r\n", b"1_0\r\n"])
+def test_a_frame_without_end_or_sense_is_a_broken_answer(tmp_path: Path, frame: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with raw_server(head + frame, then=b"X-More: trailers\r\n" if frame[:1] == b"0" else b"x" * 999) as url:
+        assert fetch(url, tmp_path).reason == "connection"
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        (
+            b"Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nab\r\n0C\r\ncdefghijklmn\r\n0\r\nX: y\r\n\r\n",
+            b"abcdefghijklmn",
+        ),
+        (b"content-length : 2\r\n\r\nab", b"ab"),
+        (b"X: y\r\n\t z\r\n\r\nab", b"ab"),
+        (b"Content-Length: many\n\nab", b"ab"),
+        (b"\r\n", b""),
+    ],
+)
+def test_bodies_come_whole_however_they_are_framed(tmp_path: Path, said: bytes, body: bytes) -> None:
+    with raw_server(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n" + said) as url:
+        answer = fetch(url, tmp_path)
+    assert (answer.body, answer.reason) == (body, "")
+
+
+def test_a_body_has_as_much_time_as_the_answer_before_it(tmp_path: Path) -> None:
+    with raw_server(b"HTTP/1.0 200 OK", then=b"\r\n", pause=2, times=2) as url:  # head and body take 2 s each
+        assert fetch(url, tmp_path, timeout=3).reason == ""
+
+
+def test_a_handshake_that_drips_is_a_timeout(tmp_path: Path) -> None:
+    with raw_server(b"\x16\x03\x03\x40\x00", then=b"\x02", pause=0.05) as url:
+        assert fetch(url.replace("http", "https"), tmp_path, timeout=0.5).reason == "timeout"
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n\r\nsome"])
+def test_a_crawl_that_stops_waits_for_no_server(tmp_path: Path, said: bytes) -> None:
+    stop, asked, told = threading.Event(), threading.Event(), list[type[BaseException]]()
+
+    def wait() -> None:
+        try:
+            fetcher.fetch(url)
+        except Stopped as stopped:
+            told.append(type(stopped))
+
+    with (
+        raw_server(said, asked=asked) as url,
+        closing(Fetcher(settings(tmp_path, timeout=600, retries=2), HostPace(0, sleep=stop.wait), stop)) as fetcher,
+    ):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert asked.wait(60)
+        stop.set()
+        thread.join(60)  # a tenth of what the server may take
+    assert told == [Stopped]
 
 
 @pytest.mark.parametrize(
@@ -249,6 +359,14 @@ def test_a_failure_without_an_answer_has_no_time_so_that_runs_repeat(tmp_path: P
     assert answer.time == ""
 
 
+def test_an_error_nobody_thought_of_costs_its_own_url_alone(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.sleep = [].__getitem__  # type: ignore[assignment,method-assign]
+    pace = HostPace(1, clock=clock, sleep=clock.sleep)
+    with Web({"/a": Reply(b"a")}) as web, closing(Fetcher(settings(tmp_path), pace, threading.Event())) as fetcher:
+        assert [fetcher.fetch(f"{web.url}/a").reason for _ in range(2)] == ["", "TypeError"]
+
+
 def test_nothing_is_asked_once_the_crawl_stops(tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
@@ -261,8 +379,39 @@ def test_nothing_is_asked_once_the_crawl_stops(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["", "x", "ftp://a.org/x", "http://", "http://a.org:x/", "http://a.org:0/", "http://[half", "data:,x"]
 )
-def test_what_is_no_web_address_may_not_be_asked(url: str) -> None:
-    assert may_ask(url) == "bad_url"
+def test_what_is_no_web_address_is_not_asked(url: str, tmp_path: Path) -> None:
+    assert fetch(url, tmp_path).reason == "bad_url"
+
+
+@pytest.mark.parametrize(
+    ("url", "one"),
+    [
+        ("http://A.org", "http://a.org/"),
+        ("HTTP://me:secret@a.org:80/x?#y", "http://a.org/x"),
+        ("https://a.org.:443/x?y=%2E", "https://a.org/x?y=%2E"),
+        ("http://a.org:443/x", "http://a.org:443/x"),
+        ("http://BÜCHER.example/嘟?ä", "http://xn--bcher-kva.example/%E5%98%9F?%C3%A4"),
+        ("http://a.org/free/../art/./x.png", "http://a.org/art/x.png"),
+        ("http://a.org/free/%2e%2E/art/x.png", "http://a.org/art/x.png"),
+        ("http://16843009/", "http://1.1.1.1/"),
+        ("http://0x1.1/x", "http://1.0.0.1/x"),
+        ("http://[::FFFF:1.1.1.1]:8080/", "http://1.1.1.1:8080/"),
+        ("http://[2606:4700:0::1111]/", "http://[2606:4700::1111]/"),
+        ("http://a.org/x y\r\nHost: b.org", "http://a.org/x%20y%0D%0AHost:%20b.org"),
+        ("http://a.org//x", "http://a.org//x"),
+    ],
+)
+def test_a_url_has_one_spelling(url: str, one: str) -> None:
+    assert normalise(url) == normalise(one) == one
+
+
+def test_another_spelling_of_a_host_shortens_no_pause(tmp_path: Path) -> None:
+    clock = Clock()
+    pace = HostPace(5, clock=clock, sleep=clock.sleep)
+    with Web({"/a": Reply(b"a")}) as web, closing(Fetcher(settings(tmp_path), pace, threading.Event())) as fetcher:
+        hosts = ("127.0.0.1", "me@127.0.0.1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]", "127.0.0.1.")
+        assert [fetcher.fetch(f"http://{host}:{web.server_port}/a").body for host in hosts] == [b"a"] * 6
+    assert clock.slept == [5] * 5
 
 
 def test_a_name_that_no_resolver_takes_is_no_address(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fer_pipeline.images import read_image, write_image
 from fer_pipeline.manifest import MANIFEST, read_rows, write_rows
 from fer_pipeline.review.app import make_app
 from fer_pipeline.review.desk import Desk
+from fer_pipeline.review.pictures import Memory
 from fer_pipeline.review.writing import Log
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT
@@ -99,6 +101,13 @@ def test_the_source_is_told_as_text_and_only_web_addresses_are_links(client: htt
     assert (hostile["link"], hostile["source"]["url"]) == ("", "javascript:alert(1)")
 
 
+def test_each_sitting_before_a_camera_is_a_source_of_its_own(home: Path) -> None:
+    rows = read_rows(home / "crops")
+    sittings = [{"engine": "webcam", "name": f"webcam:2026-11-2{number % 2}"} for number in range(len(rows))]
+    write_rows(home / "crops", [row.but(source=source) for row, source in zip(rows, sittings, strict=True)])
+    assert {"webcam:2026-11-20", "webcam:2026-11-21"} < set(open_desk(home).describe()["sources"])
+
+
 def test_those_alike_are_told_of_each_other(client: httpx.Client, desk: Desk) -> None:
     told = client.get(f"/api/images/{desk.catalogue.token}/{place_of(desk, COPY)}").json()
     assert sorted(told["group"]) == sorted([place_of(desk, COPY), place_of(desk, f"smile/{name(5)}")])
@@ -135,6 +144,21 @@ def test_pictures_are_those_of_the_manifests(client: httpx.Client, desk: Desk, h
     assert photo.content == (home / "unified" / f"{FIRST}.jpg").read_bytes()
     whole = client.get(f"/thumb/{token}/{place}?whole=1")
     assert read_image(whole.content).shape == (60, 90, 3)
+
+
+def test_pictures_in_memory_are_bounded_by_their_bytes_and_the_last_asked_for_stay() -> None:
+    memory, made = Memory(100), []
+
+    def make(size: int) -> tuple[bytes, str]:
+        made.append(size)
+        return bytes(size), "image/png"
+
+    for size in (40, 50, 40, 30, 40, 50):
+        assert len(memory.get(size, partial(make, size))[0]) == size
+        assert memory.size <= 100
+    assert made == [40, 50, 30, 50]
+    memory.get(200, partial(make, 200))
+    assert memory.size == 0
 
 
 def test_a_file_that_nobody_looked_at_is_never_sent_as_it_is(client: httpx.Client, desk: Desk) -> None:
@@ -304,6 +328,26 @@ def test_a_stage_made_anew_is_noticed(client: httpx.Client, desk: Desk, home: Pa
     assert client.get("/api/data").json()["total"] == before["total"] - 1
     body = {"token": before["token"], "action": "drop", "places": [0]}
     refused(client.post("/api/decisions?since=0", json=body), 409, "reload")
+
+
+def test_while_a_stage_is_made_anew_the_images_stay_and_then_the_new_ones_come(
+    client: httpx.Client, desk: Desk, home: Path
+) -> None:
+    before = client.get("/api/data").json()
+    rows = read_rows(home / "crops")
+    (home / "crops" / MANIFEST).unlink()
+    write_rows(home / "unique", read_rows(home / "unique"))
+    assert client.get("/api/data").json() == before
+    write_rows(home / "crops", rows[1:])
+    assert client.get("/api/data").json()["total"] == before["total"] - 1
+
+
+def test_a_stage_that_was_not_there_when_the_page_began_is_noticed(home: Path) -> None:
+    (home / "crops").rename(home.parent / "crops")
+    with running(make_app(open_desk(home))) as url, httpx.Client(base_url=url, timeout=30) as client:
+        assert client.get("/api/data").json()["stages"] == ["unify", "dedupe", "filter"]
+        (home.parent / "crops").rename(home / "crops")
+        assert client.get("/api/data").json()["stages"] == ["unify", "dedupe", "filter", "crop"]
 
 
 def test_reviewing_changes_no_stage(client: httpx.Client, desk: Desk, home: Path) -> None:

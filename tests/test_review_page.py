@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from browser import check_access, chromium, page_of, running
 from pictures import draw_noise
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 from reviewed import make_home, name, open_desk
 
 from fer_pipeline.decisions import DECISIONS, Decision, read_decisions
@@ -22,7 +22,7 @@ from fer_pipeline.review.app import make_app
 from fer_pipeline.review.writing import Log
 
 NO_FACE = f"smile/{name(903)}"
-NARROW = {"viewport": {"width": 360, "height": 740}}
+NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 740}}
 expect.set_options(timeout=20_000)  # a machine may be busy with something else
 
 
@@ -44,9 +44,9 @@ def url(home: Path) -> Iterator[str]:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
+def opened(browser: Browser, url: str, forgiven: str = "", **options: Any) -> Iterator[Page]:
     """The page with its images; English unless told otherwise."""
-    with page_of(browser, url, **({"locale": "en-GB"} | options)) as page:
+    with page_of(browser, url, forgiven, **({"locale": "en-GB"} | options)) as page:
         expect(page.locator("#progress")).to_contain_text("decided")
         yield page
 
@@ -200,6 +200,9 @@ def test_filters_and_search_show_what_is_asked_for(browser: Browser, url: str) -
         expect(page.locator("[data-decided=drop]")).to_have_count(1)
         page.get_by_label("Decided", exact=True).select_option("no")
         expect(cells).to_have_count(1)
+        page.get_by_label("Decided", exact=True).select_option("")
+        page.get_by_label("Search").fill("photos.example.org")
+        expect(cells).to_have_count(12)
         page.get_by_label("Search").fill("nothing like that")
         expect(page.get_by_text("No image is like that.")).to_be_visible()
 
@@ -275,6 +278,18 @@ def test_the_details_show_photo_and_source_and_step_on(browser: Browser, url: st
         expect(page.locator("#facts")).to_contain_text(name(901))
 
 
+def test_what_is_told_of_one_image_never_stands_beside_another(browser: Browser, url: str) -> None:
+    with opened(browser, url, "Failed to load resource") as page:
+        page.keyboard.press("Enter")
+        expect(page.locator("#facts")).to_contain_text(f"{pout(0)}.png")
+        page.route("**/api/images/**", lambda route: route.abort())
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#photo")).to_have_attribute("src", re.compile("/1$"))
+        expect(page.locator("#facts")).to_be_empty()
+        page.keyboard.press("k")
+        expect(page.locator("#facts")).to_be_empty()
+
+
 def test_an_address_that_is_none_is_no_link(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
         page.get_by_label("Show", exact=True).select_option("filter no_face")
@@ -311,6 +326,60 @@ def test_what_the_server_refuses_is_rolled_back_and_told(browser: Browser, url: 
     context.close()
 
 
+def test_an_undo_that_did_not_come_about_can_be_tried_again(browser: Browser, url: str, home: Path) -> None:
+    with opened(browser, url, "Failed to load resource") as page:
+        page.keyboard.press("d")
+        page.keyboard.press("k")
+        decided(page, pout(1), "keep")
+        page.context.set_offline(True)
+        for _ in range(2):
+            page.keyboard.press("u")
+            expect(page.get_by_role("alert")).to_contain_text("No answer from `fer review`")
+            decided(page, pout(1), "keep")
+        page.context.set_offline(False)
+        page.keyboard.press("u")
+        decided(page, pout(1), "")
+        page.keyboard.press("u")
+        decided(page, pout(0), "")
+    assert actions(home) == {}
+
+
+def test_an_undo_leaves_to_others_what_they_decided_since_and_takes_back_the_rest(
+    browser: Browser, url: str, home: Path
+) -> None:
+    with opened(browser, url, "Failed to load resource") as page:
+        page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("d")
+        decided(page, pout(1), "drop")
+        Log(home).append([Decision(f"{pout(0)}.png", "keep")])
+        page.keyboard.press("u")
+        expect(page.get_by_role("alert")).to_contain_text("somebody has decided otherwise since")
+        page.keyboard.press("u")
+        decided(page, pout(1), "")
+        page.keyboard.press("u")
+        expect(page.get_by_role("alert")).to_contain_text("Nothing of this tab to undo")
+    assert actions(home) == {pout(0): "keep"}
+
+
+def test_what_another_tab_decides_in_the_same_moment_is_not_taken_for_ours(
+    browser: Browser, url: str, home: Path
+) -> None:
+    def answer(route: Route) -> None:
+        told = route.fetch()
+        Log(home).append([Decision(f"{pout(0)}.png", "move", "smile")])  # after ours is written, before the page hears
+        news = page.request.get(f"{url}/api/news?since=0").json()
+        route.fulfill(json=told.json() | news)
+
+    with opened(browser, url, "Failed to load resource") as page:
+        page.route("**/api/decisions*", answer, times=1)
+        page.keyboard.press("d")
+        decided(page, pout(0), "move")
+        page.keyboard.press("u")
+        expect(page.get_by_role("alert")).to_contain_text("somebody has decided otherwise since")
+        decided(page, pout(0), "move")
+    assert actions(home) == {pout(0): "move"}
+
+
 def test_data_made_anew_offers_a_reload(browser: Browser, url: str, home: Path) -> None:
     with opened(browser, url) as page:
         expect(page.locator("[role=gridcell] img").last).to_have_js_property("complete", True)
@@ -329,6 +398,30 @@ def make_many(home: Path, count: int) -> Path:
     write_rows(home / "crops", rows)
     (home / "crops" / RECIPE).write_text(json.dumps({"stage": "crop", "settings": {}}))
     return home
+
+
+def test_more_images_than_one_request_should_hold_are_decided_and_undone_at_once(
+    browser: Browser, tmp_path: Path
+) -> None:
+    home = make_many(tmp_path / "data" / "many", 10)
+    sent: list[int] = []
+
+    def count(request: Request) -> None:
+        if request.post_data_json:
+            sent.append(len(request.post_data_json["places"]))
+
+    write_rows(home / "crops", [Row(path=f"a/{name(number)}.png", label="a") for number in range(20_010)])
+    with running(make_app(open_desk(home))) as url, opened(browser, url, "Failed to load resource") as page:
+        expect(page.locator("#progress")).to_contain_text("20,010 shown")
+        page.on("request", count)
+        page.keyboard.press("a")
+        page.keyboard.press("d")
+        decided(page, f"a/{name(20_009)}", "drop")
+        assert len(actions(home)) == 20_010
+        page.keyboard.press("u")
+        decided(page, f"a/{name(0)}", "")
+        assert actions(home) == {}
+    assert sent == [20_000, 10, 20_000, 10]
 
 
 def test_thousands_are_shown_by_few_elements(browser: Browser, tmp_path: Path) -> None:

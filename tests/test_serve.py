@@ -23,15 +23,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 from schemathesis.core.result import Ok
 from served import ask_json, draw_people, fer_serve, predict, serving, write_run
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from fer_pipeline.config import Recipe
 from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.serve.batching import Batcher
 from fer_pipeline.serve.limits import Full, Gate, Limits, TooLarge
 from fer_pipeline.serve.live import Newest
 from fer_pipeline.serve.pool import Need, Prepared
+from fer_pipeline.serve.service import Model
 
 
 @pytest.fixture(scope="module")
@@ -172,12 +174,12 @@ def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path]) -> None:
         assert predict(url, b"x").status_code == 422
 
 
-def test_a_request_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> None:
-    with serving(runs[0], timeout=0.2) as url:
+def test_an_upload_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> None:
+    with serving(runs[0], upload=0.2) as url:
         parts = urlsplit(url)
         with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as slow:
             slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
-            assert slow.recv(100).startswith(b"HTTP/1.1 504 ")
+            assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_picture_that_kills_its_process_costs_only_itself(
@@ -343,6 +345,54 @@ def test_mistakes_are_told_in_one_line(runs: tuple[Path, Path], arguments: list[
     assert done.returncode in {1, 2}
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_is_named_by_its_folder_and_a_name_of_its_own(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    model = runs[0] / "model.onnx"
+    for name in ("model.onnx", "model.int8.onnx", "best.onnx"):
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / name).write_bytes(model.read_bytes())
+    files = ("", "model.int8.onnx", "best.onnx")
+    assert [Model(tmp_path / "mine" / file).name for file in files] == ["mine", "mine-int8", "mine-best"]
+
+
+def test_a_camera_without_frames_gives_its_place_to_another(runs: tuple[Path, Path]) -> None:
+    with serving(runs[0], connections=1, idle=0.5) as url:
+        limits = requests.get(f"{url}/version", timeout=60).json()["limits"]
+        assert (limits["cameras"], limits["idle"]) == (1, 0.5)
+        address = url.replace("http", "ws") + "/live"
+        with connect(address) as first, connect(address) as second:
+            assert "watched already" in second.recv(timeout=60)
+            for line, code in ((second, 1013), (first, 4000)):
+                with pytest.raises(ConnectionClosed) as closed:
+                    line.recv(timeout=60)
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == code
+        with connect(address) as third:
+            third.send(draw_people(1))
+            assert json.loads(third.recv(timeout=60))["outcome"] == "ok"
+
+
+def test_crops_wait_only_for_company_that_may_come() -> None:
+    batches: list[int] = []
+    rows = {"crops": np.zeros((1, 4))}
+
+    async def talk() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            batcher = Batcher(lambda inputs: inputs["crops"], threads, 32, 3600, batches.append)
+            running = asyncio.create_task(batcher.run())
+            async with asyncio.timeout(60):
+                await batcher.infer(rows)
+                with batcher.announced():
+                    first = asyncio.create_task(batcher.infer(rows))
+                    for _ in range(9):  # turns of the loop, in which the first comes to wait
+                        await asyncio.sleep(0)
+                    assert batches == [1]
+                await asyncio.gather(first, batcher.infer(rows))
+            running.cancel()
+
+    asyncio.run(talk())
+    assert batches == [1, 2]
 
 
 def test_what_a_model_needs_of_a_photo_can_travel_to_a_worker() -> None:

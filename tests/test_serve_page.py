@@ -161,7 +161,7 @@ def test_pictures_can_be_pasted_and_dropped_anywhere(visit: Visit, way: str) -> 
 
 def test_the_example_is_reached_by_keyboard_and_focus_is_never_lost(visit: Visit) -> None:
     with visit() as page:
-        for name in ("plain", "中文", "Photos", "Choose pictures", "Try the example"):
+        for name in ("plain", "中文", "Photos", "Choose pictures", "Take a photo", "Try the example"):
             page.keyboard.press("Tab")
             expect(page.locator(":focus")).to_contain_text(name)
         page.keyboard.press("Enter")
@@ -214,6 +214,59 @@ def test_pictures_are_let_go_and_only_this_server_is_asked(visit: Visit, url: st
         expect(page.locator("#answers")).to_be_hidden()
         assert [one for one in asked if not one.startswith((f"{url}/", "blob:"))] == []
         assert len(asked) > 8, "the page was not loaded under watch"
+
+
+def test_a_photo_is_taken_through_the_camera_of_a_computer_which_goes_off_again(visit: Visit) -> None:
+    with visit() as page:
+        page.evaluate(WATCH_STREAMS)
+        for leave in ("Cancel", "Webcam"):
+            page.get_by_role("button", name="Take a photo").click()
+            expect(page.get_by_role("button", name="Take it")).to_be_focused()
+            check_access(page)
+            page.get_by_text(leave, exact=True).click()
+            expect(page.locator("#shutter")).to_be_hidden()
+            page.get_by_role("tab", name="Photos").click()
+        page.get_by_role("button", name="Take a photo").click()
+        page.get_by_role("button", name="Take it").click()
+        expect(page.locator(".verdict")).to_have_text("2 faces")
+        expect(page.locator(".card h3")).to_have_text("photo-1.jpg")
+        assert page.evaluate(TRACK_STATES) == ["ended"] * 3
+
+
+def test_a_picture_that_is_removed_is_asked_about_no_longer(visit: Visit) -> None:
+    with visit() as page:
+        ended: list[str | None] = []
+        page.on("requestfailed", lambda request: ended.append(request.failure))
+        page.route("**/predict?*", lambda _: None)  # never answered
+        payload: list[FilePayload] = [{"name": name, "mimeType": "image/*", "buffer": PAIR} for name in ("one", "two")]
+        for leave in ("Remove one", "Clear all"):
+            with page.expect_event("requestfailed"), page.expect_request("**/predict?*"):
+                page.set_input_files("#files", payload[:1])
+                page.get_by_role("button", name=leave).click()
+        with page.expect_event("requestfailed"):  # the model before
+            page.set_input_files("#files", payload[1:])
+            page.get_by_label("Model").select_option("cautious")
+        assert ended == ["net::ERR_ABORTED"] * 3
+
+
+def test_a_browser_that_forbids_storage_and_a_server_slow_to_tell_leave_the_page_usable(visit: Visit, url: str) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    forbid = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('', 'SecurityError'); } })"
+    with visit() as page:
+        page.add_init_script(forbid)
+        page.route("**/version", hold)
+        page.goto(url)
+        page.get_by_role("button", name="Try the example").click()
+        expect(page.locator(".verdict")).to_have_text("3 faces")
+        page.get_by_role("button", name="中文").click()
+        expect(page.locator(".verdict")).to_have_text("3 张人脸")
+        held[0].continue_()
+        page.locator(READY).wait_for()
+        expect(page.locator("#about")).to_contain_text("plain")
 
 
 def test_the_page_speaks_chinese_and_changes_without_a_reload(visit: Visit) -> None:
@@ -349,6 +402,28 @@ def test_two_frames_are_under_way_and_a_lost_line_is_sought_again(visit: Visit) 
         lines[1].close(code=1013)
         expect(page.locator("#state")).to_have_text("The server refused: 16 cameras are watched already")
         assert page.evaluate(TRACK_STATES) == ["ended"]
+
+
+def test_a_place_that_was_given_away_is_asked_for_again_with_the_next_frame(visit: Visit) -> None:
+    lines: list[WebSocketRoute] = []
+
+    def pass_on(line: WebSocketRoute) -> None:
+        line.connect_to_server()
+        lines.append(line)
+
+    with visit() as page:
+        page.route_web_socket("**/live*", pass_on)
+        page.reload()
+        page.locator(READY).wait_for()
+        start(page)
+        page.get_by_role("button", name="Pause").click()
+        lines[0].close(code=4000)
+        expect(page.locator("#state")).to_have_text("Paused. The camera is still on.")
+        assert len(lines) == 1
+        page.locator("#seen").evaluate("(list) => list.replaceChildren()")
+        page.get_by_role("button", name="Go on").click()
+        expect(page.locator("#seen strong")).to_have_count(2)
+        assert len(lines) == 2
 
 
 def test_answers_are_averaged_over_half_a_second_face_by_face(visit: Visit) -> None:

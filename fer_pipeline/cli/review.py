@@ -12,6 +12,8 @@ from fer_pipeline.cli.model import need_extra
 from fer_pipeline.cli.serve import AllowHost, Host, Open, Port
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fer_pipeline.lineage.experiment import Experiment
 
 
@@ -42,13 +44,13 @@ def review(
     from fer_pipeline.review.desk import Desk
     from fer_pipeline.web.server import listen, serve
 
-    experiment, usual = _find(path) if path is not None else _named(config or Path(), set_)
-    desk = Desk(experiment, run or usual, by)
+    find, usual = _find(path) if path is not None else _named(config or Path(), set_)
+    desk = Desk(find, run or usual, by)
     serve(make_app(desk, host, allow_host or ()), listen(host, port), "review", open_page=open_)
 
 
-def _find(path: Path) -> tuple[Experiment, Path]:
-    """The experiment of a data folder or of a stage's folder in it, and where its run would lie."""
+def _find(path: Path) -> tuple[Callable[[], Experiment], Path]:
+    """What finds the experiment of a data folder or of a stage's folder in it, and where its run would lie."""
     from fer_pipeline.errors import InputError
     from fer_pipeline.lineage.experiment import find_stage_folder, of_home
 
@@ -56,13 +58,12 @@ def _find(path: Path) -> tuple[Experiment, Path]:
         raise InputError(f"{path}: no such folder: name a data folder, as in data/lips")
     stage = find_stage_folder(path / "any")
     home = path if stage is None else stage.resolve().parent
-    experiment = of_home(home)
-    runs = [root / home.resolve().name for root in experiment.roots]
-    return experiment, next((run for run in runs if run.is_dir()), Path("runs") / home.resolve().name)
+    runs = [root / home.resolve().name for root in of_home(home).roots]
+    return lambda: of_home(home), next((run for run in runs if run.is_dir()), Path("runs") / home.resolve().name)
 
 
-def _named(config: Path, set_: list[str] | None) -> tuple[Experiment, Path]:
+def _named(config: Path, set_: list[str] | None) -> tuple[Callable[[], Experiment], Path]:
     from fer_pipeline.lineage.experiment import of_config
 
     settings = read_config(config, set_)
-    return of_config(settings), settings.train.output
+    return lambda: of_config(settings), settings.train.output

@@ -30,11 +30,13 @@ def serve(
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Crops classified at once.")] = 32,
     wait: Annotated[float, typer.Option(min=0, max=1000, help="Milliseconds a crop waits for company.")] = 2,
     queue: Annotated[int, typer.Option(min=1, help="Requests at once; more are told to come again.")] = 128,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a request may take.")] = 20,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for an answer; a picture gets half of them.")] = 20,
+    upload: Annotated[float, typer.Option(min=0.1, help="Seconds a request may take to come.")] = 60,
     max_mb: Annotated[float, typer.Option(min=0.01, help="Largest request in megabytes.")] = 30,
     max_files: Annotated[int, typer.Option(min=1, help="Pictures a request.")] = 16,
     max_megapixels: Annotated[float, typer.Option(min=0.01, help="Largest picture.")] = 50,
     frames: Annotated[float, typer.Option(min=0.1, help="Frames a second and camera.")] = 30,
+    cameras: Annotated[int, typer.Option(min=0, help="Cameras watched at once.")] = 16,
 ) -> None:
     """Serve a model: a page to try it and watch it live, and an API.  Example: fer serve runs/sample --open"""
     need_extra("serve", "fastapi", "uvicorn", "python_multipart", "websockets", "prometheus_client")
@@ -49,13 +51,17 @@ def serve(
         max_files=max_files,
         queue=queue,
         all_bytes=max(Limits.all_bytes, round(max_mb * 1e6)),
+        upload=upload,
         timeout=timeout,
         batch=batch,
         wait=wait / 1000,
         frames=frames,
+        connections=cameras,
     )
     service = Service(runs, limits, workers or available_cores(), uncertain)
-    serve(make_app(service, host, allow_host or ()), listen(host, port), "serve", open_page=open_)
+    bound = listen(host, port)
+    service.start()
+    serve(make_app(service, host, allow_host or ()), bound, "serve", open_page=open_)
 
 
 @app.command()

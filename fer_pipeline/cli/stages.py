@@ -126,7 +126,7 @@ def _run_one(name: str, config: Config, *, force: bool) -> None:
     if name == "split" and summary.fresh:
         from fer_pipeline.stages.corrections import tell_decisions
 
-        changed = tell_decisions(config.split.output)
+        changed = tell_decisions(config.split)
         if changed:
             console.note(f"split: decisions: {changed}")
         add_data_page(config)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from fer_pipeline.errors import InputError
 from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import JOURNAL, Journal, cannot_write, existing_rows
@@ -19,13 +20,14 @@ from fer_pipeline.manifest import WEBCAM, Row, Status, sitting_of, write_aside
 from fer_pipeline.stages.sources import item_of
 
 PAUSE = timedelta(minutes=30)  # after a shorter one it is still the same sitting: the same chair, the same light
+ENDED = ".sitting_ended"  # in the raw folder: the sitting that somebody ended last, which no restart goes on with
 
 
 class Album:
     """The sittings of one raw folder, which no other command writes to meanwhile; one is open at a time."""
 
-    def __init__(self, raw: Path) -> None:
-        self.raw = raw
+    def __init__(self, raw: Path, pause: timedelta = PAUSE) -> None:
+        self.raw, self.pause = raw, pause
         self.sitting: str | None = None
         self.kept: list[Row] = []  # of the open sitting, in their order
         self.before: Counter[str] = Counter()  # by class, of all earlier sittings
@@ -37,7 +39,8 @@ class Album:
     def __enter__(self) -> Self:
         self._journal.__enter__()
         try:
-            self.complete()  # also what a killed server, crawl or import noted last
+            self._check_own()
+            self.complete()  # also what a killed server noted last
             held = [row for row in existing_rows(self.raw) if row.status is Status.KEPT]
             self._barred = read_forgotten(self.raw).contents
         except BaseException:
@@ -45,7 +48,7 @@ class Album:
             raise
         rows = [row for row in held if sitting_of(row)]
         self._known = {row.sha256 for row in held}
-        self._names = {str(sitting_of(row)) for row in rows}
+        self._names = {str(sitting_of(row)) for row in rows} | {self._ended}
         self.before = _count(rows)
         self._go_on(rows)
         return self
@@ -58,14 +61,32 @@ class Album:
         finally:
             self._journal.__exit__(kind, error, trace)
 
+    def _check_own(self) -> None:
+        """Refuse what a killed crawl or import noted: it alone knows which of it counts, and its groups."""
+        if any(sitting_of(row) is None for row in self._journal.rows()):
+            raise InputError(f"{self.raw} holds an unfinished crawl or import: let the same command finish first")
+
     def _go_on(self, rows: list[Row]) -> None:
         """Open the last sitting again if it is not long over."""
         last = max(rows, key=_time, default=None)
-        if last is None or datetime.now(UTC) - _time(last) > PAUSE:
+        if last is None or self._is_past(last) or sitting_of(last) == self._ended:
             return
         self.sitting = sitting_of(last)
         self.kept = sorted((row for row in rows if sitting_of(row) == self.sitting), key=_time)
         self.before -= _count(self.kept)
+
+    def _is_past(self, last: Row) -> bool:
+        return datetime.now(UTC) - _time(last) > self.pause
+
+    @property
+    def _ended(self) -> str:
+        path = self.raw / ENDED
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the pause since the last photo was so long that what comes next is another sitting."""
+        return bool(self.kept) and self._is_past(self.kept[-1])
 
     @property
     def counts(self) -> Counter[str]:
@@ -121,6 +142,11 @@ class Album:
     def end(self) -> None:
         """Close the open sitting; the next photo begins another."""
         self.complete()
+        if self.kept:
+            try:
+                write_aside(self.raw / ENDED, [str(self.sitting).encode()])
+            except OSError as error:
+                raise cannot_write(self.raw, error) from None
         self.before += self.counts
         self.sitting, self.kept = None, []
 

@@ -2,7 +2,7 @@
 
 The page sends a JPEG as a binary message for each frame while a class is held, and text: `{"hold": "smile"}`,
 `{"hold": null}`, `{"undo": true}`, `{"end": true}`. It is answered by text with a `state`, and for a frame with its
-`outcome`: kept no_face blurred same full bad_image forgotten.
+`outcome`: kept no_face blurred same full bad_image forgotten. A frame that an undo or an end overtook has none.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class _Page:
     def __init__(self, socket: WebSocket, desk: Desk) -> None:
         self.socket, self.desk = socket, desk
         self.held: str | None = None
-        self.held_for_newest = ""
+        self.newest_is_of = ("", 0)  # the class that was held and the turn it was
         self.newest = Newest()
 
     async def tell(self, message: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ class _Page:
                 return
             if (data := message.get("bytes")) is not None:
                 if self.held is not None:
-                    self.held_for_newest = self.held
+                    self.newest_is_of = (self.held, self.desk.turn)
                     self.newest.put(number, data)
                 number += 1
             else:
@@ -131,7 +131,8 @@ class _Page:
         """Tell what became of each frame that no newer one overtook."""
         while True:
             number, data = await self.newest.get()
-            answer = await self.desk.take(self.held_for_newest, data)
+            label, turn = self.newest_is_of
+            answer = await self.desk.take(label, data, turn)
             await self.tell({"frame": number, **answer})
 
 

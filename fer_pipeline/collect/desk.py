@@ -39,13 +39,19 @@ class Desk:
     def __init__(self, wish: Wish, album: Album, pool: Pool) -> None:
         self.wish, self.album, self.pool = wish, album, pool
         self.judge = Judge()
+        self.turn = 0  # grows when a frame on its way must not be kept any more
         self.refused: Counter[str] = Counter()
         self.crops: dict[str, bytes] = {}  # PNG of the photos just kept, by their number
 
-    async def take(self, label: str, data: bytes) -> dict[str, Any]:
-        """What becomes of a frame that was held up for a class."""
+    async def take(self, label: str, data: bytes, turn: int) -> dict[str, Any]:
+        """What becomes of a frame that was held up for a class, and came in that turn."""
+        if turn == self.turn and self.album.is_over:
+            self.end()
+            turn = self.turn
         full = self.album.counts[label] >= self.wish.target
         prepared = FULL if full else await self.pool.prepare(data, self.wish.need, MAX_PIXELS)
+        if turn != self.turn:  # it shows the sitting that was ended, or what was just taken back
+            return {"state": self.state()}
         outcome, crop = self._decide(label, data, prepared)
         number = self._keep(label, data, crop) if crop is not None else None
         if outcome != "kept":
@@ -72,6 +78,7 @@ class Desk:
 
     def undo(self) -> None:
         """Take the last photo back."""
+        self.turn += 1
         row = self.album.undo()
         if row is not None:
             self.judge.forget(str(row.label))
@@ -79,6 +86,7 @@ class Desk:
 
     def end(self) -> None:
         """The person, the place or the light changes: what comes next is another sitting."""
+        self.turn += 1
         self.album.end()
         self.judge, self.refused = Judge(), Counter()
         self.crops.clear()

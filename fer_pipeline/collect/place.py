@@ -5,9 +5,9 @@ from pathlib import Path
 
 from fer_pipeline.config import Config, Cut, Detector, Recipe
 from fer_pipeline.errors import UsageError
-from fer_pipeline.journal import existing_rows
+from fer_pipeline.journal import JOURNAL, Journal, existing_rows
 from fer_pipeline.lineage.experiment import Experiment, of_config, of_home
-from fer_pipeline.manifest import Status
+from fer_pipeline.manifest import Row, Status
 from fer_pipeline.recipe import photo_recipe, settings_of
 
 
@@ -53,7 +53,16 @@ def find_labels(place: Place) -> list[str]:
     config = place.config
     if config is not None and config.split.labels:
         return list(config.split.labels)
-    known = {row.label for row in existing_rows(place.raw) if row.label and row.status is Status.KEPT}
+    known = {row.label for row in _list_rows(place.raw) if row.label and row.status is Status.KEPT}
     if not known and config is not None:
         known = {*config.crawl.keywords, *config.crawl.urls, *config.crawl.sites}
     return sorted(known)
+
+
+def _list_rows(raw: Path) -> list[Row]:
+    """Also those that a killed server noted last."""
+    rows = existing_rows(raw)
+    if (raw / JOURNAL).is_file():
+        with Journal(raw) as journal:
+            rows += journal.rows()
+    return rows

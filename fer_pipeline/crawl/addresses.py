@@ -4,6 +4,21 @@ import ipaddress
 import socket
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address that is reached
+# What Python takes for public, though it is not or need not be: its table is older than some of these (3.11.7).
+DENIED = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # IETF protocol assignments, RFC 6890
+        "192.88.99.0/24",  # relays of 6to4, which nobody runs any more, RFC 7526
+        "168.63.129.16/32",  # the host under a machine at Azure, which hands out its secrets
+        "64:ff9b:1::/48",  # NAT64 into one's own network, RFC 8215
+        "100::/32",  # nowhere, RFC 6666 and 9780
+        "2001::/23",  # IETF protocol assignments, Teredo among them, which wraps IPv4
+        "3fff::/20",  # documentation, RFC 9637
+        "5f00::/16",  # segment routing, RFC 9602
+        "fec0::/10",  # the local addresses of old, RFC 3879
+    )
+)
 MOST = 4  # addresses of one host that are tried; each may cost a whole timeout
 
 
@@ -17,7 +32,8 @@ def is_public(address: str) -> bool:
         found = _unwrapped(ipaddress.ip_address(address))
     except ValueError:
         return False
-    return found.is_global and not (found.is_multicast or found.is_reserved)
+    is_denied = any(found in network for network in DENIED)  # False for one of the other version
+    return found.is_global and not (found.is_multicast or found.is_reserved or is_denied)
 
 
 def _unwrapped(

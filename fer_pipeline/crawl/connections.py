@@ -1,17 +1,15 @@
-"""Connections that go to the very address that was checked, are used again, and end with servers that take too long."""
+"""Connections that go to the very address that was checked, and are used again."""
 
 import select
 import socket
 import ssl
 import threading
-import time
 from collections import OrderedDict
-from contextlib import suppress
-from functools import partial
-from http.client import HTTPConnection, HTTPSConnection
 from typing import NamedTuple
 
 from fer_pipeline.crawl.addresses import resolve
+from fer_pipeline.crawl.deadlines import Deadlines
+from fer_pipeline.crawl.messages import BrokenAnswer, Wire, read_head
 
 HOSTS = 64  # whose connections are kept open
 
@@ -26,7 +24,7 @@ class Target(NamedTuple):
     credentials: str = ""  # for the proxy, as its header has them
 
 
-def connect(address: tuple[str, int], timeout: float, _: object = None, *, allow_private: bool) -> socket.socket:
+def connect(address: tuple[str, int], timeout: float, *, allow_private: bool) -> socket.socket:
     """A socket to the first address of a host that takes it; as `socket.create_connection`, but resolves once."""
     problem = OSError("no address")
     for family, where in resolve(*address, allow_private=allow_private):
@@ -43,30 +41,40 @@ def connect(address: tuple[str, int], timeout: float, _: object = None, *, allow
     raise problem
 
 
-def open_connection(target: Target, timeout: float, context: ssl.SSLContext, *, allow_private: bool) -> HTTPConnection:
-    """A connection that is made when it is first used; the address of a proxy is its user's own choice."""
-    host, port = target.proxy or (target.host, target.port)
-    connection = (
-        HTTPSConnection(host, port, timeout=timeout, context=context)
-        if target.is_secure
-        else HTTPConnection(host, port, timeout=timeout)
-    )
-    if target.proxy and target.is_secure:
-        headers = {"Proxy-Authorization": target.credentials} if target.credentials else {}
-        connection.set_tunnel(target.host, target.port, headers)
-    is_free = allow_private or target.proxy is not None
-    connection._create_connection = partial(connect, allow_private=is_free)  # type: ignore[attr-defined]
-    return connection
+def open_wire(target: Target, timeout: float, context: ssl.SSLContext, deadlines: Deadlines, *, is_free: bool) -> Wire:
+    """A new connection; `is_free`: also to private addresses. That of a proxy is its user's own choice."""
+    sock = connect(target.proxy or (target.host, target.port), timeout, allow_private=is_free or bool(target.proxy))
+    try:
+        if target.is_secure:
+            if target.proxy:
+                with deadlines.bound(sock):
+                    _tunnel(Wire(sock), target)
+            sock = context.wrap_socket(sock, server_hostname=target.host, do_handshake_on_connect=False)
+            with deadlines.bound(sock):
+                sock.do_handshake()
+    except BaseException:
+        sock.close()
+        raise
+    return Wire(sock)
+
+
+def _tunnel(wire: Wire, target: Target) -> None:
+    """Ask a proxy for a way to a server that it cannot listen to."""
+    place = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
+    credentials = f"Proxy-Authorization: {target.credentials}\r\n" if target.credentials else ""
+    wire.sock.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{credentials}\r\n".encode())
+    if (status := read_head(wire).status) != 200 or not wire.is_empty:
+        raise BrokenAnswer(f"the proxy answered {status}")
 
 
 class Pool:
     """Idle connections by where they lead; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._idle: OrderedDict[tuple[Target, bool], list[HTTPConnection]] = OrderedDict()
+        self._idle: OrderedDict[tuple[Target, bool], list[Wire]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, key: tuple[Target, bool]) -> HTTPConnection | None:
+    def take(self, key: tuple[Target, bool]) -> Wire | None:
         """An idle connection that the other side has not closed."""
         while True:
             with self._lock:
@@ -76,7 +84,7 @@ class Pool:
                 return connection
             connection.close()
 
-    def give(self, key: tuple[Target, bool], connection: HTTPConnection) -> None:
+    def give(self, key: tuple[Target, bool], connection: Wire) -> None:
         """Keep a connection for the next request; those of the hosts that were longest unused are closed."""
         with self._lock:
             self._idle.setdefault(key, []).append(connection)
@@ -93,58 +101,8 @@ class Pool:
             connection.close()
 
 
-def _is_readable(connection: HTTPConnection) -> bool:
+def _is_readable(connection: Wire) -> bool:
     """Whether something came unasked: the end, or what is no answer to us."""
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-class Deadlines:
-    """Bounds the time to an answer's body: a socket's timeout starts anew with every byte that drips in.
-
-    One thread serves all connections, since a timer for each costs more than a request. All wait equally long, so the
-    first that began is the first that is late, and a thread that sleeps as long as they wait is never late itself.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._pending: dict[object, tuple[float, socket.socket]] = {}  # in the order they began
-        self._lock, self._closing = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
-        self._thread.start()
-
-    def begin(self, sock: socket.socket) -> object:
-        """Hang up when time is over, unless `end` is told before."""
-        token = object()
-        with self._lock:
-            self._pending[token] = time.monotonic() + self._seconds, sock
-        return token
-
-    def end(self, token: object) -> bool:
-        """Whether there was time enough; from here on nobody hangs up."""
-        with self._lock:
-            return self._pending.pop(token, None) is not None
-
-    def close(self) -> None:
-        """End the thread."""
-        self._closing.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        wait = self._seconds
-        while not self._closing.wait(wait):
-            wait = self._hang_up()
-
-    def _hang_up(self) -> float:
-        """End those that are late; gives the seconds until the next may be."""
-        with self._lock:
-            now = time.monotonic()
-            while self._pending:
-                token, (end, sock) = next(iter(self._pending.items()))
-                if end > now:
-                    return end - now
-                del self._pending[token]
-                with suppress(OSError):  # without touching what TLS keeps of it: another thread is reading
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        return self._seconds
+    return not connection.is_empty or bool(poll.poll(0))

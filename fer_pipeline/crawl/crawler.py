@@ -108,7 +108,7 @@ def _run(
     """Fetch all that one engine lists for one class and keyword."""
     if not listing.job.pages:
         return
-    fetch = partial(fetcher.fetch, with_leave=config.robots != "none")
+    fetch = partial(fetcher.fetch, with_leave=config.robots != "none", is_own=listing.job.engine == "sample")
     crawler = JobCrawler(
         fetcher,
         config.threads,

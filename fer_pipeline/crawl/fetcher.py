@@ -1,23 +1,21 @@
 """Fetch one URL after another within limits of time, size and redirects, where it is allowed."""
 
 import threading
-import time
 import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import lru_cache, partial
-from http.client import HTTPException
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import urljoin
 
-from urllib3.exceptions import HTTPError
-
 from fer_pipeline.config import CrawlConfig
 from fer_pipeline.crawl.addresses import PrivateAddress
-from fer_pipeline.crawl.permission import Permission, refusal_of
-from fer_pipeline.crawl.politeness import MAX_WAIT, HostPace, may_ask, user_agent
+from fer_pipeline.crawl.headers import Unpacker, answered_at, refusal_of_answer, retry_after
+from fer_pipeline.crawl.messages import BrokenAnswer
+from fer_pipeline.crawl.permission import Permission
+from fer_pipeline.crawl.politeness import MAX_WAIT, HostPace, user_agent
 from fer_pipeline.crawl.routes import Exchange, Routes
+from fer_pipeline.crawl.urls import normalise
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -47,25 +45,29 @@ class Wish(NamedTuple):
 
     limit: int  # bytes of the body
     with_leave: bool  # only where robots.txt, a TDM reservation and X-Robots-Tag allow it
+    is_own: bool = False  # listed by our own gallery
 
 
 class Fetcher:
-    """All requests of a crawl; `alias` is an address of our own that is asked elsewhere: (shown, asked)."""
+    """All requests of a crawl; `alias` is the address of our own gallery, which is asked elsewhere: (shown, asked)."""
 
     def __init__(
         self, config: CrawlConfig, pace: HostPace, stop: threading.Event, alias: tuple[str, str] = ("", "")
     ) -> None:
         self._config, self._pace, self._stop, self._alias = config, pace, stop, alias
-        self._routes = Routes(config, user_agent(config.contact))
+        self._routes = Routes(config, user_agent(config.contact), stop)
         self._permission = Permission(self._read_rules, pace.slow_down)
         self.close = self._routes.close
 
-    def fetch(self, url: str, *, with_leave: bool = False) -> Answer:
+    def fetch(self, url: str, *, with_leave: bool = False, is_own: bool = False, most: int | None = None) -> Answer:
         """Ask until there is an answer, `crawl.retries` times in all; Stopped is the only error raised.
 
-        `with_leave`: only where the owner of the host allows it.
+        `with_leave`: only where the owner of the host allows it. `is_own`: our own gallery listed it; nobody else's
+        pages or redirects lead to it, since it is asked without leave and past the check of its address. `most`:
+        bytes, where fewer than `crawl.max_bytes` will do.
         """
-        answer = self._persist(url, Wish(self._config.max_bytes, with_leave))
+        limit = self._config.max_bytes
+        answer = self._persist(url, Wish(min(most or limit, limit), with_leave, is_own))
         if answer.time or answer.reason:  # a failure without an answer has no time, so that runs repeat
             return answer
         return replace(answer, time=datetime.now(UTC).isoformat(timespec="seconds"))
@@ -73,7 +75,7 @@ class Fetcher:
     def _read_rules(self, url: str, limit: int) -> tuple[bytes, str]:
         """Body and reason of a file of rules; of one that is too large its beginning."""
         answer = self._persist(url, Wish(limit, with_leave=False))
-        return answer.body, "" if answer.reason == "too_large" else answer.reason
+        return answer.body, answer.reason
 
     def _persist(self, url: str, wish: Wish) -> Answer:
         answer = Answer(url)
@@ -82,7 +84,7 @@ class Fetcher:
             if answer.reason not in PASSING:
                 break
             wait = answer.wait if answer.wait >= 0 else 2.0**attempt
-            self._pace.hold(answer.url, wait)
+            self._pace.hold(normalise(answer.url), wait)
             if wait > MAX_WAIT:
                 break
         return answer
@@ -90,111 +92,54 @@ class Fetcher:
     def _attempt(self, url: str, wish: Wish) -> Answer:
         try:
             return self._follow(url, wish)
+        except Stopped:
+            raise
         except PrivateAddress:
             return Answer(url, reason="private_address")
         except TimeoutError:
             return Answer(url, reason="timeout")
-        except (OSError, HTTPException, zlib.error) as error:
+        except (OSError, BrokenAnswer, zlib.error) as error:
             detail = error.strerror if isinstance(error, OSError) and error.strerror else "connection broken"
             return Answer(url, reason="connection", detail=detail.lower())
-        except (ValueError, HTTPError):  # no URL, and what the name service makes of odd names
+        except ValueError:  # no URL, and what the name service makes of odd names
             return Answer(url, reason="bad_url")
+        except Exception as error:  # noqa: BLE001  what one server makes us stumble over costs its own URL, not the crawl
+            return Answer(url, reason=type(error).__name__)
 
     def _follow(self, url: str, wish: Wish) -> Answer:
+        shown, address = self._alias
+        is_own = wish.is_own and bool(address) and url.startswith(f"{shown}/")
         for _ in range(MAX_REDIRECTS + 1):
-            is_own = bool(self._alias[0]) and url.startswith(f"{self._alias[0]}/")
+            asked = normalise(address + url.removeprefix(shown) if is_own else url)
             asks = wish.with_leave and not is_own
-            if refused := may_ask(url) or (self._permission.check(url) if asks else ""):
+            if asks and (refused := self._permission.check(asked)):
                 return Answer(url, reason=refused)
-            if not self._pace.wait(url):
+            if not self._pace.wait(shown if is_own else asked):
                 return Answer(url, reason="busy")
             self._check()
-            deadline = time.monotonic() + self._config.timeout
-            with self._send(url, is_own=is_own) as response:
-                target = response.headers.get("Location") if response.status in REDIRECTS else None
+            with self._routes.send(asked, is_own=is_own) as response:
+                target = response.headers.first("location") if response.status in REDIRECTS else ""
                 if not target:
-                    refused = _refusal(response) if asks else ""
-                    return Answer(url, reason=refused) if refused else self._read(response, url, wish.limit, deadline)
-            url = urljoin(url, target.encode("latin-1", "replace").decode("utf-8", "replace"))
+                    refused = refusal_of_answer(response) if asks and response.status == 200 else ""
+                    return Answer(url, reason=refused) if refused else self._read(response, url, wish.limit)
+            url, is_own = urljoin(asked, target.encode("latin-1", "replace").decode("utf-8", "replace")), False
         return Answer(url, reason="redirects")
 
-    def _send(self, url: str, *, is_own: bool) -> Exchange:
-        shown, asked = self._alias
-        return self._routes.send(asked + url.removeprefix(shown) if is_own else url, is_own=is_own)
-
-    def _read(self, response: Exchange, url: str, limit: int, deadline: float) -> Answer:
-        answer = partial(Answer, url, time=_clock(response), content_type=response.headers.get("Content-Type", ""))
+    def _read(self, response: Exchange, url: str, limit: int) -> Answer:
+        answer = partial(Answer, url, time=answered_at(response), content_type=response.headers.first("content-type"))
         if response.status != 200:
             reason = f"http_{response.status}"
-            wait = _retry_after(response) if reason in BUSY else 0.0
+            wait = retry_after(response) if reason in BUSY else 0.0
             return answer(reason=reason, detail=str(response.status), wait=wait)
-        body, unpacker = bytearray(), _Unpacker(response, limit)
+        body, unpacker = bytearray(), Unpacker(response, limit)
         while chunk := response.read():
             self._check()
             body += unpacker.feed(chunk)
             if len(body) > limit:
                 return answer(reason="too_large", body=bytes(body[:limit]))
-            if time.monotonic() > deadline:
-                break
-        if time.monotonic() > deadline:
-            return answer(reason="timeout")
         unpacker.finish()
         return answer(body=bytes(body))
 
     def _check(self) -> None:
         if self._stop.is_set():
             raise Stopped
-
-
-def _refusal(response: Exchange) -> str:
-    """What the headers of an answer refuse."""
-    return refusal_of(response.headers.get_all("X-Robots-Tag", []), response.headers.get("tdm-reservation", ""))
-
-
-class _Unpacker:
-    """Undoes gzip, giving no more than a byte over the limit at once, however much is packed into it."""
-
-    def __init__(self, response: Exchange, limit: int) -> None:
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in {"identity", "", "gzip", "x-gzip", "deflate"}:
-            raise HTTPException(f"encoded as {encoding}, which was not asked for")
-        is_plain = encoding in {"identity", ""}
-        # 32: gzip or zlib, as its header says
-        self._unpacker = None if is_plain else zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-        self._limit = limit
-
-    def feed(self, chunk: bytes) -> bytes:
-        return chunk if self._unpacker is None else self._unpacker.decompress(chunk, self._limit + 1)
-
-    def finish(self) -> None:
-        """HTTPException if there should be more."""
-        if self._unpacker is not None and not self._unpacker.eof:
-            raise HTTPException("packed, and broken off")
-
-
-def _clock(response: Exchange) -> str:
-    """When the server says that it answered."""
-    return _as_iso(response.headers.get("Date", ""))
-
-
-@lru_cache(maxsize=256)  # a fast server says the same for a whole second
-def _as_iso(text: str) -> str:
-    moment = _as_moment(text)
-    return moment.isoformat(timespec="seconds") if moment else ""
-
-
-def _as_moment(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _retry_after(response: Exchange) -> float:
-    """Seconds the server asks for, as a number or a date; -1 if it does not say."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text[:9])
-    until, now = _as_moment(text), _as_moment(response.headers.get("Date", "")) or datetime.now(UTC)
-    return -1.0 if until is None else max(0.0, (until - now).total_seconds())

@@ -13,6 +13,7 @@ from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
 from fer_pipeline.manifest import Places, Row, Status, path_without_file, write_aside
 
+USUAL = 12  # hex digits of a SHA-256 in a name: 48 bits, which two files share if somebody wants them to
 Key = tuple[str, str]  # label and URL: what is fetched once
 
 
@@ -32,11 +33,14 @@ class Ledger:
         self.folder, self._journal = folder, journal
         begun = [row for row in journal.rows() if _is_there(folder, row)]
         self._fetched = {key: row for row in begun if (key := key_of(row))}
-        imported = [row for row in begun if not key_of(row)]  # by an import that was killed in the same folder
-        self._existing = list({row.path: row for row in [*existing_rows(folder), *imported]}.values())
+        finished = list(existing_rows(folder))
+        paths = {row.path for row in finished}  # an import that was killed here had not seen yet what is there already
+        self._existing = [*finished, *(row for row in begun if not key_of(row) and row.path not in paths)]
         done = (row for row in self._existing if not (force and row.status is Status.FAILED))
         self._known = {key for row in done if (key := key_of(row))} | self._fetched.keys()
         self._forgotten = read_forgotten(folder)
+        rows = [*self._existing, *self._fetched.values()]
+        self._holders = {row.path: row.sha256 for row in rows if row.status is Status.KEPT}  # whose bytes lie where
         self._places = Places(folder)
         self._folders: set[Path] = set()  # that are there
         self._lock = threading.Lock()
@@ -54,7 +58,7 @@ class Ledger:
             if self._closed:
                 return
             if row.status is Status.KEPT:
-                row = row.but(path=self._places.find(origin.label, row.path.rpartition("/")[2]))
+                row = row.but(path=self._find_place(origin.label, row.sha256, Path(row.path).suffix))
             if row.sha256 in self._forgotten.contents:  # `fer forget` took these bytes out
                 row = row.dropped("forgotten").but(path=path_without_file(origin.label, url), sha256="")
             try:
@@ -64,6 +68,14 @@ class Ledger:
             self._fetched[origin.label, url] = row
             self._known.add((origin.label, url))
 
+    def _find_place(self, label: str, digest: str, suffix: str) -> str:
+        """Where bytes go; under a longer name where others, which somebody has sought out, lie under the usual one."""
+        for length in (USUAL, 2 * USUAL, len(digest)):
+            path = self._places.find(label, f"{digest[:length]}{suffix}")
+            if self._holders.get(path, digest) == digest:
+                break
+        return path
+
     def _write(self, row: Row, answer: Answer) -> None:
         if row.status is Status.KEPT:
             path = self.folder / row.path
@@ -71,6 +83,7 @@ class Ledger:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._folders.add(path.parent)
             write_aside(path, [answer.body], sync=False)  # forcing each to disk takes ten times as long as fetching it
+            self._holders[row.path] = row.sha256
         self._journal.append(f"{row.label} {row.source['url']}", [row])
 
     def outcomes(self, keys: Iterable[Key], *, earlier: bool = False) -> Counter[str]:
@@ -128,7 +141,7 @@ def make_row(origin: Origin, url: str, answer: Answer) -> Row:
         path = path_without_file(origin.label, url)
         return Row(path=path, label=origin.label, source=source, status=Status.FAILED, reason=reason)
     digest = hashlib.sha256(answer.body).hexdigest()
-    path = f"{origin.label}/{digest[:12]}{file_suffix(url, answer.body)}"
+    path = f"{origin.label}/{digest[:USUAL]}{file_suffix(url, answer.body)}"
     return Row(path=path, label=origin.label, source=source, sha256=digest)
 
 

@@ -8,6 +8,8 @@ from fer_pipeline.crawl.fetcher import Fetcher
 from fer_pipeline.crawl.ledger import Key, Ledger
 from fer_pipeline.crawl.permission import refusal_in_page
 
+MOST = 8_000_000  # bytes of a page of results; reading one takes many times its size
+
 
 class Listing:
     """The results of one job; `read` is called for one page after another."""
@@ -48,7 +50,7 @@ class Listing:
         """What a page lists; ValueError says why it cannot be read."""
         if self._engine.parse is None:
             return [page]
-        answer = self._fetcher.fetch(page, with_leave=self._with_leave)
+        answer = self._fetcher.fetch(page, with_leave=self._with_leave, is_own=self.job.engine == "sample", most=MOST)
         refused = refusal_in_page(answer.body) if self._with_leave else ""
         if answer.reason or refused:
             raise ValueError(answer.detail or answer.reason or refused)
@@ -56,6 +58,8 @@ class Listing:
             return self._engine.parse(answer.url, answer.body)
         except ValueError as error:
             raise ValueError(f"200, {error}") from None
+        except Exception as error:  # noqa: BLE001  a page no parser of ours stands costs its own results, not the crawl
+            raise ValueError(f"200, unreadable ({type(error).__name__})") from None
 
 
 def answers_of(listings: Iterable[Listing]) -> dict[str, str]:

@@ -16,13 +16,14 @@ from lxml import etree  # type: ignore[import-untyped]
 
 PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm"}
 FLICKR_SIZES = ("url_h", "url_l", "url_o", "url_c", "url_z", "url_m")  # 1600, 1024, original, 800, 640, 500 pixels
-CANDIDATE = re.compile(r"(\S*[^,\s])(?:\s+([\d.]+)[wxh])?\s*(?:,|$)")
+LONGEST = 65_536  # characters of an attribute that is read: no address and no result of an engine is as long
+SIZE = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})[wxh]")
 QUOTED_URL = re.compile(r'"(https?:[^"\s]{4,4000})"(,\d+,\d+)?')
 
 
 def parse_bing(_: str, body: bytes) -> list[str]:
     """The whole `murl` of the JSON each result carries in its attribute `m`: any suffix, with its query string."""
-    results = (_json(text) for element in _elements(body) if (text := element.get("m")))
+    results = (_json(text) for element in _elements(body) if (text := _attribute(element, "m")))
     urls = _texts(result.get("murl") for result in results if isinstance(result, dict))
     # Some are escaped twice. Only this is undone, since in a query string `&copy=` is no copyright sign.
     return [url.replace("&amp;", "&") for url in urls]
@@ -85,7 +86,7 @@ def parse_page(url: str, body: bytes) -> list[str]:
     base, urls = url, list[str]()
     for element in _elements(body, "base", "img", "source", "a"):
         if element.tag == "base":
-            base = resolve(url, element.get("href") or "")
+            base = resolve(url, _attribute(element, "href"))
         urls += [resolve(base, found) for found in _pictures(element)]
     return [found for found in _texts(urls) if found.startswith(("http:", "https:"))]
 
@@ -93,26 +94,47 @@ def parse_page(url: str, body: bytes) -> list[str]:
 def read_metas(body: bytes) -> list[tuple[str, str]]:
     """Name, in lower case, and content of each `meta` of a page."""
     metas = _elements(body, "meta")
-    return [((meta.get("name") or "").strip().lower(), meta.get("content") or "") for meta in metas]
+    return [(_attribute(meta, "name").strip().lower(), _attribute(meta, "content")) for meta in metas]
 
 
 def _pictures(element: Any) -> Iterator[str]:
     """What one element shows or links, as it is written there."""
-    if element.tag == "img" and element.get("src"):
-        yield element.get("src")
-    if element.get("srcset"):
-        yield from largest_candidate(element.get("srcset"))
-    if element.tag == "a" and is_picture(element.get("href") or ""):
-        yield element.get("href")
+    if element.tag == "img" and (src := _attribute(element, "src")):
+        yield src
+    if srcset := _attribute(element, "srcset"):
+        yield from largest_candidate(srcset)
+    if element.tag == "a" and is_picture(href := _attribute(element, "href")):
+        yield href
+
+
+def _attribute(element: Any, name: str) -> str:
+    """An attribute; "" if there is none, or more of it than anyone needs."""
+    value = element.get(name) or ""
+    return value if len(value) <= LONGEST else ""
 
 
 def largest_candidate(srcset: str) -> list[str]:
     """A `srcset` is one picture in several sizes: the largest of them."""
-    sizes = [
-        (float(size) if size.count(".") < 2 and size.strip(".") else 1.0, url)
-        for url, size in CANDIDATE.findall(srcset)
-    ]
-    return [max(sizes, key=lambda candidate: candidate[0])[1]] if sizes else []
+    candidates = list(_candidates(srcset))
+    return [max(candidates, key=lambda candidate: candidate[0])[1]] if candidates else []
+
+
+def _candidates(srcset: str) -> Iterator[tuple[float, str]]:
+    """Size and address of each picture of a `srcset`, in one pass: a regular expression may take for ever."""
+    url = ""
+    for word in srcset.split():
+        size, comma, following = word.partition(",") if url else ("", ",", word)
+        if url and (comma or SIZE.fullmatch(size)):
+            found = SIZE.fullmatch(size)
+            yield float(found[1]) if found else 1.0, url
+            url = ""
+        if comma and (following := following.lstrip(",")):
+            url = following.rstrip(",")
+            if url != following:  # nothing is said of its size
+                yield 1.0, url
+                url = ""
+    if url:
+        yield 1.0, url
 
 
 def is_picture(url: str) -> bool:

@@ -1,8 +1,9 @@
 """What the owner of a host allows: robots.txt (RFC 9309), TDM reservation (W3C TDMRep) and X-Robots-Tag."""
 
 import json
+import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,10 +14,15 @@ from fer_pipeline.crawl.parsers import read_metas
 from fer_pipeline.crawl.politeness import NAME
 
 MOST = 512_000  # bytes of rules that are read; RFC 9309 asks for 500 KiB
-UNKNOWN = frozenset({"http_429", "http_500", "http_502", "http_503", "http_504"})
-DEAD = frozenset({"timeout", "connection", "private_address", "busy", "bad_url"})
+UNKNOWN = re.compile(r"http_(?:429|5\d\d)")  # there may be rules, and we cannot know them
+READ = frozenset({"", "too_large"})
+NONE = re.compile(r"http_\d+|redirects")  # there are none (RFC 9309, 2.3.1); any other reason is a host that is dead
 NO = ("noai", "noimageai", "noindex", "noimageindex")  # `none` is noindex, nofollow
-REFUSED = frozenset({"robots_txt", "robots_unreachable", "tdm_reserved", *NO})  # reasons of rows
+ROBOT = re.compile(r"\*|[a-z][\w.+-]*")  # what may be the name of one; a date has other words before its colons
+VALUED = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}  # these have colons themselves
+PLAIN = {"all", "none", "index", "follow", "nofollow", "noarchive", "nocache", "nosnippet", "notranslate", "noodp"}
+DIRECTIVES = VALUED | PLAIN | {"indexifembedded", "noydir", "nositelinkssearchbox", "notrain", *NO}
+REFUSED = frozenset({"robots_txt", "robots_unreachable", "tdm_reserved", "tdm_unreachable", *NO})  # reasons of rows
 ReadRules = Callable[[str, int], tuple[bytes, str]]  # URL, most bytes -> body, reason why there is none
 
 
@@ -44,7 +50,7 @@ class Permission:
         self._lock = threading.Lock()
 
     def check(self, url: str) -> str:
-        """Whether a URL may be fetched: "" or the reason why not."""
+        """Whether a normalised URL may be fetched: "" or the reason why not."""
         parts = urlsplit(url)
         home = f"{parts.scheme}://{parts.netloc}"
         with self._lock:
@@ -55,17 +61,25 @@ class Permission:
         return judge(host.rules, url)
 
     def _ask(self, home: str) -> Rules:
-        """Read both files; what cannot be reached is asked for nothing more in this crawl."""
+        """Read both files; a host that cannot tell them is asked for nothing more in this crawl."""
         body, reason = self._read(f"{home}/robots.txt", MOST)
-        if reason in DEAD:
-            return Rules(refusal=reason)
-        if reason in UNKNOWN:
-            return Rules(refusal="robots_unreachable")
-        robots = Protego.parse(body[:MOST].decode("utf-8-sig", "replace")) if not reason else None
+        if refusal := _unknown(reason, "robots_unreachable"):
+            return Rules(refusal=refusal)
+        robots = Protego.parse(body[:MOST].decode("utf-8-sig", "replace")) if reason in READ else None
         if robots is not None:
             self._slow_down(home, _pause(robots))
         body, reason = self._read(f"{home}/.well-known/tdmrep.json", MOST)
+        is_page = body.lstrip()[:1] == b"<"  # many sites show their home page in place of what they have not
+        if (refusal := _unknown(reason, "tdm_unreachable")) or (reason == "too_large" and not is_page):
+            return Rules(refusal=refusal or "tdm_unreachable")
         return Rules(robots=robots, reserved=parse_tdmrep(body) if not reason else None)
+
+
+def _unknown(reason: str, unreachable: str) -> str:
+    """Why nothing may be fetched, if a file of rules could not be read; "" if it was, or there is none."""
+    if UNKNOWN.fullmatch(reason):
+        return unreachable
+    return "" if reason in READ or NONE.fullmatch(reason) else reason
 
 
 def judge(rules: Rules, url: str) -> str:
@@ -106,23 +120,32 @@ def _as_robots(rule: dict[str, Any]) -> str:
 
 def refusal_of(tags: Iterable[str], reservation: str) -> str:
     """What the headers of an answer refuse: the values of X-Robots-Tag and of tdm-reservation; "" if nothing."""
+    return _judge_words({word for tag in tags for word in _words_for_us(tag)}, reservation)
+
+
+def _judge_words(words: set[str], reservation: str) -> str:
     if reservation.strip() == "1":
         return "tdm_reserved"
-    words = [word for tag in tags for word in _words_for_us(tag)]
     return next((no for no in NO if no in words), "noindex" if "none" in words else "")
 
 
-def _words_for_us(tag: str) -> list[str]:
-    """The words of one X-Robots-Tag that concern us: `noai`, or `fer-pipeline: noai`, but not `otherbot: noai`."""
-    name, colon, words = tag.lower().partition(":")
-    if colon and not set(name) & set(", ") and name not in {"unavailable_after", "max-snippet"}:
-        return [word.strip() for word in words.split(",")] if name in {NAME, "*"} else []
-    return [word.strip() for word in tag.lower().split(",")]
+def _words_for_us(tag: str) -> Iterator[str]:
+    """The words of one X-Robots-Tag that concern us: `noai`, or `fer-pipeline: noai`, but not `otherbot: noai`.
+
+    A robot's name holds for all words behind it, up to the next name: proxies write several tags as one.
+    """
+    name = NAME
+    for part in tag.lower().split(","):
+        word, colon, value = (piece.strip() for piece in part.partition(":"))
+        if colon and ROBOT.fullmatch(word) and word not in DIRECTIVES:
+            name, word = word, value.partition(":")[0].strip()
+        if name in {NAME, "*"}:
+            yield word
 
 
 def refusal_in_page(body: bytes) -> str:
     """What a page refuses for the pictures on it, by `<meta name="robots">`, our name or `tdm-reservation`."""
     metas = read_metas(body)
-    return refusal_of(
-        [text for name, text in metas if name in {"robots", NAME}], dict(metas).get("tdm-reservation", "")
-    )
+    texts = (text for name, text in metas if name in {"robots", NAME})
+    words = {part.partition(":")[0].strip() for text in texts for part in text.lower().split(",")}
+    return _judge_words(words, dict(metas).get("tdm-reservation", ""))

@@ -1,10 +1,10 @@
 """Ask servers politely: an honest name, a pause per host, and patience where it is asked."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection
-from functools import lru_cache
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from fer_pipeline import __version__
 from fer_pipeline.errors import UsageError
@@ -12,22 +12,7 @@ from fer_pipeline.errors import UsageError
 NAME = "fer-pipeline"  # what robots.txt and X-Robots-Tag may call us
 MAX_WAIT = 30.0  # seconds; a host that wants to be left alone for longer is, for the rest of the crawl or until then
 Clock = Callable[[], float]
-Sleep = Callable[[float], object]
-
-
-def may_ask(url: str) -> str:
-    """Whether a URL may be asked: "" or the reason why not. Every request and every redirect passes here."""
-    try:
-        parts = urlsplit(url)
-        return "" if parts.scheme in {"http", "https"} and _is_host(parts.netloc) else "bad_url"
-    except ValueError:
-        return "bad_url"
-
-
-@lru_cache(maxsize=4096)
-def _is_host(netloc: str) -> bool:
-    parts = SplitResult("http", netloc, "", "", "")
-    return bool(parts.hostname) and parts.port != 0
+Sleep = Callable[[float], object]  # what is true ends the waiting: the crawl stops
 
 
 def user_agent(contact: str) -> str:
@@ -38,7 +23,10 @@ def user_agent(contact: str) -> str:
 
 
 class HostPace:
-    """Spaces the requests to one host by `interval` seconds, from whichever thread; `free` hosts are our own."""
+    """Spaces the requests to one host by `interval` seconds, from whichever thread; `free` hosts are our own.
+
+    URLs come normalised: another spelling would be another host.
+    """
 
     def __init__(
         self, interval: float, *, free: Collection[str] = (), clock: Clock = time.monotonic, sleep: Sleep = time.sleep
@@ -51,17 +39,24 @@ class HostPace:
 
     def wait(self, url: str) -> bool:
         """Sleep until this URL's host may be asked, and take that turn; False at once if that is too far off."""
-        host = urlsplit(url).netloc
-        with self._lock:
-            now = self._clock()
-            if self._held.get(host, now) - now > MAX_WAIT:
-                return False
-            turn = max(now, self._next.get(host, now), self._held.get(host, now))
-            interval = 0.0 if host in self._free else self._intervals.get(host, self._interval)
-            self._next[host] = turn + interval
-        if turn > now:
-            self._sleep(turn - now)
-        return True
+        host, turn = urlsplit(url).netloc, -math.inf
+        while True:
+            with self._lock:
+                now = self._clock()
+                held = self._held.get(host, turn)
+                if held - now > MAX_WAIT:
+                    return False
+                if turn > -math.inf and held <= turn:  # nobody asked for more patience while we slept
+                    return True
+                turn = self._take_turn(host, now)
+            if turn <= now or self._sleep(turn - now):
+                return True
+
+    def _take_turn(self, host: str, now: float) -> float:
+        turn = max(now, self._next.get(host, now), self._held.get(host, now))
+        interval = 0.0 if host in self._free else self._intervals.get(host, self._interval)
+        self._next[host] = turn + interval
+        return turn
 
     def hold(self, url: str, seconds: float) -> None:
         """Leave this URL's host alone for a while."""

@@ -2,13 +2,12 @@
 
 import base64
 import os
-import re
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import SplitResult, urlsplit
@@ -16,95 +15,86 @@ from urllib.request import getproxies
 
 from certifi import where
 from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
-from urllib3.util import parse_url
 
 from fer_pipeline.config import CrawlConfig
 from fer_pipeline.crawl.addresses import resolve
-from fer_pipeline.crawl.connections import Deadlines, Pool, Target, open_connection
+from fer_pipeline.crawl.connections import Pool, Target, open_wire
+from fer_pipeline.crawl.deadlines import LATE, Deadlines
+from fer_pipeline.crawl.messages import BrokenAnswer, Head, Wire, read_body, read_head
+from fer_pipeline.crawl.urls import PORTS
 from fer_pipeline.errors import UsageError
-
-PLAIN = re.compile(r"[!#-;=?-\[\]_a-z~]*")  # what stands in a URL as it is
-PORTS = {"http": 80, "https": 443}
 
 
 class Exchange(AbstractContextManager["Exchange"]):
     """One answer and the connection it comes over, which is kept if the answer was read to its end."""
 
-    def __init__(self, response: HTTPResponse, keep: Callable[[], None], close: Callable[[], None]) -> None:
-        self.status, self.headers = response.status, response.headers
-        self._response, self._keep, self._close = response, keep, close
-        self._is_read = False
+    def __init__(self, wire: Wire, head: Head, deadlines: Deadlines, keep: Callable[[], None]) -> None:
+        self.status, self.headers = head.status, head.headers
+        self._pieces, is_measured = read_body(wire, head)
+        self._wire, self._keep, self._stays, self._is_read = wire, keep, is_measured and head.stays, False
+        self._deadlines, self._token = deadlines, deadlines.begin(wire.sock)
 
     def read(self) -> bytes:
-        """What has come of the body by now; b"" at its end."""
-        chunk = self._response.read1(65536)
-        if not chunk:
-            if self._response.length:
-                raise IncompleteRead(b"", self._response.length)
-            self._is_read = not self._response.will_close
-        return chunk
+        """What has come of the body by now; b"" at its end, TimeoutError when time is over."""
+        try:
+            if piece := next(self._pieces, b""):
+                return piece
+        except (OSError, BrokenAnswer):
+            if self._deadlines.end(self._token):
+                raise
+            raise TimeoutError(LATE) from None
+        if not self._deadlines.end(self._token):  # what ends where we hung up may look complete
+            raise TimeoutError(LATE)
+        self._is_read = True
+        return b""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._response.close()
-        (self._keep if self._is_read and error is None else self._close)()
+        self._deadlines.end(self._token)
+        (self._keep if self._is_read and self._stays and error is None else self._wire.close)()
 
 
 class Routes:
     """Sends requests over connections that are kept and used again; safe to use from many threads."""
 
-    def __init__(self, config: CrawlConfig, agent: str) -> None:
+    def __init__(self, config: CrawlConfig, agent: str, stop: threading.Event) -> None:
         self._config = config
-        self._headers = {"User-Agent": agent, "Accept-Encoding": "gzip"}
+        self._headers = f"User-Agent: {agent}\r\nAccept-Encoding: gzip\r\n"
         self._context = _trust()
         self._has_proxy = _check_proxies()
-        self._pool, self._deadlines = Pool(), Deadlines(config.timeout)
+        self._pool, self._deadlines = Pool(), Deadlines(config.timeout, stop)
 
     def send(self, url: str, *, is_own: bool = False) -> Exchange:
-        """Ask, and follow nothing; the body is still to be read. PrivateAddress if the host may not be asked."""
-        parts = _normalise(url)
+        """Ask a normalised URL, and follow nothing; the body is still to be read. PrivateAddress if that may not be."""
+        parts = urlsplit(url)
         key = self._target(url, parts, is_own=is_own), is_own
         line = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         headers = self._headers
         if key[0].proxy and not key[0].is_secure:
             line = f"http://{parts.netloc}{line}"
-            headers = headers | ({"Proxy-Authorization": key[0].credentials} if key[0].credentials else {})
-        if connection := self._pool.take(key):
+            headers = f"Proxy-Authorization: {key[0].credentials}\r\n{headers}" if key[0].credentials else headers
+        request = f"GET {line} HTTP/1.1\r\nHost: {parts.netloc}\r\n{headers}\r\n".encode("ascii")
+        if wire := self._pool.take(key):
             try:
-                return self._ask(connection, key, line, headers)
-            except (ConnectionError, HTTPException):  # the server was about to close it
-                connection.close()
-        return self._ask(self._open(key), key, line, headers)
+                return self._ask(wire, key, request)
+            except (ConnectionError, BrokenAnswer):  # the server was about to close it
+                pass
+        return self._ask(self._open(key), key, request)
 
-    def _open(self, key: tuple[Target, bool]) -> HTTPConnection:
+    def _open(self, key: tuple[Target, bool]) -> Wire:
         is_free = key[1] or self._config.allow_private
-        return open_connection(key[0], self._config.timeout, self._context, allow_private=is_free)
+        return open_wire(key[0], self._config.timeout, self._context, self._deadlines, is_free=is_free)
 
-    def _ask(
-        self, connection: HTTPConnection, key: tuple[Target, bool], line: str, headers: dict[str, str]
-    ) -> Exchange:
+    def _ask(self, wire: Wire, key: tuple[Target, bool], request: bytes) -> Exchange:
         try:
-            connection.request("GET", line, headers=headers)
-            response = self._await(connection)
+            with self._deadlines.bound(wire.sock):
+                wire.sock.sendall(request)
+                head = read_head(wire)
+            return Exchange(wire, head, self._deadlines, lambda: self._pool.give(key, wire))
         except BaseException:
-            connection.close()
+            wire.close()
             raise
-        return Exchange(response, lambda: self._pool.give(key, connection), connection.close)
-
-    def _await(self, connection: HTTPConnection) -> HTTPResponse:
-        """TimeoutError when time is over, whatever the reader makes of the end it meets."""
-        token = self._deadlines.begin(connection.sock)
-        try:
-            response = connection.getresponse()
-        except (OSError, HTTPException):
-            if self._deadlines.end(token):
-                raise
-            raise TimeoutError("no answer in time") from None
-        if not self._deadlines.end(token):  # headers that end where we hung up look complete
-            response.close()
-            raise TimeoutError("no answer in time")
-        return response
 
     def _target(self, url: str, parts: SplitResult, *, is_own: bool) -> Target:
         straight = _lead(parts.scheme, parts.netloc)
@@ -124,23 +114,16 @@ class Routes:
             return
 
     def close(self) -> None:
-        """End all connections that are idle."""
-        self._pool.close()
+        """End all connections, and what is still asked over them."""
         self._deadlines.close()
+        self._pool.close()
 
 
 @lru_cache(maxsize=4096)
 def _lead(scheme: str, netloc: str) -> Target:
     """Where a host is asked without a proxy."""
     parts = SplitResult(scheme, netloc, "", "", "")
-    return Target(scheme == "https", (parts.hostname or "").rstrip("."), parts.port or PORTS[scheme])
-
-
-def _normalise(url: str) -> SplitResult:
-    """A URL as it goes over the line; ValueError if it is none. Most are plain, and need no more than parting."""
-    if not PLAIN.fullmatch(url):
-        url = parse_url(url).url  # quotes the path, writes the host as punycode
-    return urlsplit(url)
+    return Target(scheme == "https", parts.hostname or "", parts.port or PORTS[scheme])
 
 
 def _trust() -> ssl.SSLContext:

@@ -1,9 +1,12 @@
 """Bring the folders after raw up to date with a raw folder that grew: what is known of the others is not judged anew.
 
-The other side of `forget`: each stage is made anew from what it knows, and only the new photos are judged.
+The other side of `forget`: each stage is made anew from what it knows, and only the new photos are judged. Killed at
+any point, the same call finishes.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from fer_pipeline.config import FOLDERS
 from fer_pipeline.forgotten import Forgotten
@@ -18,25 +21,40 @@ MAKERS = {folder: stage for stage, (_, folder) in FOLDERS.items()}
 def grow(experiment: Experiment) -> Iterator[tuple[str, str]]:
     """The stages in their order, each with what could not be done (nothing if it is up to date).
 
-    Ends at the first that is not made yet, or was out of date before: `fer run` knows what to do.
+    Ends at the first that is not made yet, or was made in another way: `fer run` knows what to do.
     """
-    before: dict[str, str] = {}
     for stage, folder in experiment.folders.items():
-        if not (folder / MANIFEST).is_file():
+        recipe, finished = read_recipe(folder), (folder / MANIFEST).is_file()
+        if not finished and recipe is None:
             return
-        before[stage] = hash_file(folder / MANIFEST)
         if stage == "crawl":
             continue
-        maker = MAKERS[str(FOLDERS[stage][0])]
-        source = experiment.folders.get(maker)
-        made_from = str((read_recipe(folder) or {}).get("input"))
-        # Any earlier state of raw will do: its files are named by what they hold.
-        known = made_from if maker == "crawl" else before.get(maker)
-        if source is None or not is_up_to_date(folder, source, [known]):
+        source = experiment.folders.get(MAKERS[str(FOLDERS[stage][0])])
+        if source is None or not _is_earlier(folder, recipe or {}, source):
             yield stage, f"{folder} is out of date"
             return
-        if made_from != hash_file(source / MANIFEST):
+        # Without a manifest it is a stage, or a growing, that was killed: what its journal has is not judged again.
+        if not finished or (recipe or {}).get("input") != hash_file(source / MANIFEST):
             trouble = replay(folder, source, Forgotten())
             yield stage, trouble
             if trouble:
                 return
+
+
+def _is_earlier(folder: Path, recipe: dict[str, Any], source: Path) -> bool:
+    """Whether a stage was made from its input as it is now but for the photos in it.
+
+    The hash of the input does not tell: a killed growing leaves a new input beside an old stage. The settings of all
+    stages before do, since raw files are named by what they hold.
+    """
+    same = _way(recipe.get("upstream")) == _way(read_recipe(source))
+    return same and is_up_to_date(folder, source, [recipe.get("input")])
+
+
+def _way(recipe: Any) -> list[tuple[Any, Any]]:
+    """The stages on the way to a folder with their settings, the last one first."""
+    way = []
+    while isinstance(recipe, dict):
+        way.append((recipe.get("stage"), recipe.get("settings")))
+        recipe = recipe.get("upstream")
+    return way

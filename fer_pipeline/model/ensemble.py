@@ -1,6 +1,5 @@
 """An ensemble: finished runs as one model file, the mean of their log-probabilities (see `graphs.pool`)."""
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.manifest import hash_file, write_aside, write_csv
 from fer_pipeline.model.bundle import ENSEMBLE, KEY, MODEL, Card, find_model
 from fer_pipeline.model.graphs import join, pool
-from fer_pipeline.model.predictions import SEEN
+from fer_pipeline.model.predictions import SEEN, read_seen
 from fer_pipeline.model.predictor import Predictor
 from fer_pipeline.recipe import making
 
@@ -69,7 +68,7 @@ def make_ensemble(runs: list[Path], output: Path, *, force: bool = False) -> Ens
 
 def check_runs(runs: list[Path], output: Path) -> None:
     """Raises UsageError for a single run, one named twice, or the output folder among them."""
-    places = [run.resolve() for run in runs]
+    places = [(run / MODEL if (run / MODEL).is_file() else run).resolve() for run in runs]
     if len(places) < 2:
         raise UsageError("an ensemble has two members or more: name another run")
     twice = [run for run, place in zip(runs, places, strict=True) if places.count(place) > 1]
@@ -177,11 +176,10 @@ def _write_seen(output: Path, members: list[Member]) -> None:
     """What any member learned from, else chose its epoch by; none where a member left no note of it."""
     seen: dict[str, list[str]] = {}
     for member in members:
-        try:
-            with (member.path.parent / SEEN).open(newline="", encoding="utf-8") as file:
-                for line in csv.DictReader(file):
-                    if seen.get(line["path"], ["", "", ""])[2] != "training":
-                        seen[line["path"]] = [line["path"], line["label"], line["part"]]
-        except (OSError, ValueError, KeyError, csv.Error):
+        known = read_seen(member.path.parent)
+        if not known:
             return
+        for path, label, part in known:
+            if seen.get(path, ["", "", ""])[2] != "training":
+                seen[path] = [path, label, part]
     write_csv(output / SEEN, ["path", "label", "part"], [seen[path] for path in sorted(seen)])

@@ -9,10 +9,10 @@
     left_out             test images that the finished model had learned from, and which so tell nothing
 """
 
-import csv
 import json
+import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,12 @@ from fer_pipeline.model.bundle import MODEL
 from fer_pipeline.model.dataset import Crops, hash_data, list_crops, load_crops, source_of
 from fer_pipeline.model.luck import compare_hits
 from fer_pipeline.model.metrics import wilson_interval
-from fer_pipeline.model.predictions import SEEN
+from fer_pipeline.model.predictions import read_seen
 from fer_pipeline.model.predictor import Predictor
 
 GAINS = "gains.json"
 LEVEL = 0.05
+HASHED = re.compile(r"[0-9a-f]{12}(-\d+)?")  # as the stages name images
 
 
 def measure_gains(base: Base, config: TrainConfig) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def measure_gains(base: Base, config: TrainConfig) -> dict[str, Any]:
     if kept and {name: kept.get(name) for name in sides} == sides:
         return kept
     rows, learned = _list_test(config.input), learned_from(base.run)
-    fresh = [row for row in rows if _image(row.path) not in learned]
+    fresh = [row for row in rows if not _names(row.path) & learned]
     figures: dict[str, Any] = {"sources": {}, "old": None, "new": None, "left_out": len(rows) - len(fresh)}
     if fresh:
         crops = load_crops(config.input, fresh, base.card.labels, base.card.size, config.output / "cache")
@@ -70,18 +71,18 @@ def _list_test(folder: Path) -> list[Row]:
 
 
 def learned_from(run: Path) -> set[str]:
-    """The images a run has learned from or chosen its epoch by, whatever part they are in now."""
-    try:
-        with (run / SEEN).open(newline="", encoding="utf-8") as file:
-            return {_image(line.get("path") or "") for line in csv.DictReader(file)}
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return set()  # an old run: nothing is known
+    """The images a run, or one it went on from, has learned from or chosen its epoch by, whatever they are called now.
+
+    Nothing of an old run, which left no note.
+    """
+    return {name for path, _, _ in read_seen(run) for name in _names(path)}
 
 
-def _image(path: str) -> str:
-    """`train/smile/x.png` and `test/smile/x.png` are one image."""
+def _names(path: str) -> set[str]:
+    """`train/smile/x.png` and `test/smile/x.png` are one image; with a hash as its name also in another class."""
     part, _, rest = path.partition("/")
-    return rest if part in {"train", "test"} else path
+    stem = PurePosixPath(path).stem
+    return {rest if part in {"train", "test"} else path} | ({stem} if HASHED.fullmatch(stem) else set())
 
 
 def _hits(predictor: Predictor, crops: Crops) -> NDArray[np.bool_]:

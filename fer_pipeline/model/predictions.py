@@ -24,11 +24,26 @@ def write_predictions(folder: Path, crops: Crops, probabilities: NDArray[np.floa
     write_csv(folder / PREDICTIONS, header, _lines(crops, probabilities))
 
 
-def write_seen(folder: Path, training: Crops, validation: Crops) -> None:
-    """What a run learned from and what chose its epoch, so that it is known when the data have changed."""
+def write_seen(folder: Path, training: Crops, validation: Crops, base: Path | None = None) -> None:
+    """What a run learned from and what chose its epoch, so that it is known when the data have changed.
+
+    What the run it went on from had seen before, and this one did not, is of the part `base`.
+    """
     parts = (("training", training), ("validation", validation))
-    rows = ((row.path, row.label, part) for part, crops in parts for row in crops.rows)
+    rows = [(row.path, str(row.label), part) for part, crops in parts for row in crops.rows]
+    own = {path for path, _, _ in rows}
+    before = read_seen(base) if base else []
+    rows += [(path, label, "base") for path, label, _ in before if path not in own]
     write_csv(folder / SEEN, ["path", "label", "part"], rows)
+
+
+def read_seen(run: Path) -> list[tuple[str, str, str]]:
+    """Path, label and part of what a run has seen; nothing of an old run, of which nothing is known."""
+    try:
+        with (run / SEEN).open(newline="", encoding="utf-8") as file:
+            return [(line["path"], line["label"], line["part"]) for line in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, csv.Error):
+        return []
 
 
 def _lines(crops: Crops, probabilities: NDArray[np.float32]) -> Iterator[list[str | None]]:

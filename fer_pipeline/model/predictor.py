@@ -15,7 +15,7 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.images import BadImage, Image, read_image
 from fer_pipeline.model.bundle import find_model, open_session, read_card
 
-Outcome = Literal["ok", "no_face", "bad_image"]
+Outcome = Literal["ok", "no_face", "bad_image", "unanswered"]  # the last: by a server that could not
 Verdict = Literal["answered", "uncertain"]
 UNCERTAIN = "uncertain"
 BATCH = 256
@@ -115,7 +115,7 @@ class Predictor:
         inputs = np.stack([as_crop(image, self.card.size) for image in images])
         return [self.answer(box, row) for box, row in zip(boxes, self.classify(inputs), strict=True)]
 
-    def answer(self, box: Box, row: NDArray[np.float32]) -> Answer:
+    def answer(self, box: Box, row: NDArray[np.floating]) -> Answer:
         """What is said of a face, given its probabilities (classes,)."""
         best = int(row.argmax())
         guess, unsure = self.card.labels[best], float(row[best]) < self.uncertain

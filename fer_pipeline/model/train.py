@@ -54,7 +54,7 @@ def train(config: TrainConfig, *, force: bool = False, base: Base | None = None)
             start = read_weights(base, config) if base else None
             classifier = fit(config, training, validation, config.output, start=start)
             if is_lead():
-                write_seen(config.output, training, validation)
+                write_seen(config.output, training, validation, base.run if base else None)
                 calibration = calibrate(classifier, validation) if config.calibrate else None
                 card = make_card(config, crops, recipe["input"], calibration)
                 write_bundle(

@@ -87,8 +87,8 @@ def _add_data(app: FastAPI, desk: Desk) -> None:
         if (order.action == "move") != bool(order.label):
             raise InputError("`move` needs a label, and nothing else has one")
         box = Box(*order.box) if order.box else None
-        desk.decide(order.token, order.places, order.action, order.label, box, order.lines)
-        return JSONResponse(desk.news(since, rewritten))
+        lines = desk.decide(order.token, order.places, order.action, order.label, box, order.lines)
+        return JSONResponse(desk.news(since, rewritten) | {"written": lines})
 
     @app.get("/api/images/{token}/{place}")
     def image(token: str, place: int) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.config import FOLDERS
+from fer_pipeline.crawl.tally import host_of
 from fer_pipeline.decisions import image_of
 from fer_pipeline.errors import InputError
 from fer_pipeline.lineage.experiment import Experiment
-from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
+from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows, sitting_of
 from fer_pipeline.report.pictures import link_of
 
 JUDGES = ("unify", "dedupe", "filter", "crop")
@@ -45,8 +46,13 @@ class Item:
 
     @property
     def source(self) -> str:
-        """Where it came from, in one word."""
-        return str(self.row.source.get("engine") or self.row.source.get("name") or "unknown")
+        """Where it came from, in one word; each sitting before a camera is a source of its own."""
+        return sitting_of(self.row) or str(self.row.source.get("engine") or self.row.source.get("name") or "unknown")
+
+    @property
+    def host(self) -> str:
+        """The website it was found on."""
+        return host_of(str(self.row.source.get("url") or ""))
 
     def describe(self) -> dict[str, Any]:
         """What the page tells of it beside its pictures; all of it is text."""
@@ -59,9 +65,7 @@ class Catalogue:
     """The images of one experiment, in the order of their paths; `token` changes when a stage is made anew."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self.folders = {
-            stage: folder for stage, folder in experiment.folders.items() if stage in JUDGES and is_finished(folder)
-        }
+        self.folders = list_finished(experiment)
         if not self.folders:
             home = next(iter(experiment.folders.values()), Path("data/NAME")).parent
             raise InputError(f"{home} has no finished stage to review: run `fer clean` and `fer crop` first")
@@ -100,6 +104,11 @@ class Catalogue:
 def is_finished(folder: Path) -> bool:
     """Whether a stage is complete."""
     return (folder / MANIFEST).is_file()
+
+
+def list_finished(experiment: Experiment) -> dict[str, Path]:
+    """The stages whose verdicts can be reviewed, in their order."""
+    return {stage: folder for stage, folder in experiment.folders.items() if stage in JUDGES and is_finished(folder)}
 
 
 def read_token(folders: dict[str, Path]) -> str:

@@ -1,6 +1,7 @@
 """What the page works on: the images, what is thought of them, and what was decided; safe to ask from many threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -10,7 +11,7 @@ from fer_pipeline.config import FOLDERS
 from fer_pipeline.decisions import BROUGHT, Decision, settle
 from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.lineage.experiment import Experiment
-from fer_pipeline.review.catalogue import Catalogue, Item, read_token
+from fer_pipeline.review.catalogue import Catalogue, Item, is_finished, list_finished, read_token
 from fer_pipeline.review.opinions import Opinion, read_opinions
 from fer_pipeline.review.pictures import fit_box
 from fer_pipeline.review.writing import Log
@@ -23,10 +24,11 @@ class Conflict(FerError):
 
 
 class Desk:
-    """One experiment under review."""
+    """One experiment under review; `find` tells which folders it has now."""
 
-    def __init__(self, experiment: Experiment, run: Path, by: str = "") -> None:
-        self.experiment, self.run, self.by = experiment, run, by
+    def __init__(self, find: Callable[[], Experiment], run: Path, by: str = "") -> None:
+        self.find, self.run, self.by = find, run, by
+        experiment = find()
         self.catalogue = Catalogue(experiment)
         self.opinions = read_opinions(run, experiment)
         self.log = Log(self.catalogue.home)
@@ -34,15 +36,18 @@ class Desk:
         self._turn = RLock()
 
     def look(self) -> Catalogue:
-        """The images as they are now: read anew where a stage was made anew, kept while one is being made."""
+        """The images as they are now: read anew where a stage was made, or made anew, kept while one is being made."""
         with self._turn:
-            if read_token(self.catalogue.folders) != self.catalogue.token:
-                try:
-                    self.catalogue = Catalogue(self.experiment)
-                    self.opinions = read_opinions(self.run, self.experiment)
-                except FerError:
-                    pass
+            if not any(folder.is_dir() and not is_finished(folder) for folder in self.catalogue.folders.values()):
+                with suppress(FerError, OSError):  # a folder is being made, or goes, in this moment: look again later
+                    self._read()
             return self.catalogue
+
+    def _read(self) -> None:
+        experiment = self.find()
+        if read_token(list_finished(experiment)) != self.catalogue.token:
+            self.catalogue = Catalogue(experiment)
+            self.opinions = read_opinions(self.run, experiment)
 
     def item(self, token: str, place: int) -> Item:
         """An image by its place; raises Conflict if the places are others now, LookupError if there is no such."""
@@ -74,7 +79,7 @@ class Desk:
         """Images as short lists.
 
         Path, label, stage, reason, source, group, whether it can be brought back, audit's quality, suspect, suggested
-        label, the model's confidence and its label.
+        label, the model's confidence and its label, and the website.
         """
         self.item(token, 0)
         catalogue = self.catalogue
@@ -84,7 +89,7 @@ class Desk:
         row, told = item.row, self.opinions.get(item.image, NOTHING)
         group = row.group if row.group in catalogue.groups else None
         known = [row.path, row.label, item.stage, item.reason, item.source, group, int(item.restorable)]
-        return [*known, told.quality, int(told.suspect), told.suggested, told.confidence, told.predicted]
+        return [*known, told.quality, int(told.suspect), told.suggested, told.confidence, told.predicted, item.host]
 
     def news(self, since: int, rewritten: int) -> dict[str, Any]:
         """What was decided since a line of the file: place, action, label and line of each image it is about."""
@@ -115,8 +120,11 @@ class Desk:
 
     def decide(
         self, token: str, places: Sequence[int], action: str, label: str, box: Box | None, lines: Sequence[int]
-    ) -> None:
-        """Write down one decision on some images; `lines` says, for an undo, which decisions are to be taken back."""
+    ) -> list[int]:
+        """Write down one decision on some images, and give the line of each.
+
+        `lines` says, for an undo, which decisions are to be taken back.
+        """
         items = [self.item(token, place) for place in dict.fromkeys(places)]
         decisions = [self._decision(item, action, label, box) for item in items]
         expected = {item.image: line for item, line in zip(items, lines, strict=False)}
@@ -126,7 +134,7 @@ class Desk:
                 if image not in counting or counting[image].line != line:
                     raise Conflict("somebody has decided otherwise since: it stays as it is")
 
-        self.log.append(decisions, agree if action == "undo" else None)
+        return self.log.append(decisions, agree if action == "undo" else None)
 
     def _decision(self, item: Item, action: str, label: str, box: Box | None) -> Decision:
         if item.reason and action == "keep":

@@ -1,7 +1,8 @@
 """The pictures of the page: thumbnails made on the fly and kept in memory, photos, and the crop that a box gives."""
 
 import io
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from threading import Lock
 
@@ -19,14 +20,46 @@ from fer_pipeline.stages.stage import Drop, Keep
 
 SMALLEST = 8  # side in pixels of a box
 SIDE, LARGE = 160, 1600  # longest sides in pixels of thumbnails and of photos
-KEPT = 20_000  # thumbnails in memory, of about 6 kB
+KEPT = 128_000_000  # bytes of thumbnails in memory, of about 6 kB each
 SMALL = 40_000  # bytes up to which a crop is its own thumbnail
 _models = Lock()  # dlib's models are shared by all threads
 
 
-@lru_cache(maxsize=KEPT)
-def make_thumbnail(path: Path, safe: bool, token: str) -> tuple[bytes, str]:  # noqa: ARG001  the token ends the memory
-    """A small picture and its media type; a grey one for a file that cannot be shown. Raises OSError."""
+class Memory:
+    """The pictures last asked for, in at most so many bytes; safe to ask from many threads."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.size = most, 0
+        self._held: OrderedDict[Hashable, tuple[bytes, str]] = OrderedDict()
+        self._turn = Lock()
+
+    def get(self, key: Hashable, make: Callable[[], tuple[bytes, str]]) -> tuple[bytes, str]:
+        """The picture of a key, made if it is not there."""
+        with self._turn:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        made = make()
+        with self._turn:
+            self.size += len(made[0]) - len(self._held.pop(key, (b"", ""))[0])
+            self._held[key] = made
+            while self.size > self.most:
+                self.size -= len(self._held.popitem(last=False)[1][0])
+        return made
+
+
+_thumbnails = Memory(KEPT)
+
+
+def make_thumbnail(path: Path, safe: bool, token: str) -> tuple[bytes, str]:
+    """A small picture and its media type; a grey one for a file that cannot be shown. Raises OSError.
+
+    It is kept in memory until the token, which names the state of the data, is another.
+    """
+    return _thumbnails.get((path, safe, token), lambda: _make_thumbnail(path, safe=safe))
+
+
+def _make_thumbnail(path: Path, *, safe: bool) -> tuple[bytes, str]:
     if safe and path.suffix == ".png" and path.stat().st_size <= SMALL:
         return path.read_bytes(), "image/png"
     return encode(open_photo(path, SIDE), 80), "image/jpeg"

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from fer_pipeline.decisions import (
     DECISIONS,
+    ENDS,
     HEADER,
     Decision,
     check,
@@ -49,7 +50,7 @@ class Log:
     def _take(self, data: bytes) -> None:
         if data != self._data:
             if self._data.endswith(b"\n") and data.startswith(self._data):
-                first = self._data.count(b"\n") + 1
+                first = len(self._data.splitlines()) + 1
                 fresh = data[len(self._data) :].splitlines(keepends=True)
                 self.decisions = self.decisions + parse_lines(fresh, str(self.path), first)
             else:
@@ -57,19 +58,22 @@ class Log:
                 self.rewritten += not data.startswith(self._data)
             self._data = data
 
-    def append(self, decisions: Sequence[Decision], agree: Callable[[dict[str, Decision]], None] | None = None) -> None:
-        """Add lines to the file, all or none.
+    def append(
+        self, decisions: Sequence[Decision], agree: Callable[[dict[str, Decision]], None] | None = None
+    ) -> list[int]:
+        """Add lines to the file, all or none, and give their numbers.
 
-        `agree` sees what counts once nobody else can write, and raises what speaks against it.
+        `agree` sees what counts once nobody else can write, and raises what speaks against it; so does a broken line.
         """
         try:
             with self._turn, self._lock:
+                known = self.read()
                 if agree is not None:
-                    agree(settle(self.read()))
+                    agree(settle(known))
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 lines = [to_line(check(one._replace(time=one.time or now), one.path)) for one in decisions]
                 _append(self.path, _mend(self.path), b"".join(lines))
-                self.read()
+                return [one.line for one in self.read()[-len(lines) :]]
         except Timeout:
             raise InputError(f"{self.path}: another process keeps it locked: try again") from None
         except OSError as error:
@@ -80,7 +84,7 @@ class Log:
 def _mend(path: Path) -> int:
     """Cut off a torn last line, or end one that an editor left open; returns the size of the file then."""
     data = read_bytes(path)
-    start = data.rfind(b"\n") + 1
+    start = max(map(data.rfind, ENDS)) + 1
     if start == len(data):
         return start
     if start and len(parse_decisions(data, "")) > len(parse_decisions(data[:start], "")):

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from fer_pipeline import __version__
 from fer_pipeline.serve.example import draw_example
@@ -16,7 +17,7 @@ from fer_pipeline.serve.limits import Full, TooLarge
 from fer_pipeline.serve.live import follow
 from fer_pipeline.serve.schema import BODY, REFUSALS, Answer, Refusal, Version
 from fer_pipeline.serve.service import Service
-from fer_pipeline.serve.upload import BadUpload, Upload, read_uploads
+from fer_pipeline.serve.upload import BadUpload, Upload, read_uploads, unless_left
 from fer_pipeline.web.guard import guard
 from fer_pipeline.web.pages import add_pages
 
@@ -60,10 +61,15 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
         request: Request, model: Annotated[str, Query(description="name of a model; default: the first")] = ""
     ) -> Response:
         """What the model says of every face of one or many pictures."""
-        started = time.perf_counter()
-        response = await _predict(request, service, model or service.default)
-        service.telemetry.requests.labels("/predict", str(response.status_code)).inc()
-        service.telemetry.seconds.observe(time.perf_counter() - started)
+        started, status = time.perf_counter(), 500
+        try:
+            response = await _predict(request, service, model or service.default)
+            status = response.status_code
+        except ClientDisconnect:
+            response, status = Response(), 499  # as nginx counts those who left
+        finally:
+            service.telemetry.requests.labels("/predict", str(status)).inc()
+            service.telemetry.seconds.observe(time.perf_counter() - started)
         return response
 
 
@@ -71,10 +77,11 @@ async def _predict(request: Request, service: Service, model: str) -> Response:
     if model not in service.models:
         return _refuse(404, f"no model of that name: there is {', '.join(service.models)}")
     try:
-        async with asyncio.timeout(service.limits.timeout):
-            with service.gate.request() as load:
-                uploads = await read_uploads(request, load, service.limits.max_files)
-                results = await asyncio.gather(*(_answer(service, upload, model) for upload in uploads))
+        with service.gate.request() as load:
+            uploads = await read_uploads(request, load)
+            async with asyncio.timeout(service.limits.timeout):
+                work = asyncio.gather(*(_answer(service, upload, model) for upload in uploads))
+                results = await unless_left(request, work)
     except BadUpload as error:
         return _refuse(error.status, str(error))
     except TooLarge as error:

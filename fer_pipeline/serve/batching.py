@@ -4,8 +4,9 @@ A kept library for this, LitServe, brings a server of its own, whose upload limi
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,16 @@ class Batcher:
         self._batch, self._wait = batch, wait
         self._queue: asyncio.Queue[Asked] = asyncio.Queue()
         self._left: Asked | None = None  # did not fit into the batch before
+        self._coming = 0
+
+    @contextmanager
+    def announced(self) -> Iterator[None]:
+        """Rows may come of what is done meanwhile; where none can, nobody waits for company."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
 
     async def infer(self, inputs: Inputs) -> NDArray[np.float32]:
         """Probabilities (n, classes) of n rows; more than `batch` of them are a batch of their own."""
@@ -54,7 +65,7 @@ class Batcher:
         asked = [self._left or await self._queue.get()]
         self._left = None
         count, until = _count(asked[0]), asyncio.get_running_loop().time() + self._wait
-        while count < self._batch:
+        while count < self._batch and (self._coming or not self._queue.empty()):
             try:
                 async with asyncio.timeout_at(until):
                     one = await self._queue.get()

@@ -14,11 +14,18 @@ class Limits:
     max_files: int = 16  # pictures a request
     queue: int = 128  # requests at once, waiting or in work
     all_bytes: int = 400_000_000  # of all bodies held at once
-    timeout: float = 20  # seconds for one request, upload included
+    upload: float = 60  # seconds for the body to come
+    timeout: float = 20  # seconds from then to the answer
     batch: int = 32  # crops for ONNX Runtime at once
     wait: float = 0.002  # seconds a crop waits for company
     frames: float = 30  # a second and live connection
     connections: int = 16  # live at once
+    idle: float = 60  # seconds without a frame after which a live connection gives up its place
+
+    @property
+    def patience(self) -> float:
+        """Seconds for a picture: one that holds its process leaves time to answer the others of its request."""
+        return self.timeout / 2
 
 
 class Full(Exception):

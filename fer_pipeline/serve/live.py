@@ -3,13 +3,16 @@
 import asyncio
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from fer_pipeline import console
 from fer_pipeline.serve.service import Service
 
-REFUSED, BUSY = 1008, 1013  # close codes of RFC 6455 and its registry
+REFUSED, FAILED, BUSY = 1008, 1011, 1013  # close codes of RFC 6455 and its registry
+IDLE = 4000  # ours: come again when there is a frame
 
 
 class Newest:
@@ -36,36 +39,54 @@ class Newest:
 async def follow(socket: WebSocket, service: Service, model: str) -> None:
     """Answer one live connection until it ends."""
     await socket.accept()
-    live = service.telemetry.live
     if model not in service.models:
         await _refuse(socket, REFUSED, f"no model of that name: there is {', '.join(service.models)}")
         return
-    if live._value.get() >= service.limits.connections:
+    if service.cameras >= service.limits.connections:
         await _refuse(socket, BUSY, f"{service.limits.connections} cameras are watched already: come again later")
         return
-    newest, chosen = Newest(), {"model": model}
-    with live.track_inprogress():
-        answering = asyncio.create_task(_answer_frames(socket, service, newest, chosen))
+    service.cameras += 1
+    with service.telemetry.live.track_inprogress():
         try:
-            await _receive(socket, service, newest, chosen)
-        except WebSocketDisconnect:
-            pass
+            await _converse(socket, service, {"model": model})
         finally:
-            answering.cancel()
-            await asyncio.gather(answering, return_exceptions=True)
-            service.telemetry.frames.labels("overtaken").inc(newest.overtaken)
+            service.cameras -= 1
+
+
+async def _converse(socket: WebSocket, service: Service, chosen: dict[str, str]) -> None:
+    """Receive and answer side by side; what ends one of them ends the connection."""
+    newest = Newest()
+    receiving = asyncio.create_task(_receive(socket, service, newest, chosen))
+    answering = asyncio.create_task(_answer_frames(socket, service, newest, chosen))
+    try:
+        done, _ = await asyncio.wait((receiving, answering), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except WebSocketDisconnect:
+        pass
+    except TimeoutError:
+        await _close(socket, IDLE)
+    except Exception as error:  # noqa: BLE001  whatever a model raises, its client must not wait for ever
+        console.note(f"live: {type(error).__name__}: {error}"[:300])
+        await _close(socket, FAILED)
+    finally:
+        for task in (receiving, answering):
+            task.cancel()
+        await asyncio.gather(receiving, answering, return_exceptions=True)
+        service.telemetry.frames.labels("overtaken").inc(newest.overtaken)
 
 
 async def _receive(socket: WebSocket, service: Service, newest: Newest, chosen: dict[str, str]) -> None:
-    """Take frames and requests for another model as they come."""
-    number = 0
+    """Take frames and requests for another model as they come; raises TimeoutError if there is no frame for long."""
+    number, heard = 0, asyncio.get_running_loop().time()
     while True:
-        message = await socket.receive()
+        async with asyncio.timeout_at(heard + service.limits.idle):
+            message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             return
         if message.get("bytes") is not None:
             newest.put(number, message["bytes"])
-            number += 1
+            number, heard = number + 1, asyncio.get_running_loop().time()
         elif (wanted := _wanted_model(message.get("text") or "")) in service.models:
             chosen["model"] = wanted
         else:
@@ -94,6 +115,11 @@ async def _answer_frames(socket: WebSocket, service: Service, newest: Newest, ch
         service.telemetry.frames.labels("answered").inc()
         if seconds < pause:
             await asyncio.sleep(pause - seconds)
+
+
+async def _close(socket: WebSocket, code: int) -> None:
+    with suppress(WebSocketDisconnect, RuntimeError):  # the other end may have been faster
+        await socket.close(code)
 
 
 async def _refuse(socket: WebSocket, code: int, detail: str) -> None:

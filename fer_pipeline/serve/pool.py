@@ -1,20 +1,25 @@
-"""From the bytes of a picture to crops, in processes of their own: a decoder that crashes costs that picture only."""
+"""From the bytes of a picture to crops, in processes of their own: one that kills or holds one costs itself only."""
 
 import asyncio
-import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_pipeline import console
 from fer_pipeline.boxes import Box
 from fer_pipeline.config import Recipe
 from fer_pipeline.crops import as_crop, measure_crops, prepare
+from fer_pipeline.errors import SetupError
 from fer_pipeline.images import BadImage, Image, read_image
-from fer_pipeline.stages.workers import new_pool
+from fer_pipeline.serve.process import Process, Raised
+from fer_pipeline.serve.worker import Job, Worker
+
+AHEAD = 2  # pictures a process has: one in work, one that lies ready, so that no time is lost between the two
+PATIENCE = 10.0  # seconds for a picture
 
 
 @dataclass(frozen=True)
@@ -59,53 +64,134 @@ def prepare_photo(photo: Image, need: Need) -> Prepared:
 
 
 class Pool:
-    """Worker processes; one that dies is replaced, and the pictures that were in work are tried again one by one."""
+    """Worker processes; one that dies or is late with a picture is replaced, at the cost of that picture only."""
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self._executor = new_pool(workers)
-        self._alone: ProcessPoolExecutor | None = None
-        self._one_suspect = asyncio.Lock()
+    def __init__(
+        self, workers: int, patience: float = PATIENCE, failed: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`patience`: how long a picture may take; `failed` hears of each that `raised`, `died` or was `late`."""
+        self.workers, self.patience, self._failed = workers, patience, failed
+        self._needs: Sequence[Need] = ()
+        self._loaded: list[Process] = []  # up, but not yet at work
+        self._crew: list[Worker] = []
+        self._waiting: deque[Job] = deque()
+        self._replacing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
-    async def warm(self, needs: list[Need]) -> None:
-        """Start the processes and load their models: a blank picture has no face, but has been through all of it."""
-        loop = asyncio.get_running_loop()
-        tasks = [loop.run_in_executor(self._executor, _load, need) for need in needs for _ in range(self.workers)]
-        await asyncio.gather(*tasks)
+    def start(self, needs: Sequence[Need]) -> None:
+        """Start the processes and load their models; raises SetupError if this machine lacks one."""
+        self._needs = needs
+        self._loaded = [Process((_load, needs)) for _ in range(self.workers)]
+        try:
+            for process in self._loaded:
+                process.wait()
+        except SetupError:
+            self.close()
+            raise
+
+    async def warm(self, needs: Sequence[Need]) -> None:
+        """Put the processes to work; those that were not started before are now."""
+        if not self._loaded:
+            await asyncio.to_thread(self.start, needs)
+        while self._loaded:
+            self._employ(self._loaded.pop())
 
     async def prepare(self, data: bytes, need: Need, max_pixels: int) -> Prepared:
-        """The faces of a picture; one whose process dies is a bad image."""
-        executor = self._executor
-        try:
-            return await asyncio.get_running_loop().run_in_executor(executor, prepare_bytes, data, need, max_pixels)
-        except BrokenProcessPool:
-            if executor is self._executor:
-                self._executor = new_pool(self.workers)
-            return await self._prepare_alone(data, need, max_pixels)
-
-    async def _prepare_alone(self, data: bytes, need: Need, max_pixels: int) -> Prepared:
-        """In a process that no other picture shares, so that it is known which one kills."""
-        async with self._one_suspect:
-            self._alone = self._alone or new_pool(1)
-            loop = asyncio.get_running_loop()
-            try:
-                return await loop.run_in_executor(self._alone, prepare_bytes, data, need, max_pixels)
-            except BrokenProcessPool:
-                self._alone = None
-                return Prepared("bad_image")
+        """The faces of a picture; one that its process cannot bear is a bad image."""
+        answer: asyncio.Future[Prepared] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Job((prepare_bytes, data, need, max_pixels), len(data), answer))
+        self._hand_out()
+        return await answer
 
     def close(self) -> None:
-        """Let the processes go."""
-        for executor in filter(None, (self._executor, self._alone)):
-            executor.shutdown(wait=True, cancel_futures=True)
+        """Let the processes go at once: whoever closes a server has given its requests their time."""
+        self._closed = True
+        for task in self._replacing:
+            task.cancel()
+        for process in self._loaded:
+            process.close()
+        for worker in self._crew:
+            worker.close()
+        for job in self._waiting:
+            job.answer.cancel()
+        self._loaded, self._crew = [], []
+
+    def _settle(self, job: Job, result: Any) -> None:
+        """A worker has done a job."""
+        if not isinstance(result, Raised):
+            _answer(job, result)
+        elif result.setup and not job.answer.done():
+            job.answer.set_exception(SetupError(result.what))
+        else:
+            self._refuse(job, "raised", result.what)
+        self._hand_out()
+
+    def _lose(self, worker: Worker, guilty: Job | None, late: bool) -> None:
+        """A worker's process is gone: what lay ready there goes to others, and another process takes its place."""
+        if self._closed:
+            return
+        self._crew.remove(worker)
+        if guilty is not None:
+            worker.jobs.popleft()
+            reason = f"it took longer than {self.patience:g} s" if late else "its process died"
+            self._refuse(guilty, "late" if late else "died", reason)
+        self._waiting.extendleft(reversed(worker.jobs))
+        task = asyncio.create_task(self._replace())
+        self._replacing.add(task)
+        task.add_done_callback(self._replacing.discard)
+        self._hand_out()
+
+    def _employ(self, process: Process) -> None:
+        self._crew.append(Worker(process, self.patience, self._settle, self._lose))
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """To whom has least to do; what nobody waits for any more is passed over."""
+        while self._waiting and (free := [worker for worker in self._crew if len(worker.jobs) < AHEAD]):
+            job = self._waiting.popleft()
+            if not job.answer.done():
+                min(free, key=lambda worker: len(worker.jobs)).give(job)
+
+    def _refuse(self, job: Job, fate: str, reason: str) -> None:
+        self._failed(fate)
+        console.note(f"a picture of {job.size:,} bytes is a bad image: {reason}")
+        _answer(job, Prepared("bad_image"))
+
+    async def _replace(self) -> None:
+        """Start one process, however often it takes: a machine short of memory may have some in a moment."""
+        while True:
+            try:
+                process = await asyncio.to_thread(self._start_one)
+            except (SetupError, OSError) as error:
+                console.note(f"no process in place of the one that died, trying again: {error}")
+                await asyncio.sleep(1)
+                continue
+            self._employ(process)
+            return
+
+    def _start_one(self) -> Process:
+        process = Process((_load, self._needs))
+        try:
+            process.wait()
+        except SetupError:
+            process.close()
+            raise
+        if self._closed:
+            process.close()
+        return process
 
 
-def _load(need: Need) -> int:
-    """Load the detector and the landmarks in a worker, by the way a photo takes."""
+def _answer(job: Job, prepared: Prepared) -> None:
+    if not job.answer.done():  # its client may have given up
+        job.answer.set_result(prepared)
+
+
+def _load(needs: Sequence[Need]) -> None:
+    """Load the detectors and the landmarks in a process, by the way a photo takes."""
     from fer_pipeline.faces import find_landmarks, load_detector
 
-    load_detector(need.recipe.detector)
-    blank = np.zeros((96, 96, 3), np.uint8)
-    if need.recipe.cut.region != "whole":
-        find_landmarks(blank, Box(8, 8, 88, 88), need.recipe.cut.landmarks)
-    return os.getpid()
+    for need in needs:
+        load_detector(need.recipe.detector)
+        blank = np.zeros((96, 96, 3), np.uint8)
+        if need.recipe.cut.region != "whole":
+            find_landmarks(blank, Box(8, 8, 88, 88), need.recipe.cut.landmarks)

@@ -96,6 +96,7 @@ BODY = {
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "The body cannot be taken apart"},
     404: {"model": Refusal, "description": "No such model"},
+    408: {"model": Refusal, "description": "The body took longer to come than it may"},
     413: {"model": Refusal, "description": "More bytes or pictures than a request may have"},
     415: {"model": Refusal, "description": "Neither a form nor a picture"},
     422: {"model": Answer | Refusal, "description": "No picture could be used; the outcomes say why"},

@@ -24,7 +24,7 @@ class Model:
 
     def __init__(self, run: Path, uncertain: float | None = None) -> None:
         path = find_model(run)
-        self.name = path.parent.resolve().name + path.name.removeprefix("model").removesuffix(".onnx").replace(".", "-")
+        self.name = _name(path)
         self.predictor = Predictor(run, threads=1, uncertain=uncertain)
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         card = self.predictor.card
@@ -55,6 +55,12 @@ class Model:
         return {name: found[name] for name in self.predictor.card.inputs}
 
 
+def _name(path: Path) -> str:
+    """That of the run's folder; a file that is not just model.onnx adds its own."""
+    words = path.name.removesuffix(".onnx").removeprefix("model").replace(".", "-").strip("-")
+    return "-".join(filter(None, (path.parent.resolve().name, words)))
+
+
 class Service:
     """All that answers; usable between `opened` and its end."""
 
@@ -67,8 +73,9 @@ class Service:
                 raise UsageError(f"{run}: a model named {model.name!r} is served already: name each run once ({MODEL})")
             self.models[model.name] = model
         self.default = next(iter(self.models))
-        self.workers = workers
+        self.cameras = 0  # live connections that hold a place
         self.ready = False
+        self.pool = Pool(workers, limits.patience, lambda fate: self.telemetry.failed.labels(fate).inc())
 
     def describe(self) -> dict[str, Any]:
         """Version, models and limits, as /version tells them."""
@@ -77,13 +84,16 @@ class Service:
         return {
             "version": __version__,
             "models": [model.describe() for model in self.models.values()],
-            "limits": shown | {"frames": limits.frames},
+            "limits": shown | {"frames": limits.frames, "cameras": limits.connections, "idle": limits.idle},
         }
+
+    def start(self) -> None:
+        """Start the processes; raises SetupError if they lack something, while nobody knows of this server yet."""
+        self.pool.start([model.need for model in self.models.values()])
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Start the processes and the batches; on the way out both are let go."""
-        self.pool = Pool(self.workers)
+        """Start the batches, and the processes if they are not up; on the way out both are let go."""
         threads = ThreadPoolExecutor(1)  # ONNX Runtime leaves the lock; the processes are the parallelism
         self.batchers = {
             name: Batcher(
@@ -101,7 +111,7 @@ class Service:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            await asyncio.to_thread(self.pool.close)
+            self.pool.close()
             threads.shutdown()
 
     async def answer(self, data: bytes, name: str, *, quick: bool = False) -> dict[str, Any]:
@@ -111,7 +121,8 @@ class Service:
         """
         model = self.models[name]
         need = model.quick if quick else model.need
-        prepared = await self.pool.prepare(data, need, self.limits.max_pixels)
+        with self.batchers[name].announced():
+            prepared = await self.pool.prepare(data, need, self.limits.max_pixels)
         faces = []
         if prepared.outcome == "ok":
             rows = await self.batchers[name].infer(model.inputs_of(prepared))

@@ -1,4 +1,4 @@
-"""Faces followed from frame to frame, their boxes and probabilities averaged over a short window."""
+"""Faces followed from frame to frame: probabilities averaged over a short window, boxes over a shorter one."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from fer_pipeline.boxes import Box
 
 WINDOW = 0.5  # seconds after which an old frame counts for 1/e
+BOX_WINDOW = 0.08  # seconds, of boxes: enough against jitter, too little to trail behind a head
 KEPT = 0.7  # seconds a face is remembered that the detector missed
 
 
 @dataclass
 class Track:
-    """One face: its smoothed box and probabilities (classes,), and when it was last seen in seconds."""
+    """One face: its smoothed box and probabilities (classes,), where the detector saw it last, and when in seconds."""
 
     number: int
     box: Box
     probabilities: NDArray[np.float64]
+    last: Box
     seen: float
 
 
@@ -37,10 +39,10 @@ class Tracker:
         free = list(self.tracks)
         found = []
         for box, probabilities in faces:
-            known = max(free, key=lambda track: overlap(track.box, box), default=None)
-            if known is None or overlap(known.box, box) < 0.2:
+            known = max(free, key=lambda track: overlap(track.last, box), default=None)
+            if known is None or overlap(known.last, box) < 0.2:
                 self._count += 1
-                known = Track(self._count, box, np.asarray(probabilities, np.float64), now)
+                known = Track(self._count, box, np.asarray(probabilities, np.float64), box, now)
                 self.tracks.append(known)
             else:
                 free.remove(known)
@@ -49,10 +51,17 @@ class Tracker:
         return found
 
     def _blend(self, track: Track, now: float, box: Box, probabilities: NDArray[np.floating]) -> None:
-        fresh = 1 - math.exp(-(now - track.seen) / self.window) if self.window > 0 else 1.0
+        passed = now - track.seen
+        fresh = _weight(passed, min(BOX_WINDOW, self.window))
         track.box = Box(*(old + fresh * (new - old) for old, new in zip(track.box, box, strict=True)))
-        track.probabilities = track.probabilities + fresh * (np.asarray(probabilities) - track.probabilities)
-        track.seen = now
+        share = _weight(passed, self.window)
+        track.probabilities = track.probabilities + share * (np.asarray(probabilities) - track.probabilities)
+        track.last, track.seen = box, now
+
+
+def _weight(passed: float, window: float) -> float:
+    """How much a new value counts that comes so many seconds after the last."""
+    return 1 - math.exp(-passed / window) if window > 0 else 1.0
 
 
 def overlap(one: Box, other: Box) -> float:

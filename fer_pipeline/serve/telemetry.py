@@ -16,6 +16,9 @@ class Telemetry:
             "fer_request_seconds", "From the first byte asked to the answer", buckets=SECONDS, registry=self.registry
         )
         self.pictures = Counter("fer_pictures", "Pictures by outcome", ["outcome"], registry=self.registry)
+        self.failed = Counter(
+            "fer_pictures_failed", "Bad images by what they did: raised, died, late", ["fate"], registry=self.registry
+        )
         self.batch = Histogram("fer_batch_crops", "Crops classified at once", buckets=CROPS, registry=self.registry)
         self.queue = Gauge("fer_queue_requests", "Requests waiting or in work", registry=self.registry)
         self.frames = Counter("fer_live_frames", "Frames of live connections", ["fate"], registry=self.registry)

@@ -1,17 +1,19 @@
 """The pictures of a request, read into memory only, counted while they come."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from fer_pipeline.serve.limits import Load, TooLarge
 
 RAW = "application/octet-stream"
+T = TypeVar("T")
 
 
 class BadUpload(Exception):
@@ -30,11 +32,20 @@ class Upload:
     data: bytearray = field(default_factory=bytearray)
 
 
-async def read_uploads(request: Request, load: Load, max_files: int) -> list[Upload]:
+async def read_uploads(request: Request, load: Load) -> list[Upload]:
     """All pictures of a body: the fields `files` of a form, or one raw picture.
 
-    Raises BadUpload, TooLarge or Full as soon as it is known, without waiting for the rest.
+    Raises BadUpload, TooLarge or Full as soon as it is known, without waiting for the rest, and ClientDisconnect.
     """
+    limits = load.gate.limits
+    try:
+        async with asyncio.timeout(limits.upload):
+            return await _read_uploads(request, load, limits.max_files)
+    except TimeoutError:
+        raise BadUpload(f"took longer than {limits.upload:g} seconds to come: send fewer pictures", 408) from None
+
+
+async def _read_uploads(request: Request, load: Load, max_files: int) -> list[Upload]:
     kind, options = parse_options_header(request.headers.get("content-type") or RAW)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > load.gate.limits.max_bytes:
@@ -51,6 +62,25 @@ async def read_uploads(request: Request, load: Load, max_files: int) -> list[Upl
     if not uploads:
         raise BadUpload("no picture in the field `files`: add one", 422)
     return uploads
+
+
+async def unless_left(request: Request, work: "asyncio.Future[T]") -> T:
+    """The result of work on a request whose body was read; raises ClientDisconnect, and ends it, if nobody waits."""
+    leaving = asyncio.create_task(_wait_until_left(request))
+    try:
+        await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnect
+        return work.result()
+    finally:
+        for task in (work, leaving):
+            task.cancel()
+        await asyncio.gather(work, leaving, return_exceptions=True)
+
+
+async def _wait_until_left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read_raw(request: Request, load: Load) -> Upload:

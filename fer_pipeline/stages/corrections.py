@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fer_pipeline.config import CropConfig, Detector, FilterConfig, SplitConfig
+from fer_pipeline.config import FOLDERS, CropConfig, Detector, FilterConfig, SplitConfig
 from fer_pipeline.console import progress
 from fer_pipeline.decisions import BROUGHT, Decision, image_of, read_decisions
 from fer_pipeline.errors import InputError
@@ -65,7 +65,7 @@ def bring_back(config: SplitConfig) -> list[Row]:
     if not wanted:
         return []
     missing = wanted.keys() - {image_of(row.path) for row in kept_rows(config.input)}
-    folders = find_folders(home)
+    folders = find_folders(config.input)
     lost = [row for row in _lost(folders) if image_of(row.path) in missing]
     if not lost:
         return []
@@ -73,15 +73,31 @@ def bring_back(config: SplitConfig) -> list[Row]:
     rows = []
     with progress("restore", len(lost)) as advance:
         for row in lost:
-            rows += judge_one(stage, cut, _revive(row, wanted[image_of(row.path)]))
+            decision = wanted[image_of(row.path)]  # of the photo, and so of every face in it
+            rows += [_correct(one, decision) for one in judge_one(stage, cut, _revive(row, decision))]
             advance(1)
     return rows
 
 
-def find_folders(home: Path) -> dict[str, Path]:
-    """The finished stages beside a `decisions.csv`, by the stage that made them."""
-    made = {path: read_recipe(path) for path in sorted(home.iterdir()) if (path / MANIFEST).is_file()}
-    return {str(recipe["stage"]): path for path, recipe in made.items() if recipe and "stage" in recipe}
+def find_folders(crops: Path) -> dict[str, Path]:
+    """The finished stages beside some crops: of several that one stage made, the one these crops came through."""
+    way = {str(recipe["stage"]): recipe for recipe in _way(read_recipe(crops))}
+    found: dict[str, tuple[tuple[bool, ...], Path]] = {}
+    for folder in sorted(path for path in crops.parent.iterdir() if (path / MANIFEST).is_file()):
+        recipe = read_recipe(folder)
+        if recipe and "stage" in recipe:
+            stage = str(recipe["stage"])
+            told, usual = way.get(stage, {}), FOLDERS.get(stage, ("", ""))[1]
+            same = recipe == told, recipe.get("settings") == told.get("settings"), folder.name == usual
+            found[stage] = max(found.get(stage, (same, folder)), (same, folder))
+    return {stage: folder for stage, (_, folder) in found.items()}
+
+
+def _way(recipe: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    while isinstance(recipe, dict):
+        if "stage" in recipe:
+            yield recipe
+        recipe = recipe.get("upstream")
 
 
 def _lost(folders: dict[str, Path]) -> Iterator[Row]:
@@ -133,14 +149,23 @@ def _judge(detector: Detector, photo: Image, row: Row, config: CropConfig) -> Ve
     return judge_crop(photo, known, config.model_copy(update={"faces": "largest"} if config.faces == "single" else {}))
 
 
-def tell_decisions(folder: Path) -> str:
-    """What people's decisions changed in a split, as one line; empty if nothing."""
+def tell_decisions(config: SplitConfig) -> str:
+    """What people's decisions changed in a split, and how many could not, as one line; empty if nothing."""
     dropped, back, moved = 0, 0, Counter[str]()
-    for row in iter_rows(folder):
+    wanted = {image for image, one in read_decisions(config.input.parent).items() if one.action in BROUGHT}
+    vain = Counter[str]()
+    for row in iter_rows(config.output):
         dropped += row.reason == REASON
+        image = image_of(str(row.facts.get("moved_from", row.path)))
         if row.status is Status.KEPT:
             back += "brought_back" in row.facts
             moved[str(row.label)] += "moved_from" in row.facts
+        elif image in wanted and "brought_back" in row.facts:
+            vain[row.reason] += 1
+        wanted.discard(image)
+    vain += Counter({"no such image": len(wanted)})
     told = [f"{dropped:,} dropped"] if dropped else []
     told += [f"{count:,} moved to {label}" for label, count in sorted(moved.items()) if count]
-    return ", ".join([*told, *([f"{back:,} brought back"] if back else [])])
+    told += [f"{back:,} brought back"] if back else []
+    why = ", ".join(f"{reason} {count:,}" for reason, count in vain.most_common())
+    return ", ".join([*told, *([f"{vain.total():,} without effect ({why})"] if vain else [])])

@@ -13,6 +13,7 @@ let state = null;
 let last = null; // the last answer, told in either language
 let trouble = null; // [key, values] or plain text
 let sending = false;
+let holds = 0; // how often a class was held
 
 function connect() {
   const own = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/sitting`);
@@ -42,6 +43,7 @@ function hear(message) {
 }
 
 const held = watchHolds(at("classes"), (label) => {
+  holds += 1;
   send(JSON.stringify({ hold: label }));
   last = null;
   show();
@@ -57,8 +59,9 @@ async function sendFrames() {
   sending = true;
   while (held() !== null && camera.runs && socket.readyState === WebSocket.OPEN) {
     if (socket.bufferedAmount === 0) {
-      const frame = await camera.frame();
-      if (held() !== null) send(frame);
+      const own = holds;
+      const frame = await camera.frame(); // null if the browser could not make one
+      if (frame && held() !== null && own === holds) send(frame); // else it shows the face of another class
     }
     await new Promise((done) => setTimeout(done, PAUSE));
   }

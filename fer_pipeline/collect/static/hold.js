@@ -2,6 +2,8 @@
 export function watchHolds(list, onHold, onRelease) {
   const buttonOf = (target) => (target instanceof Element ? target.closest(".hold") : null);
   const byKey = (key) => list.querySelector(`.hold[data-key="${key}"]`);
+  // The key itself, not what it writes: Shift and other layouts change that between down and up.
+  const nameOf = (event) => event.code || event.key;
   let held = null; // {label, by}
 
   const hold = (button, by) => {
@@ -24,10 +26,13 @@ export function watchHolds(list, onHold, onRelease) {
   addEventListener("keydown", (event) => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     const own = buttonOf(event.target);
-    if (own && (event.key === " " || event.key === "Enter")) hold(own, event.key);
-    else if (/^[1-9]$/.test(event.key)) hold(byKey(event.key), event.key);
+    if (own && (event.key === " " || event.key === "Enter")) hold(own, nameOf(event));
+    else {
+      const number = /^(?:Digit|Numpad)?([1-9])$/.exec(nameOf(event))?.[1];
+      if (number) hold(byKey(number), nameOf(event));
+    }
   });
-  addEventListener("keyup", (event) => release(event.key));
+  addEventListener("keyup", (event) => release(nameOf(event)));
   addEventListener("blur", () => release());
   document.addEventListener("visibilitychange", () => document.hidden && release());
   return () => held?.label ?? null;

@@ -9,7 +9,7 @@ const TESTS = {
   })[value],
   alike: (row, _, value) => value === "tied" ? row.group !== null : row.group === value,
   source: (row, _, value) => row.source === value,
-  search: (row, _, value) => `${row.path} ${row.label} ${row.source} ${row.reason}`.toLowerCase().includes(value),
+  search: (row, _, value) => `${row.path} ${row.label} ${row.source} ${row.host} ${row.reason}`.toLowerCase().includes(value),
 };
 const last = (value) => value ?? Infinity;
 const ORDERS = {

@@ -35,6 +35,11 @@ export class Details {
     this.place = place;
     this.box = null;
     this.given = null;
+    this.about = null; // what is told of the image before must not stand beside this one
+    this.guessed = null;
+    byId("facts").replaceChildren();
+    byId("siblings").hidden = true;
+    byId("siblings").replaceChildren();
     const { row } = this;
     byId("photo").src = this.store.photo(place);
     this.stage.classList.toggle("drawable", this.#drawable);

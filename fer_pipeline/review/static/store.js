@@ -1,22 +1,28 @@
 // The images and what was decided about them. A decision shows at once and is taken back if the server refuses it.
 const CHUNK = 4000;
+const MOST = 20_000; // images of one request
 const PAUSE = 3000; // milliseconds between two looks at what other tabs decided
-const [PATH, LABEL, STAGE, REASON, SOURCE, GROUP, RESTORABLE, QUALITY, SUSPECT, SUGGESTED, SURE, PREDICTED] = Array(12).keys();
+const [PATH, LABEL, STAGE, REASON, SOURCE, GROUP, RESTORABLE, QUALITY, SUSPECT, SUGGESTED, SURE, PREDICTED, HOST] = Array(13).keys();
 
-export class Refusal extends Error {}
+export class Refusal extends Error {
+  constructor(text, status) {
+    super(text);
+    this.status = status;
+  }
+}
 
 async function ask(address, options) {
   const answer = await fetch(address, options);
   if (answer.ok) return answer.json();
   const told = await answer.json().catch(() => ({}));
-  throw new Refusal(typeof told.detail === "string" ? told.detail : `HTTP ${answer.status}`);
+  throw new Refusal(typeof told.detail === "string" ? told.detail : `HTTP ${answer.status}`, answer.status);
 }
 
 export class Store extends EventTarget {
   rows = [];
   decisions = new Map(); // place: {action, label, line}, as the server has them
   pending = new Map(); // place: [decision, …], not yet answered
-  history = []; // of this tab: {places, lines}
+  history = []; // of this tab: {places, lines}, and `taken` while an undo of it is on its way
   line = 0;
   rewritten = 0;
   offline = false;
@@ -54,22 +60,52 @@ export class Store extends EventTarget {
     for (const place of places) this.#push(place, { action: shown(place), label, line: Infinity, waits: true });
     this.#say("decided", { places });
     return this.#send(places, async () => {
-      const body = { token: this.about.token, action, places, label, ...(box && { box }) };
-      await this.#post(body);
-      this.history.push({ places, lines: places.map((place) => this.decisions.get(place)?.line ?? 0) });
+      const entry = { places: [], lines: [] };
+      for (let start = 0; start < places.length; start += MOST) {
+        const some = places.slice(start, start + MOST);
+        const { written } = await this.#post({ token: this.about.token, action, places: some, label, ...(box && { box }) });
+        if (!start) this.history.push(entry);
+        entry.places.push(...some);
+        entry.lines.push(...written); // told by the server: what this tab sees there may be another's by now
+      }
     });
   }
 
   // Take back the last decision of this tab; resolves to its places, or null where there is none.
   async undo() {
     await this.#queue;
-    const last = this.history.pop();
+    const last = this.history.findLast((entry) => !entry.taken);
     if (!last) return null;
-    for (const place of last.places) this.#push(place, { action: "", label: "", line: 0, waits: true });
-    this.#say("decided", { places: last.places });
-    const done = await this.#send(last.places, () =>
-      this.#post({ token: this.about.token, action: "undo", places: last.places, lines: last.lines }));
-    return done ? last.places : [];
+    last.taken = true;
+    const places = [...last.places];
+    for (const place of places) this.#push(place, { action: "", label: "", line: 0, waits: true });
+    this.#say("decided", { places });
+    return await this.#send(places, () => this.#takeBack(last)) ? places : [];
+  }
+
+  // What could not be taken back can be tried again, but for what others have decided since.
+  async #takeBack(entry) {
+    try {
+      while (entry.places.length) {
+        const [places, lines] = [entry.places.slice(0, MOST), entry.lines.slice(0, MOST)];
+        await this.#post({ token: this.about.token, action: "undo", places, lines });
+        entry.places.splice(0, MOST);
+        entry.lines.splice(0, MOST);
+      }
+    } catch (error) {
+      if (error.status === 409) await this.#leaveToOthers(entry);
+      throw error;
+    } finally {
+      entry.taken = false;
+      if (!entry.places.length) this.history.splice(this.history.indexOf(entry), 1);
+    }
+  }
+
+  async #leaveToOthers(entry) {
+    await this.#hear(await ask(`/api/news?since=${this.line}&rewritten=${this.rewritten}`));
+    const ours = [...entry.places.keys()].filter((index) => this.decisions.get(entry.places[index])?.line === entry.lines[index]);
+    entry.places = ours.map((index) => entry.places[index]);
+    entry.lines = ours.map((index) => entry.lines[index]);
   }
 
   async look() {
@@ -92,7 +128,7 @@ export class Store extends EventTarget {
   #post(body) {
     return ask(`/api/decisions?since=${this.line}&rewritten=${this.rewritten}`, {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
-    }).then((news) => this.#hear(news));
+    }).then((news) => { this.#hear(news); return news; });
   }
 
   // One after the other, so that the file has them in the order in which they were made.
@@ -144,7 +180,7 @@ function read(row, place) {
   return {
     place, path: row[PATH], label: row[LABEL], stage: row[STAGE], reason: row[REASON], source: row[SOURCE], group: row[GROUP],
     restorable: row[RESTORABLE] === 1, quality: row[QUALITY], suspect: row[SUSPECT] === 1, suggested: row[SUGGESTED],
-    sure: row[SURE], predicted: row[PREDICTED],
+    sure: row[SURE], predicted: row[PREDICTED], host: row[HOST],
   };
 }
 

@@ -2,7 +2,7 @@
 export const WORDS = {
   en: {
     title: "Review", help: "Keys", filters: "Filters", show: "Show", decided: "Decided", doubt: "Doubt", alike: "Alike",
-    source: "Source", order: "Order", search: "Search", searchHint: "name, address, class", size: "Size",
+    source: "Source", order: "Order", search: "Search", searchHint: "name, website, class", size: "Size",
     whole: "Whole photos", classes: "Classes", images: "Images", none: "No image is like that.", mark: "Select",
     keep: "Keep", back: "Bring back", drop: "Drop", undo: "Undo", look: "Look", moveTo: "Move to a class",
     before: "Previous image", after: "Next image", close: "Close", box: "Face: arrow keys move it, with Shift they resize it",
@@ -28,7 +28,7 @@ export const WORDS = {
   },
   zh: {
     title: "审阅", help: "按键", filters: "筛选", show: "显示", decided: "是否已定", doubt: "疑点", alike: "相似", source: "来源",
-    order: "排序", search: "搜索", searchHint: "名称、网址、类别", size: "大小", whole: "整张照片", classes: "类别", images: "图片",
+    order: "排序", search: "搜索", searchHint: "名称、网站、类别", size: "大小", whole: "整张照片", classes: "类别", images: "图片",
     none: "没有符合条件的图片。", mark: "多选", keep: "保留", back: "找回", drop: "剔除", undo: "撤销", look: "细看", moveTo: "移到类别",
     before: "上一张", after: "下一张", close: "关闭", box: "人脸框：方向键移动，按住 Shift 调整大小", crop: "裁剪", alikeHere: "与它相关",
     every: "全部", goesOn: "进入下一步", dropped: "被剔除（全部）", undecided: "未定", isDecided: "已定", isKept: "已保留",

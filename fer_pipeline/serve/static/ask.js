@@ -3,11 +3,13 @@ const TRIES = 3;
 const PATIENCE = 60_000; // ms for one answer
 const LONGEST_WAIT = 10; // s, whatever Retry-After says
 
-export async function ask(file, model, limits, onWait) {
+// A question that `signal` ends is answered by nothing.
+export async function ask(file, model, limits, onWait, signal) {
   const refused = await refuse(file, limits);
   if (refused) return { problem: refused, values: sizes(limits) };
   for (let tries = 1; ; tries += 1) {
-    const response = await post(file, model);
+    const response = await post(file, model, signal);
+    if (signal.aborted) return { problem: "offline" };
     if (!response) return { problem: "offline", again: true };
     if (response.status !== 503) return read(response, limits);
     if (tries === TRIES) return { problem: "busy", again: true };
@@ -28,11 +30,12 @@ async function refuse(file, limits) {
 }
 
 // The picture alone is sent: its name is nobody's business.
-async function post(file, model) {
+async function post(file, model, asked) {
   const query = model ? `?model=${encodeURIComponent(model)}` : "";
   const headers = { "content-type": "application/octet-stream" };
+  const signal = AbortSignal.any([asked, AbortSignal.timeout(PATIENCE)]);
   try {
-    return await fetch(`/predict${query}`, { method: "POST", headers, body: file, signal: AbortSignal.timeout(PATIENCE) });
+    return await fetch(`/predict${query}`, { method: "POST", headers, body: file, signal });
   } catch {
     return null;
   }

@@ -1,5 +1,6 @@
 // The connection to /live. A lost one is sought again, each time later; one the server refused is not.
 const WAITS = [0.5, 1, 2, 4, 8, 8, 8]; // s; after the last the line is given up
+const IDLE = 4000; // close code: no frame came for long, so the server gave our place away until there is one
 const REFUSED = [1008, 1013]; // close codes: not allowed, too many cameras
 
 export class Line {
@@ -24,7 +25,8 @@ export class Line {
     });
     socket.addEventListener("close", ({ code }) => {
       if (socket !== this.socket) return;
-      if (REFUSED.includes(code)) this.end("refused_frames", { detail });
+      if (code === IDLE) this.asleep = true;
+      else if (REFUSED.includes(code)) this.end("refused_frames", { detail });
       else this.retry();
     });
   }
@@ -43,6 +45,13 @@ export class Line {
   end(problem, values) {
     this.close();
     this.on.end(problem, values);
+  }
+
+  // There is something to send again.
+  wake() {
+    if (!this.asleep) return;
+    this.asleep = false;
+    this.connect();
   }
 
   get isOpen() {

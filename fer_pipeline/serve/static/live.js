@@ -91,6 +91,7 @@ export class Live {
   async offer() {
     const now = performance.now();
     for (const [number, taken] of this.sent) if (now - taken > LOST) this.sent.delete(number);
+    if (this.fresh) this.line?.wake();
     if (!this.fresh || this.encoding || this.sent.size >= AT_ONCE || !this.line?.isOpen || !this.video.videoWidth) return;
     const { line } = this;
     this.fresh = false;

@@ -1,6 +1,8 @@
 // The half of the page for pictures: where they come from, and the queue in which they are asked about.
 import { ask } from "/own/ask.js";
+import { isAllowed } from "/own/camera.js";
 import { Card } from "/own/card.js";
+import { Shot } from "/own/shot.js";
 
 const AT_ONCE = 2; // questions under way: more would only wait in the server's queue
 const get = (id) => document.getElementById(id);
@@ -25,6 +27,7 @@ export function startPhotos(say, models) {
 
   function enqueue(card) {
     card.turn += 1;
+    card.asking?.abort(); // the model before may save itself the work
     card.show({ problem: "looking" });
     if (!queue.includes(card)) queue.push(card);
     advance();
@@ -44,7 +47,8 @@ export function startPhotos(say, models) {
     const turn = card.turn;
     const isCurrent = () => turn === card.turn && cards.includes(card);
     const wait = (seconds) => isCurrent() && card.show({ problem: "waiting", values: { seconds } });
-    const state = await ask(card.file, models.current?.name, models.limits, wait);
+    card.asking = new AbortController();
+    const state = await ask(card.file, models.current?.name, models.limits, wait, card.asking.signal);
     if (!isCurrent()) return;
     card.show(state);
     get("said").textContent = card.tell();
@@ -54,6 +58,7 @@ export function startPhotos(say, models) {
     const place = cards.indexOf(card);
     cards.splice(place, 1);
     if (queue.includes(card)) queue.splice(queue.indexOf(card), 1);
+    card.asking?.abort();
     card.release();
     card.root.remove();
     get("answers").hidden = cards.length === 0;
@@ -70,7 +75,9 @@ export function startPhotos(say, models) {
     if (response?.ok) add([new File([await response.blob()], "example.jpg", { type: "image/jpeg" })]);
     else get("note").textContent = say("offline");
   });
+  const shot = new Shot(say, add);
   takeChosen(add);
+  takePhoto(shot);
   takeDropped(add);
   takePasted(add);
   models.onChange(() => cards.forEach(enqueue));
@@ -78,18 +85,25 @@ export function startPhotos(say, models) {
     get("note").textContent = "";
     cards.forEach((card) => card.show());
   });
+  return { leave: () => shot.close() };
 }
 
-// Buttons stand for the two inputs: the browser's own can neither be translated nor made to look like the rest.
+// A button stands for the input: the browser's own can neither be translated nor made to look like the rest.
 function takeChosen(add) {
-  for (const [button, input] of [["choose", "files"], ["take", "shot"]]) {
-    get(button).addEventListener("click", () => get(input).click());
-    get(input).addEventListener("change", (event) => {
+  get("choose").addEventListener("click", () => get("files").click());
+  for (const input of [get("files"), get("shot")]) {
+    input.addEventListener("change", (event) => {
       add([...event.target.files]);
       event.target.value = ""; // the same file can be chosen again
     });
   }
-  get("take").hidden = !matchMedia("(pointer: coarse)").matches; // elsewhere `capture` is ignored
+}
+
+// A phone has an application for it; elsewhere `capture` is ignored, and the page looks through the camera itself.
+function takePhoto(shot) {
+  const phone = matchMedia("(pointer: coarse)").matches;
+  get("take").hidden = !phone && !isAllowed();
+  get("take").addEventListener("click", () => (phone ? get("shot").click() : shot.open()));
 }
 
 // The whole page is the target: a picture that misses a smaller one would replace the page.

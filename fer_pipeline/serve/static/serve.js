@@ -5,6 +5,7 @@ import { startPhotos } from "/own/photos.js";
 import { nameOf, words } from "/own/words.js";
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+const PATIENCE = 20_000; // ms
 const get = (id) => document.getElementById(id);
 const say = speak(words);
 
@@ -21,12 +22,12 @@ const models = {
 };
 
 async function learnModels() {
-  const response = await fetch("/version").catch(() => null);
-  if (!response?.ok) {
+  const response = await fetch("/version", { signal: AbortSignal.timeout(PATIENCE) }).catch(() => null);
+  const version = response?.ok ? await response.json().catch(() => null) : null;
+  if (!version) {
     get("note").textContent = say("offline");
     return;
   }
-  const version = await response.json();
   models.all = version.models;
   models.limits = version.limits;
   models.current = version.models[0];
@@ -44,7 +45,7 @@ function tellFacts() {
 }
 
 // Tabs as the ARIA practices want them: one in the order of focus, arrows between them.
-function startTabs(onLeave) {
+function startTabs(leave) {
   const tabs = [...document.querySelectorAll("[role=tab]")];
   const open = (chosen) => {
     for (const tab of tabs) {
@@ -53,7 +54,7 @@ function startTabs(onLeave) {
       get(tab.getAttribute("aria-controls")).hidden = tab !== chosen;
     }
     chosen.focus();
-    if (chosen.id !== "live-tab") onLeave();
+    for (const tab of tabs) if (tab !== chosen) leave[tab.id]();
   };
   tabs.forEach((tab, place) => {
     tab.addEventListener("click", () => open(tab));
@@ -64,12 +65,13 @@ function startTabs(onLeave) {
   });
 }
 
-await learnModels();
 const live = new Live(say, models);
-startPhotos(say, models);
-startTabs(() => live.stop());
+const photos = startPhotos(say, models);
+startTabs({ "photos-tab": () => photos.leave(), "live-tab": () => live.stop() });
 get("model").addEventListener("change", (event) => models.choose(event.target.value));
 models.onChange(tellFacts);
 say.onChange(tellFacts);
+tellFacts();
+await learnModels(); // after all that can be clicked: a server that is slow to tell must not make the page dead
 tellFacts();
 document.body.dataset.ready = "";

@@ -2,9 +2,26 @@
 // is named by them for screen readers, data-hint="key" gets them as its placeholder or title.
 const KEY = "fer-language";
 
+// Where a browser forbids storage, the mere mention of it throws; the page speaks all the same.
+function kept() {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return null;
+  }
+}
+
+function keep(language) {
+  try {
+    localStorage.setItem(KEY, language);
+  } catch {
+    // then it is chosen anew next time
+  }
+}
+
 export function chosenLanguage() {
-  const kept = localStorage.getItem(KEY);
-  if (kept === "en" || kept === "zh") return kept;
+  const language = kept();
+  if (language === "en" || language === "zh") return language;
   return navigator.languages.some((one) => one.toLowerCase().startsWith("zh")) &&
     navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
@@ -38,7 +55,7 @@ export function speak(words) {
   for (const button of document.querySelectorAll("[data-language]")) {
     button.addEventListener("click", () => {
       say.language = say.language === "zh" ? "en" : "zh";
-      localStorage.setItem(KEY, say.language);
+      keep(say.language);
       show();
     });
   }
