@@ -1,15 +1,22 @@
 """Before and after Pillow decodes a picture: what its file claims beside its size, and the way to upright RGB."""
 
 import io
+import re
 
 import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 from PIL import ImageOps
 from PIL.BmpImagePlugin import DibImageFile
 from PIL.IcoImagePlugin import IcoFile
 from PIL.PngImagePlugin import PngImageFile
 
 TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF 6.0, section 15
+
+STRIP = 256  # rows of a transparent picture laid over white at a time
+MAX_SCANS = 100  # of a JPEG; encoders write about ten, and libtiff allows as many
+SCAN = b"\xff\xda"  # how a scan begins; encoded pixels never hold these two bytes (ITU T.81, B.1.1.5)
+SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # a marker that a length follows, or the end of the picture
 
 
 def icon_pixels(data: bytes) -> int:
@@ -33,6 +40,17 @@ def tile_pixels(image: PIL.Image.Image) -> int:
     return int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0))
 
 
+def has_many_scans(data: bytes) -> bool:
+    """Whether a JPEG has more scans than a picture needs: each takes as long as decoding it, in a dozen bytes."""
+    if data.count(SCAN) <= MAX_SCANS:
+        return False
+    scans = place = 0  # some may lie in a preview or a profile: these segments are left out
+    while scans <= MAX_SCANS and (found := SEGMENT.search(data, place)) and found[0] != b"\xff\xd9":
+        scans += found[0] == SCAN
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return scans > MAX_SCANS
+
+
 def upright(image: PIL.Image.Image) -> PIL.Image.Image:
     """Turned as its EXIF orientation says, in place; without one, or with a mangled one, as it is."""
     try:
@@ -42,15 +60,24 @@ def upright(image: PIL.Image.Image) -> PIL.Image.Image:
         return image
 
 
-def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Any mode to RGB: 16 bits scaled to 8, transparency over white."""
+def to_rgb(image: PIL.Image.Image) -> NDArray[np.uint8]:
+    """Any mode to RGB of shape (height, width, 3): 16 bits scaled to 8, transparency over white."""
     if image.mode.startswith(("I", "F")):
-        return _deep_to_rgb(image)
+        return np.asarray(_deep_to_rgb(image))
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        clear = image.convert("RGBA")
+        return _over_white(image)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _over_white(image: PIL.Image.Image) -> NDArray[np.uint8]:
+    """Some rows at a time: whole, each step on the way would be another copy of four bytes a pixel."""
+    width, height = image.size
+    flat = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, STRIP):
+        clear = image.crop((0, top, width, min(top + STRIP, height))).convert("RGBA")
         white = PIL.Image.new("RGBA", clear.size, "white")
-        return PIL.Image.alpha_composite(white, clear).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+        flat[top : top + STRIP] = np.asarray(PIL.Image.alpha_composite(white, clear).convert("RGB"))
+    return flat
 
 
 def _deep_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -17,8 +17,9 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from fer_pipeline.decoding import icon_pixels, tile_pixels, to_rgb, upright
-from fer_pipeline.manifest import write_aside
+from fer_pipeline.avif import frame_pixels
+from fer_pipeline.decoding import has_many_scans, icon_pixels, tile_pixels, to_rgb, upright
+from fer_pipeline.manifest import aside_of, write_aside
 
 Image = NDArray[np.uint8]
 
@@ -41,8 +42,8 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
     """Decode the first frame of any image file as upright RGB.
 
     `shrink_to` lets the JPEG decoder skip detail that a later shrink to that longest side would lose anyway (the result
-    is never smaller than that). Raises BadImage with `empty`, `unreadable`, `truncated` or `too_many_pixels`; OSError
-    only if the file itself cannot be read.
+    is never smaller than that). Raises BadImage with `empty`, `unreadable`, `truncated`, `too_many_pixels` or
+    `too_many_scans`; OSError only if the file itself cannot be read.
     """
     data = source.read_bytes() if isinstance(source, Path) else source
     if not data:
@@ -55,11 +56,13 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
 def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
     try:
         with _open(data, max_pixels) as image:
+            if image.format in {"JPEG", "MPO"} and has_many_scans(data):
+                raise BadImage("too_many_scans")
             if shrink_to is not None and image.format == "JPEG":
                 factor = shrink_to / max(image.size)  # draft leaves both sides at least as large as it is told
                 image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))
             image.load()
-            return np.asarray(to_rgb(upright(image)))
+            return to_rgb(upright(image))
     except (OSError, EOFError) as error:  # PIL.UnidentifiedImageError among them
         raise BadImage("truncated" if "truncated" in str(error) else "unreadable") from None
     except (
@@ -79,7 +82,7 @@ def _open(data: bytes, max_pixels: int) -> PIL.Image.Image:
     """Read the header, and refuse what would take more room than that many pixels do."""
     if icon_pixels(data) <= max_pixels:
         image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
-        if max(image.width * image.height, tile_pixels(image)) <= max_pixels:
+        if max(image.width * image.height, tile_pixels(image), frame_pixels(data)) <= max_pixels:
             return image
     raise BadImage("too_many_pixels")
 
@@ -154,15 +157,18 @@ def write_image(path: Path, image: Image, quality: int = 95) -> None:
 def link_image(source: Path, target: Path) -> None:
     """Hand an unchanged file onward: a hard link where the file system has them, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
+    aside = Path(aside_of(target))
+    aside.unlink(missing_ok=True)
     try:
-        os.link(source, target)
+        os.link(source, aside)
     except OSError as error:
         if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}:
             raise
-        aside = target.with_name(f".{target.name}.part")
         shutil.copyfile(source, aside)
-        aside.replace(target)
+    aside.replace(target)
+    aside.unlink(
+        missing_ok=True
+    )  # still there if the target was linked already: renaming a file to itself does nothing
 
 
 def to_grey(image: Image) -> Image:

@@ -17,6 +17,7 @@ from fer_pipeline.errors import InputError
 MANIFEST = "manifest.jsonl"
 UNLABELLED = "unlabelled"
 FULL = 4096  # files in a class folder, from which on more go into folders below it
+WRITER = "FER_WRITER"  # in the environment of a process that may write a file while another writes the same: its mark
 BLOCK = 65_536  # bytes that are written at once
 WEBCAM = "webcam"  # the engine of what `fer collect` brings
 
@@ -109,8 +110,7 @@ def kept_rows(folder: Path) -> Iterator[Row]:
 
 def write_rows(folder: Path, rows: Iterable[Row]) -> None:
     """Write the manifest of a complete stage, sorted by path, in one atomic step."""
-    ordered = sorted(rows, key=lambda row: row.path)
-    write_aside(folder / MANIFEST, (row.to_line().encode() for row in ordered))
+    write_aside(folder / MANIFEST, (row.to_line().encode() for row in sorted(rows, key=lambda row: row.path)))
 
 
 def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> None:
@@ -119,8 +119,7 @@ def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> No
     `sync` forces it to disk first, so that not even a power cut leaves an empty file under the final name; images,
     which are many and can be made again, go without.
     """
-    folder, name = os.path.split(path)
-    aside = os.path.join(folder, f".{name}.part")  # noqa: PTH118  texts and bare calls: a crawl does this for each picture
+    aside = aside_of(path)
     file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
         for block in _blocks(chunks):
@@ -145,16 +144,19 @@ def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if len(gathered) >= BLOCK:
             yield bytes(gathered)
             gathered.clear()
-    if gathered:
-        yield bytes(gathered)
+    yield bytes(gathered)
+
+
+def aside_of(path: Path) -> str:
+    """Where a file is written before it bears its name: under one name for all runs, so that none leaves another's."""
+    folder, name = os.path.split(path)  # texts and bare calls: a crawl does this for each picture
+    return os.path.join(folder, f".{name}{os.environ.get(WRITER, '')}.part")  # noqa: PTH118
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table aside and rename it."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(text).writerows([header, *rows])
     write_aside(path, [text.getvalue().encode()])
 
 

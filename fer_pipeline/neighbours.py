@@ -23,17 +23,19 @@ Pairs = tuple[Indices, Indices]
 def group_hashes(hashes: Hashes, distance: int) -> Indices:
     """The smallest member of the group of each of n hashes, shape (n,): near ones are tied, also by way of others.
 
-    Equal hashes are looked at once and groups that are one already not again, so ten thousand blank photos are no
-    harder than one.
+    Equal hashes are looked at once and groups that are one already not again: all blank photos are no harder than one.
     """
     values, places = np.unique(hashes, return_inverse=True)
     groups = np.arange(len(values))
     for first, second in near_hashes(values, distance, groups):
         tie(groups, first, second)
-    members = groups[places]
-    smallest = np.full(len(values), len(hashes))
-    np.minimum.at(smallest, members, np.arange(len(hashes)))
-    return smallest[members]
+    return name_members(groups[places])
+
+
+def name_members(groups: Indices) -> Indices:
+    """Each item's group by the number of its smallest member, whatever the groups are called."""
+    _, first, members = np.unique(groups, return_index=True, return_inverse=True)
+    return first[members]
 
 
 def near_hashes(hashes: Hashes, distance: int, groups: Indices | None = None) -> Iterator[Pairs]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from fer_pipeline.config import FOLDERS, Recipe, StageConfig, TrainConfig
 from fer_pipeline.decisions import DECISIONS, hash_decisions
 from fer_pipeline.errors import InputError, StaleError, UsageError
-from fer_pipeline.journal import LOCK, Journal, cannot_write
+from fer_pipeline.journal import JOURNAL, LOCK, Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, hash_file, write_aside
 
 RECIPE = "recipe.json"
@@ -143,8 +143,9 @@ def start_over(folder: Path, stage: str) -> None:
     """Empty a folder that this stage made; what another stage made, or somebody else, is left alone."""
     if (read_recipe(folder) or {}).get("stage") != stage:
         return
-    # The manifest goes first: what is left of a broken-off removal is no finished stage.
-    (folder / MANIFEST).unlink(missing_ok=True)
+    # These go first: what is left of a broken-off removal is no finished stage, and no image of it counts as done.
+    for name in (MANIFEST, JOURNAL):
+        (folder / name).unlink(missing_ok=True)
     for path in sorted(folder.iterdir()):
         if path.name not in {LOCK, RECIPE}:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

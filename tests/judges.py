@@ -79,6 +79,13 @@ def crash(image: Image, row: Row, config: UnifyConfig) -> Keep:
     return invert(image, row, config)
 
 
+def lose_a_share(share: Path, image: Image, row: Row, config: UnifyConfig) -> Keep:
+    """A folder goes away after the first image, as where a network drive is no longer mounted."""
+    if share.exists():
+        share.rename(share.with_name("unmounted"))
+    return invert(image, row, config)
+
+
 def get_no_model(config: UnifyConfig) -> None:
     raise SetupError("model.dat is missing: install it")
 

@@ -18,7 +18,7 @@ from pictures import draw_portrait, draw_view, list_files, make_folder
 
 from fer_pipeline.config import CropConfig, DedupeConfig, FilterConfig, StageConfig, UnifyConfig
 from fer_pipeline.errors import SetupError
-from fer_pipeline.images import Image
+from fer_pipeline.images import Image, link_image, read_image, write_image
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.manifest import MANIFEST, Row, Status, read_rows
 from fer_pipeline.stages import cluster as of_ray
@@ -84,8 +84,17 @@ def is_far_away() -> bool:
     return not any(node["NodeID"] == here and "node:__internal_head__" in node["Resources"] for node in ray.nodes())
 
 
+def replace_output(image: Image, row: Row, config: StageConfig) -> Verdict:
+    """The output is another folder of that name from now on, as on a node that lost its mount."""
+    if config.output.exists() and not config.output.with_name("unmounted").exists():
+        config.output.rename(config.output.with_name("unmounted"))
+        config.output.mkdir()
+    return invert(image, row, config)
+
+
 INVERT: Stage[StageConfig] = Stage("invert", judge=invert, suffix=".png")
 HANGING: Stage[StageConfig] = Stage("invert", judge=hang_far_away, suffix=".png")
+LOSING: Stage[StageConfig] = Stage("losing", judge=replace_output, suffix=".png")
 FRAGILE: Stage[StageConfig] = Stage("fragile", judge=kill_on_dark, suffix=".png")
 
 
@@ -112,6 +121,22 @@ def hold(job: tuple[int, str]) -> int:
             time.sleep(0.1)
         Path(sign).touch()
     return number
+
+
+def unmount(job: tuple[int, Path]) -> int:
+    """The folder of a file goes away while some items are at work."""
+    number, file = job
+    if number == 3:
+        file.parent.rename(file.parent.with_name("unmounted"))
+    return number
+
+
+def write_and_link(job: tuple[Path, Path]) -> int:
+    """What a shard does that is done twice at once: the same files, under the same names."""
+    picture, folder = job
+    write_image(folder / "written.png", read_image(picture))
+    link_image(picture, folder / "linked.png")
+    return int(read_image(folder / "written.png").max()) + int(read_image(folder / "linked.png").max())
 
 
 def look_through_old_glasses(manifest: str) -> dict[str, str]:
@@ -278,6 +303,43 @@ def test_a_folder_that_a_node_does_not_see_is_refused(cluster: Any, tmp_path: Pa
     with pytest.raises(SetupError, match=r"/in \(what it writes is not seen here\)"):
         check_output(source, see_and_say_nothing)
     assert not list(source.glob(f"{PROBE}*"))
+
+
+def test_a_node_that_joined_later_and_sees_another_file_is_refused(cluster: Any, tmp_path: Path) -> None:
+    unlike = Path("/proc/self/cmdline")  # another in every process
+    if not unlike.exists():
+        pytest.skip("needs a file that every process sees otherwise")
+    (tmp_path / "token").write_text("here")
+    assert dict(work(square, range(3), "ray", [tmp_path / "token"])) == {0: 0, 1: 1, 2: 4}
+    with pytest.raises(
+        SetupError, match=r"^node [\d.]+ does not share /proc/self \(cmdline has .*\): mount it on every"
+    ):
+        list(work(square, range(3), "ray", [unlike]))
+
+
+def test_what_went_to_a_folder_that_is_no_longer_shared_does_not_count(cluster: Any, tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    file = tmp_path / "share" / "token"
+    file.write_text("here")
+    with pytest.raises(SetupError, match=r"does not share .*/share \(token has No such file or directory\)"):
+        list(work(unmount, ((number, file) for number in range(5)), "ray", [file]))
+
+
+def test_a_node_that_loses_the_output_stops_the_stage_before_a_manifest_exists(cluster: Any, tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "in", {f"a/{number}.png": draw_view(0, side=16) for number in range(3)})
+    config = StageConfig(input=source, output=tmp_path / "out")
+    with pytest.raises(SetupError, match=r"does not share .*/out \(\.lock has No such file or directory\): mount it"):
+        run_stage(LOSING, config, workers="ray")
+    assert not (tmp_path / "out" / MANIFEST).exists()
+    assert not (tmp_path / "unmounted" / MANIFEST).exists()
+
+
+def test_what_two_nodes_write_at_once_is_what_one_writes(cluster: Any, tmp_path: Path) -> None:
+    picture = make_folder(tmp_path / "in", {"a/0.png": draw_view(0)}) / "a" / "0.png"
+    jobs = [(picture, tmp_path / "out")] * (8 * shards.SHARD)
+    assert {result for _, result in work(write_and_link, jobs, "ray")} == {2 * int(read_image(picture).max())}
+    assert sorted(list_files(tmp_path / "out")) == ["linked.png", "written.png"]
+    assert (tmp_path / "out" / "linked.png").samefile(picture)
 
 
 def test_the_settings_of_a_process_in_another_folder_have_absolute_paths(

@@ -19,6 +19,7 @@ from fer_pipeline.config import UnifyConfig
 from fer_pipeline.errors import InputError, SetupError
 from fer_pipeline.images import link_image
 from fer_pipeline.manifest import MANIFEST, Status, read_rows
+from fer_pipeline.stages import workers
 from fer_pipeline.stages.runner import run_stage
 
 COMMAND = """
@@ -46,6 +47,19 @@ import itertools, time
 leaps, real = itertools.cycle((-3600.0, 31e6)), time.time
 time.time = lambda: real() + next(leaps)
 """
+# Killed, as by `kill -9`, when it is about to remove its third picture.
+DIE_REMOVING = """
+import os, signal, sys
+removed = []
+
+def watch(event, arguments):
+    if event == "os.remove" and str(arguments[0]).endswith(".jpg"):
+        removed.append(arguments[0])
+        if len(removed) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+"""
 
 
 @pytest.fixture
@@ -62,14 +76,14 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1", **more}
 
 
-def start(stage: str, config: UnifyConfig, before: str = "", **more: str) -> subprocess.Popen[str]:
+def start(stage: str, config: UnifyConfig, before: str = "", *options: str, **more: str) -> subprocess.Popen[str]:
     """`fer unify` as a person starts it, but for what its judge does."""
     folder = config.output.parent
     (folder / "c.yaml").write_text(
         f"name: x\nworkers: 1\nunify: {{input: {config.input}, output: {config.output}}}\n"
         "crawl: {engines: [sample], keywords: {a: [a]}}\n"
     )
-    words = [sys.executable, "-c", before + COMMAND, stage, "unify", "--config", str(folder / "c.yaml")]
+    words = [sys.executable, "-c", before + COMMAND, stage, "unify", "--config", str(folder / "c.yaml"), *options]
     return subprocess.Popen(words, env=environment(**more), stderr=subprocess.PIPE, text=True)
 
 
@@ -111,6 +125,18 @@ def test_a_run_killed_while_it_puts_files_in_place_ends_the_same(source: Path) -
     assert list_files(ended.output) == list_files(whole.output)
 
 
+def test_a_run_killed_while_force_empties_its_folder_begins_anew(source: Path) -> None:
+    ended, whole = settings(source, "ended"), settings(source, "whole")
+    for before, options in (("", ()), (DIE_REMOVING, ("--force",))):
+        with start("OR_END", ended, before, *options, DIE_AT="a/05.jpg", END_BY=str(int(signal.SIGKILL))) as process:
+            process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+    assert len(list((ended.output / "a").iterdir())) == 3
+    for config in (ended, whole):
+        run_stage(INVERT, config)
+    assert list_files(ended.output) == list_files(whole.output)
+
+
 def test_a_second_command_is_refused_and_a_killed_one_leaves_no_lock(source: Path) -> None:
     config, pipe = settings(source), source.parent / "pipe"
     os.mkfifo(pipe)
@@ -140,6 +166,7 @@ def test_an_image_that_crashes_a_native_library_costs_itself(tmp_path: Path) -> 
 
 def test_a_worker_killed_for_memory_costs_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONCE", str(tmp_path / "killed"))
+    workers._lanes.cache_clear()  # processes of an earlier test do not have it in their environment
     source = make_folder(tmp_path / "in", {f"a/{name}.jpg": draw_noise(1) for name in ("1", "2", "once", "z")})
     summary = run_stage(CRASH, settings(source), workers=2)
     assert (tmp_path / "killed").exists()

@@ -22,7 +22,7 @@ LAYERS = (
     "images configfile weights recipe sample",
     "journal forgotten decisions",
     "manifest",
-    "boxes config neighbours splits console decoding",
+    "boxes config neighbours splits console decoding avif",
     "errors",
     "__init__",
 )

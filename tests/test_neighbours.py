@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fer_pipeline import neighbours
 from fer_pipeline.neighbours import Hashes, group_hashes, key_sets, near_hashes, near_vectors, tie
+from fer_pipeline.stages.dedupe import group_beside
 
 
 @pytest.fixture(params=[1, 500, 2_000_000])
@@ -66,6 +67,27 @@ def test_near_hashes_are_those_of_brute_force_whatever_the_keys(hashes: Hashes, 
         wanted = compare_all(hashes, distance)
         assert all_pairs(hashes, distance) == wanted
         assert group_hashes(hashes, distance).tolist() == group_by(len(hashes), wanted)
+
+
+@settings(max_examples=150, deadline=None)
+@given(HASHES, st.integers(0, 20), st.integers(0, 2**32))
+def test_those_set_apart_are_tied_to_the_others_only(hashes: Hashes, distance: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    apart = rng.random(len(hashes)) < rng.random()
+    wanted = [(i, j) for i, j in compare_all(hashes, distance) if not (apart[i] and apart[j])]
+    assert group_beside(hashes, apart, distance).tolist() == group_by(len(hashes), wanted)
+
+
+def test_a_crowd_set_apart_is_not_compared_with_itself() -> None:
+    """200,000 equal hashes have 20 billion pairs, which would take more memory and time than a test has."""
+    alike = np.full(200_000, 7, np.uint64)
+    apart = np.arange(len(alike)) > 0
+    assert set(group_beside(alike, apart, 8).tolist()) == {0}
+    assert group_beside(alike, apart | True, 8).tolist() == list(range(len(alike)))
+    beside = np.concatenate((alike, np.full(100_000, 2**64 - 1, np.uint64)))
+    groups = group_beside(beside, np.arange(len(beside)) >= len(alike), 8)
+    assert set(groups[: len(alike)].tolist()) == {0}
+    assert groups[len(alike) :].tolist() == list(range(len(alike), len(beside)))
 
 
 @pytest.mark.usefixtures("block")

@@ -9,11 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from judges import BAD, BROKEN, INVERT, OR_DIE, SETTLED
+from judges import BAD, BROKEN, INVERT, OR_DIE, SETTLED, lose_a_share
 from pictures import draw_noise, list_files, make_folder, make_noise_folder
 
 from fer_pipeline import manifest
@@ -145,6 +146,16 @@ def test_a_torn_last_line_changes_nothing_in_the_end(source: Path, torn: int) ->
     journal = killed.output / JOURNAL
     os.truncate(journal, journal.stat().st_size - torn)
     run_stage(OR_DIE, killed)
+    assert list_files(killed.output) == list_files(whole.output)
+
+
+@pytest.mark.parametrize("name", [".00.jpg.part", ".00.jpg.0123abcd.part"])
+def test_half_a_file_that_a_killed_process_left_does_not_stay(source: Path, name: str) -> None:
+    killed, whole = settings(source, "killed"), settings(source, "whole")
+    run_killed(killed, "a/03.jpg")
+    (killed.output / "a" / name).write_bytes(b"half a photo")
+    for config in (killed, whole):
+        run_stage(OR_DIE, config)
     assert list_files(killed.output) == list_files(whole.output)
 
 
@@ -299,6 +310,30 @@ def test_a_set_up_that_breaks_on_the_way_stops_the_stage(tmp_path: Path, workers
     with pytest.raises(SetupError, match="the model went away"):
         run_stage(BAD, settings(source), workers=workers)
     assert not (tmp_path / "out" / MANIFEST).exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("share", ["in", "in/a"])
+def test_an_input_that_is_no_longer_mounted_stops_the_stage(source: Path, share: str, workers: int) -> None:
+    config, folder = settings(source), source.parent / share
+    losing = replace(INVERT, judge=partial(lose_a_share, folder))
+    with pytest.raises(SetupError, match=r"in/a/0\d.jpg: cannot be read \(No such file or directory\): mount its"):
+        run_stage(losing, config, workers=workers)
+    assert not (config.output / MANIFEST).exists()
+    folder.with_name("unmounted").rename(folder)
+    assert run_stage(INVERT, config).kept == 6
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file whose reading fails")
+def test_a_disk_that_cannot_read_a_file_stops_the_stage_and_without_the_file_it_goes_on(source: Path) -> None:
+    config, broken = settings(source), source / "a" / "03.jpg"
+    broken.unlink()
+    broken.symlink_to("/proc/self/mem")
+    with pytest.raises(SetupError, match=r"in/a/03.jpg: cannot be read \(Input/output error\): .* or delete the file"):
+        run_stage(INVERT, config)
+    assert not (config.output / MANIFEST).exists()
+    broken.unlink()
+    assert run_stage(INVERT, config).reasons == {"FileNotFoundError": 1}
 
 
 def test_missing_landmark_weights_stop_the_crop_stage(source: Path) -> None:

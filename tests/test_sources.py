@@ -91,6 +91,21 @@ def test_the_same_bytes_twice_keep_the_first_and_a_row_for_the_second(tmp_path: 
     assert bring(tmp_path / "more", tmp_path / "raw") == {"same_bytes": 1}
 
 
+def test_two_pictures_whose_hashes_begin_alike_are_both_imported(tmp_path: Path) -> None:
+    data = [b"P6 2 2 255\n%012d" % number for number in (3232149, 14949484)]  # found among some millions
+    digests = [hashlib.sha256(one).hexdigest() for one in data]
+    assert digests[0][:12] == digests[1][:12] != digests[0][:13]
+    found = [Found(f"a/{number}", one, "a") for number, one in enumerate(data)]
+    assert import_images(found, tmp_path / "raw", "x") == {"kept": 2}
+    assert {row.path: row.sha256 for row in read_rows(tmp_path / "raw")} == {
+        f"a/{digests[0][:12]}.ppm": digests[0],
+        f"a/{digests[1]}.ppm": digests[1],
+    }
+    assert all(hash_file(tmp_path / "raw" / row.path) == row.sha256 for row in read_rows(tmp_path / "raw"))
+    assert import_images(found[::-1], tmp_path / "raw", "again") == {"same_bytes": 2}
+    assert import_images(found, tmp_path / "raw", "x") == {}
+
+
 def test_the_suffix_follows_the_content_and_what_is_no_image_has_a_row(tmp_path: Path) -> None:
     folder = tmp_path / "in" / "a"
     write_image(folder / "photo.png", draw_noise(0))

@@ -62,6 +62,18 @@ def test_a_death_costs_the_item_that_caused_it() -> None:
     assert dict(work(square, range(3), 2)) == {0: 0, 1: 1, 2: 4}  # and the next work finds a pool again
 
 
+def tell_process_but_die_at_thirteen(number: int) -> int:
+    return die_at_three(number - 10) and os.getpid()
+
+
+def test_a_death_starts_two_processes_however_much_is_on_its_way() -> None:
+    results = dict(work(tell_process_but_die_at_thirteen, range(11, 12 * CHUNK), 2))
+    assert [number for number, result in results.items() if isinstance(result, WorkerCrash)] == [13]
+    assert len(results) == 12 * CHUNK - 11
+    processes = {result for result in results.values() if not isinstance(result, WorkerCrash)}
+    assert len(processes) <= 4  # two, one that found the culprit and one that took its place
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_of_the_set_up_comes_through(workers: int) -> None:
     with pytest.raises(SetupError, match="no room: make some"):

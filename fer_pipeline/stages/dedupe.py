@@ -10,11 +10,12 @@ from sys import intern
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_pipeline.config import DedupeConfig
 from fer_pipeline.images import Image, hash_image, measure_sharpness, shrink
 from fer_pipeline.manifest import Row, sitting_of
-from fer_pipeline.neighbours import Indices, group_hashes, near_hashes, tie
+from fer_pipeline.neighbours import Hashes, Indices, group_hashes, name_members, near_hashes, tie
 from fer_pipeline.stages.stage import Keep, Stage, Verdict
 
 
@@ -68,13 +69,25 @@ def _group(photos: list[Photo], distance: int) -> Indices:
     """
     hashes = np.array([photo.hash for photo in photos], dtype=np.uint64)
     own = np.array([photo.is_sitting for photo in photos], dtype=bool)
-    if not own.any():
-        return group_hashes(hashes, distance)
-    groups = np.arange(len(photos))
-    for first, second in near_hashes(hashes, distance):
-        apart = ~(own[first] & own[second])
-        tie(groups, first[apart], second[apart])
-    return groups
+    return group_beside(hashes, own, distance) if own.any() else group_hashes(hashes, distance)
+
+
+def group_beside(hashes: Hashes, apart: NDArray[np.bool_], distance: int) -> Indices:
+    """As `group_hashes`, but those set apart are tied to the others only, not to each other, however near they are."""
+    values, places = np.unique(hashes, return_inverse=True)
+    common = np.zeros(len(values), dtype=bool)  # whether a hash is also one of the others'
+    common[places[~apart]] = True
+    groups = np.arange(len(values))
+    groups[common] = np.flatnonzero(common)[group_hashes(values[common], distance)]
+    tied = common.copy()
+    # What is not tied yet bears one number here, so that a crowd set apart is not compared with itself.
+    known = np.where(tied, groups, len(values))
+    for first, second in near_hashes(values, distance, known):
+        beside = common[first] != common[second]
+        tie(groups, first[beside], second[beside])
+        tied[first[beside]] = tied[second[beside]] = True
+        known[:] = np.where(tied, groups, len(values))
+    return name_members(np.where(tied[places], groups[places], len(values) + np.arange(len(hashes))))
 
 
 def _tie_known(groups: Indices, photos: list[Photo]) -> None:

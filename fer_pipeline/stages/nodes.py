@@ -4,6 +4,7 @@ Same versions, because rows and bytes are those of one process only where the de
 """
 
 import hashlib
+import os
 import platform
 import sys
 import uuid
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from fer_pipeline.config import StageConfig
 from fer_pipeline.errors import SetupError
+from fer_pipeline.journal import LOCK
 from fer_pipeline.manifest import MANIFEST
 from fer_pipeline.stages.cluster import ask_nodes, connect, load_ray
 
@@ -31,13 +33,17 @@ def join_cluster(config: StageConfig) -> None:
 
 
 def share(config: C) -> C:
-    """The settings as the nodes need them, which stand in another folder; refuses an output they do not share."""
+    """The settings as the nodes need them, which stand in another folder; refuses an output they do not share.
+
+    Its lock file holds a token from now on: who sees it, whenever that is, sees this very folder.
+    """
     check_output(config.output)
+    (config.output / LOCK).write_text(uuid.uuid4().hex, encoding="utf-8")
     return config.model_copy(update={name: path.absolute() for name, path in config if isinstance(path, Path)})
 
 
-def look(manifest: str) -> dict[str, str]:
-    """Runs on a node: its versions, and what it sees of a file."""
+def look(*files: str) -> dict[str, str]:
+    """Runs on a node: its versions, and what it sees of some files."""
     found = {"Python": platform.python_version(), "fer-pipeline": "nothing"}
     for name in PACKAGES:
         try:
@@ -47,11 +53,17 @@ def look(manifest: str) -> dict[str, str]:
     spec = find_spec("fer_pipeline")
     if spec is not None and spec.origin is not None:
         found["fer-pipeline"] = tell_package(Path(spec.origin).parent)
+    return found | {file: glance(file) for file in files}
+
+
+def glance(file: str) -> str:
+    """The size of a file and a short hash of how it begins; or why it cannot be read."""
     try:
-        found[manifest] = f"{Path(manifest).stat().st_size} bytes"
+        with Path(file).open("rb") as opened:
+            begins = hashlib.sha256(opened.read(4096)).hexdigest()[:8]
+            return f"{os.fstat(opened.fileno()).st_size} bytes (begins {begins})"
     except OSError as error:
-        found[manifest] = str(error.strerror)
-    return found
+        return str(error.strerror)
 
 
 def tell_package(folder: Path) -> str:
@@ -68,12 +80,17 @@ def check_nodes(manifest: Path, ask: Callable[[str], dict[str, str]] = look) -> 
     path = str(manifest.absolute())
     here = look(path)
     for node, there in ask_nodes(ask, path):
-        for name in (name for name in here if there.get(name) != here[name]):
-            if name == path:
-                raise SetupError(_unseen(node, manifest.parent, f"{manifest.name} has {there[name]}"))
-            raise SetupError(
-                f"node {node} has {name} {there.get(name)}, and {here[name]} is here: install the same on every node"
-            )
+        compare(node, there, here)
+
+
+def compare(node: str, there: dict[str, str], here: dict[str, str]) -> None:
+    """Refuse a node that has other versions, or sees another file, than where the command runs."""
+    for name in (name for name in here if there.get(name) != here[name]):
+        path = Path(name)
+        if path.is_absolute():
+            raise SetupError(_unseen(node, path.parent, f"{path.name} has {there.get(name)}"))
+        difference = f"has {name} {there.get(name)}, and {here[name]} is where the command runs"
+        raise SetupError(f"node {node} {difference}: install the same on every node")
 
 
 def see(folder: str, token: str) -> tuple[str, str]:
@@ -101,6 +118,14 @@ def check_output(folder: Path, ask: Callable[[str, str], tuple[str, str]] = see)
     finally:
         for path in folder.glob(f"{PROBE}*"):
             path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove files that were never finished: what a node wrote when it died bears a name that nobody else writes."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(".part"):
+                (Path(parent) / name).unlink(missing_ok=True)
 
 
 def _unseen(node: str, folder: Path, problem: str) -> str:

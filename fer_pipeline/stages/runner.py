@@ -14,12 +14,12 @@ from heapq import merge
 from pathlib import Path
 
 from fer_pipeline.console import detail, progress
-from fer_pipeline.errors import FerError, InputError
-from fer_pipeline.images import BadImage, link_image, write_image
-from fer_pipeline.journal import Journal, cannot_write
+from fer_pipeline.errors import FerError, InputError, SetupError
+from fer_pipeline.images import BadImage, Image, link_image, write_image
+from fer_pipeline.journal import LOCK, Journal, cannot_write
 from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
 from fer_pipeline.recipe import make_recipe, making
-from fer_pipeline.stages.nodes import join_cluster, share
+from fer_pipeline.stages.nodes import join_cluster, share, sweep
 from fer_pipeline.stages.stage import JOINED, C, Drop, Keep, Stage
 from fer_pipeline.stages.workers import WorkerCrash, Workers, work
 
@@ -67,6 +67,7 @@ def _check_ready(stage: Stage[C], config: C) -> None:
 def _make(stage: Stage[C], config: C, journal: Journal, workers: Workers) -> None:
     if stage.judge is not None:
         _judge_all(stage, config, journal, workers)
+        sweep(config.output)
         entries = sorted(journal.entries())
         rows = Stored(lambda: journal.rows_of(entries))
     else:
@@ -119,9 +120,10 @@ def _judge_all(stage: Stage[C], config: C, journal: Journal, workers: Workers) -
     todo = (row for row in stage.gather(config.input) if row.path not in done)
     if workers == "ray":
         config = share(config)
+    shared = config.input / MANIFEST, config.output / LOCK
     with progress(stage.name, total) as advance:
         advance(len(done))
-        for row, result in work(partial(judge_one, stage, config), todo, workers):
+        for row, result in work(partial(judge_one, stage, config), todo, workers, shared):
             rows = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
             journal.append(row.path, rows)
             advance(1)
@@ -131,7 +133,7 @@ def judge_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
     """Open one image, judge it, put the outcome in place; runs in a worker."""
     assert stage.judge is not None
     try:
-        verdict = stage.judge(stage.open(config.input / row.path, config), row, config)
+        verdict = stage.judge(_open(stage, config, config.input / row.path), row, config)
     except BadImage as error:
         return [row.dropped(error.reason)]
     except FerError:  # a lack of this machine, not of the image: stop the stage
@@ -144,6 +146,24 @@ def judge_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
         return list(_place(stage, config, row, verdict))
     except OSError as error:
         raise cannot_write(config.output, error) from None
+
+
+def _open(stage: Stage[C], config: C, path: Path) -> Image:
+    """The image; SetupError where its disk or share does not answer, which is no fault of the image."""
+    try:
+        return stage.open(path, config)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and _are_seen(config.input / MANIFEST, path.parent):
+            raise  # it alone has gone
+        remedy = "mount its folder or mend its disk, or delete the file, which costs that image only"
+        raise SetupError(f"{path}: cannot be read ({error.strerror or error}): {remedy}") from None
+
+
+def _are_seen(*paths: Path) -> bool:
+    try:
+        return all(path.exists() for path in paths)
+    except OSError:  # a share that is stale, say
+        return False
 
 
 def _failed(row: Row, error: str) -> Row:

@@ -3,19 +3,22 @@
 A shard may be done twice: whoever does it writes the same files under the same names, each aside and then renamed.
 """
 
+import os
 import random
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-import fer_pipeline
 from fer_pipeline.errors import FerError, SetupError
+from fer_pipeline.manifest import WRITER
 from fer_pipeline.stages.cluster import cannot_work, list_nodes, load_ray, on_node, own_address
-from fer_pipeline.stages.nodes import tell_package
+from fer_pipeline.stages.nodes import compare, glance, look
 from fer_pipeline.stages.workers import WorkerCrash, limit_threads
 
 T = TypeVar("T")
@@ -30,9 +33,20 @@ class NodeLost(Exception):
     """The node that worked on a shard died or cannot be reached, or took the results with it."""
 
 
-def work_on_cluster(task: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | WorkerCrash]]:
+@dataclass(frozen=True)
+class Job(Generic[T, R]):
+    """What is done with each item, and what `look` saw where the command runs: a node must see the same."""
+
+    task: Callable[[T], R]
+    seen: dict[str, str]
+
+
+def work_on_cluster(
+    task: Callable[[T], R], items: Iterable[T], shared: Iterable[Path] = ()
+) -> Iterator[tuple[T, R | WorkerCrash]]:
     """Like `work`: (item, result) in order, with a bounded number of shards on their way."""
     ray = load_ray()
+    job = Job(task, look(*(str(path.absolute()) for path in shared)))
     source = iter(items)
     waiting: deque[tuple[list[T], Any]] = deque()
     try:
@@ -40,12 +54,13 @@ def work_on_cluster(task: Callable[[T], R], items: Iterable[T]) -> Iterator[tupl
             room = AHEAD * _count_cores(int(time.monotonic()) // 5) - len(waiting)
             for _ in range(room):
                 if shard := list(islice(source, SHARD)):
-                    waiting.append((shard, _submit(task, shard)))
+                    waiting.append((shard, _submit(job, shard)))
             if not waiting:
                 return
-            shard, sent = waiting[0]
-            yield from zip(shard, _collect(task, shard, sent), strict=True)
-            waiting.popleft()
+            # Taken out first: Ray aborts this process if a task is cancelled whose result has just come.
+            shard, sent = waiting.popleft()
+            results = _collect(job, shard, sent)
+            yield from zip(shard, results, strict=True)
     finally:
         for _, sent in waiting:
             ray.cancel(sent)
@@ -57,8 +72,8 @@ def _count_cores(_: int) -> int:
     return max(1, int(load_ray().cluster_resources().get("CPU", 0)))
 
 
-def _submit(task: Callable[[T], R], shard: list[T]) -> Any:
-    return _remote_apply().remote(task, shard, _package())
+def _submit(job: Job[T, R], shard: list[T]) -> Any:
+    return _remote_apply().remote(job, shard)
 
 
 @lru_cache(maxsize=1)
@@ -67,36 +82,38 @@ def _remote_apply() -> Any:
     return load_ray().remote(num_cpus=1, max_retries=0)(_apply)
 
 
-def _apply(task: Callable[[T], R], shard: list[T], package: str) -> list[R]:
+def _apply(job: Job[T, R], shard: list[T]) -> list[R]:
     """Runs on a node."""
-    _start_worker(package)
-    return [task(item) for item in shard]
+    _check(job.seen)
+    results = [job.task(item) for item in shard]
+    _check(job.seen)  # what went to a folder that is no longer shared is not there
+    return results
+
+
+def _check(seen: dict[str, str]) -> None:
+    """Whether this node is like the others still: it may have joined after they were asked, or lost a folder."""
+    address, versions = _start_worker()
+    compare(address, versions | {name: glance(name) for name in seen if Path(name).is_absolute()}, seen)
 
 
 @lru_cache(maxsize=1)
-def _start_worker(package: str) -> None:
-    """Once a process: one thread, and the same code, for the node may have joined after the others were asked."""
+def _start_worker() -> tuple[str, dict[str, str]]:
+    """Once a process: one thread, and a mark for the files it writes; where it is, and its versions."""
     limit_threads()
-    if _package() != package:
-        there = f"node {own_address()} has fer-pipeline {_package()}"
-        raise SetupError(f"{there}, and {package} is where the command runs: install the same on every node")
+    os.environ[WRITER] = f".{uuid.uuid4().hex[:8]}"
+    return own_address(), look()
 
 
-@lru_cache(maxsize=1)
-def _package() -> str:
-    return tell_package(Path(str(fer_pipeline.__file__)).parent)
-
-
-def _collect(task: Callable[[T], R], shard: list[T], sent: Any) -> list[R | WorkerCrash]:
+def _collect(job: Job[T, R], shard: list[T], sent: Any) -> list[R | WorkerCrash]:
     """The results of a shard: done again if its node was lost, searched for the culprit if its process died."""
     for _ in range(LOSSES):
         try:
             results: list[R | WorkerCrash] = _fetch(sent)
             return results
         except NodeLost:
-            sent = _submit(task, shard)
+            sent = _submit(job, shard)
         except WorkerCrash:
-            return _search(task, shard)
+            return _search(job, shard)
     raise _too_many_losses()
 
 
@@ -119,21 +136,21 @@ def _fetch(sent: Any) -> Any:
         raise
 
 
-def _search(task: Callable[[T], R], shard: list[T]) -> list[R | WorkerCrash]:
+def _search(job: Job[T, R], shard: list[T]) -> list[R | WorkerCrash]:
     """Halve a shard whose process died until the item that kills it stands alone."""
     if len(shard) == 1:
-        return [_try_alone(task, shard[0])]
+        return [_try_alone(job, shard[0])]
     middle = len(shard) // 2
-    halves = [(half, _submit(task, half)) for half in (shard[:middle], shard[middle:])]
-    return [result for half, sent in halves for result in _collect(task, half, sent)]
+    halves = [(half, _submit(job, half)) for half in (shard[:middle], shard[middle:])]
+    return [result for half, sent in halves for result in _collect(job, half, sent)]
 
 
-def _try_alone(task: Callable[[T], R], item: T) -> R | WorkerCrash:
+def _try_alone(job: Job[T, R], item: T) -> R | WorkerCrash:
     """One item in a process that nothing follows; it is guilty if the process dies and the node does not."""
     for _ in range(LOSSES):
         node = _choose_node()
         try:
-            result: list[R] = _fetch(on_node(_apply, node, max_calls=1)(task, [item], _package()))
+            result: list[R] = _fetch(on_node(_apply, node, max_calls=1)(job, [item]))
             return result[0]
         except WorkerCrash:
             if _is_alive(node):

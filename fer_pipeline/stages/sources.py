@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from fer_pipeline.console import progress
@@ -20,7 +20,7 @@ from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
-from fer_pipeline.manifest import UNLABELLED, Places, Row, Status, path_without_file, write_aside
+from fer_pipeline.manifest import UNLABELLED, Places, Row, Status, hash_file, path_without_file, write_aside
 
 MAX_BYTES = 300_000_000  # of a file that may be a picture
 
@@ -70,6 +70,7 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
     known |= {entry.item for entry in journal.entries()}
     forgotten = read_forgotten(output)
     places = Places(output)
+    names = Names(chain(old, journal.rows()))
     barred = 0
     groups: dict[str, str] = {}  # also for images that are here already: a second import may name the persons
     with progress("import", None) as advance:
@@ -78,7 +79,7 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
             if forgotten.knows_origin(item):
                 barred += 1
             elif item not in known:
-                journal.append(item, [_bring(one, places, source, forgotten.contents)])
+                journal.append(item, [_bring(one, places, names, source, forgotten.contents)])
                 known.add(item)
             advance(1)
             if one.group is not None:
@@ -95,7 +96,20 @@ def item_of(row: Row) -> str:
     return f"{row.source.get('name')} {row.source.get('file')}"
 
 
-def _bring(one: Found, places: Places, source: str, barred: frozenset[str]) -> Row:
+class Names:
+    """Files are called by the first 48 bits of their hash, by all of it where others are: later suffixes change."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        known = (row for row in rows if row.sha256 or row.status is not Status.KEPT)
+        self._taken = {(row.path.partition("/")[0], PurePosixPath(row.path).stem): row.sha256 for row in known}
+
+    def find(self, folder: str, sha256: str) -> str:
+        name = sha256[:12] if self._taken.get((folder, sha256[:12]), sha256) == sha256 else sha256
+        self._taken[folder, name] = sha256
+        return name
+
+
+def _bring(one: Found, places: Places, names: Names, source: str, barred: frozenset[str]) -> Row:
     """Copy one image under the hash of its content; what cannot be read or is no image gets a row and no file."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
     origin = {"name": source, "file": one.origin, "time": time, **one.facts}
@@ -118,25 +132,28 @@ def _bring(one: Found, places: Places, source: str, barred: frozenset[str]) -> R
     row = row.but(sha256=hashlib.sha256(data).hexdigest())
     if suffix is None:
         return row.dropped("not_an_image" if data else "empty")
-    row = row.but(path=places.find(folder, f"{row.sha256[:12]}{suffix}"))
+    row = row.but(path=places.find(folder, f"{names.find(folder, row.sha256)}{suffix}"))
     path = places.folder / row.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
+    if not path.exists() or hash_file(path) != row.sha256:  # no row speaks of what lies there
         write_aside(path, [data], sync=False)
     return row
 
 
 def _mark_same_bytes(rows: list[Row]) -> list[Row]:
     """Of rows that name one file the first stays; the others say so, under a path of their own."""
-    taken: set[str] = set()
+    taken: dict[str, str] = {}
     marked = []
     for row in rows:
         if row.path in taken:
             origin = str(row.source.get("url") or item_of(row))  # a crawl that was killed here left rows too
             own = path_without_file(row.path.rpartition("/")[0], origin)
-            marked.append(row.dropped("same_bytes", copy_of=row.path).but(path=own))
+            if row.sha256 == taken[row.path]:
+                marked.append(row.dropped("same_bytes", copy_of=row.path).but(path=own))
+            else:  # the file of that name is another picture
+                marked.append(row.but(path=own, status=Status.FAILED, reason="name_taken"))
         else:
-            taken.add(row.path)
+            taken[row.path] = row.sha256
             marked.append(row)
     return marked
 

@@ -7,13 +7,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Literal, TypeVar
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
 
 from fer_pipeline.errors import SetupError
 
@@ -27,29 +29,81 @@ class WorkerCrash(Exception):
     """The process that worked on an item died: a crash in a native library, or killed for memory."""
 
 
-def work(task: Callable[[T], R], items: Iterable[T], workers: Workers) -> Iterator[tuple[T, R | WorkerCrash]]:
-    """Apply a picklable task to every item; yields (item, result) in order, reading ahead only a little."""
+def work(
+    task: Callable[[T], R], items: Iterable[T], workers: Workers, shared: Sequence[Path] = ()
+) -> Iterator[tuple[T, R | WorkerCrash]]:
+    """Apply a picklable task to every item; yields (item, result) in order, reading ahead only a little.
+
+    `shared` are files that every node of a cluster must see as they are here, as long as it works.
+    """
     if workers == "ray":
         from fer_pipeline.stages.shards import work_on_cluster
 
-        yield from work_on_cluster(task, items)
-        return
+        return work_on_cluster(task, items, shared)
     if workers <= 1:
-        for item in items:
-            yield item, task(item)
-        return
+        return ((item, task(item)) for item in items)
+    return _work_in_processes(task, items, workers)
+
+
+def _work_in_processes(task: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, R | WorkerCrash]]:
+    lanes = _lanes(workers)
     chunks = _chunks(items)
-    waiting: deque[tuple[list[T], Future[list[R]]]] = deque()
+    waiting: deque[_Sent[T, R]] = deque()
     for chunk in islice(chunks, workers * 3):
-        waiting.append((chunk, _submit(task, chunk, workers)))
+        waiting.append(_send(task, chunk, lanes, waiting))
     while waiting:
-        chunk, future = waiting.popleft()
+        first = waiting.popleft()
         try:
-            yield from zip(chunk, future.result(), strict=True)
+            yield from zip(first.chunk, first.results.result(), strict=True)
         except BrokenProcessPool:
-            yield from _one_by_one(task, chunk)
+            yield from _one_by_one(task, first.chunk, first.lane)
+            for sent in (sent for sent in waiting if sent.lane is first.lane):  # they were broken off too
+                sent.results = sent.lane.submit(task, sent.chunk)
         for chunk in islice(chunks, 1):
-            waiting.append((chunk, _submit(task, chunk, workers)))
+            waiting.append(_send(task, chunk, lanes, waiting))
+
+
+class _Lane:
+    """One process, started anew when it has died: so it is known what killed it, and the others go on."""
+
+    def __init__(self) -> None:
+        self._pool = new_pool(1)
+
+    def submit(self, task: Callable[[T], R], chunk: Sequence[T]) -> Future[list[R]]:
+        try:
+            return self._pool.submit(_apply, task, chunk)
+        except BrokenProcessPool:
+            self.start()
+            return self._pool.submit(_apply, task, chunk)
+
+    def start(self) -> None:
+        """Another process; one that dies before it sees an image is no fault of the image."""
+        self._pool.shutdown(wait=False)
+        self._pool = new_pool(1)
+        try:
+            self._pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            raise SetupError(
+                "worker processes die as they start: look for memory or for the error above, or use --workers 1"
+            ) from None
+
+
+@dataclass
+class _Sent(Generic[T, R]):
+    """A chunk, the lane it was given to and what comes of it."""
+
+    chunk: list[T]
+    lane: _Lane
+    results: Future[list[R]]
+
+
+def _send(
+    task: Callable[[T], R], chunk: list[T], lanes: Sequence[_Lane], waiting: Iterable[_Sent[T, R]]
+) -> _Sent[T, R]:
+    """Give a chunk to the lane that has the least to do."""
+    busy = Counter(id(sent.lane) for sent in waiting if not sent.results.done())
+    lane = min(lanes, key=lambda one: busy[id(one)])
+    return _Sent(chunk, lane, lane.submit(task, chunk))
 
 
 def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
@@ -58,33 +112,15 @@ def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def _submit(task: Callable[[T], R], chunk: Sequence[T], workers: int) -> Future[list[R]]:
-    try:
-        return _pool(workers).submit(_apply, task, chunk)
-    except BrokenProcessPool:  # a pool does not outlive the crash of one of its processes
-        _pool.cache_clear()
-        return _pool(workers).submit(_apply, task, chunk)
-
-
-def _one_by_one(task: Callable[[T], R], chunk: Sequence[T]) -> Iterator[tuple[T, R | WorkerCrash]]:
-    """Find out which item of a chunk kills its process, each in a process of its own."""
+def _one_by_one(task: Callable[[T], R], chunk: Sequence[T], lane: _Lane) -> Iterator[tuple[T, R | WorkerCrash]]:
+    """Find out which item of a chunk kills its process."""
+    lane.start()
     for item in chunk:
-        with new_pool(1) as pool:
-            _check_start(pool)
-            try:
-                yield item, pool.submit(_apply, task, [item]).result()[0]
-            except BrokenProcessPool:
-                yield item, WorkerCrash()
-
-
-def _check_start(pool: ProcessPoolExecutor) -> None:
-    """A process that dies before it sees an image is no fault of the image."""
-    try:
-        pool.submit(os.getpid).result()
-    except BrokenProcessPool:
-        raise SetupError(
-            "worker processes die as they start: look for memory or for the error above, or use --workers 1"
-        ) from None
+        try:
+            yield item, lane.submit(task, [item]).result()[0]
+        except BrokenProcessPool:
+            lane.start()
+            yield item, WorkerCrash()
 
 
 def _apply(task: Callable[[T], R], chunk: Sequence[T]) -> list[R]:
@@ -92,9 +128,9 @@ def _apply(task: Callable[[T], R], chunk: Sequence[T]) -> list[R]:
 
 
 @lru_cache(maxsize=1)
-def _pool(workers: int) -> ProcessPoolExecutor:
-    """One pool for all stages of a command: starting a process costs more than a hundred images."""
-    return new_pool(workers)
+def _lanes(workers: int) -> list[_Lane]:
+    """The same for all stages of a command: starting a process costs more than a hundred images."""
+    return [_Lane() for _ in range(workers)]
 
 
 def new_pool(workers: int) -> ProcessPoolExecutor:
