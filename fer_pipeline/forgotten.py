@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import Row, write_aside
 
 FORGOTTEN = "forgotten.jsonl"
+# The stem of a name that raw folders give: the start of the bytes' SHA-256, longer where others had the same, and
+# perhaps the number of a face.
+GIVEN_NAME = re.compile(r"(?P<digits>[0-9a-f]{12}|[0-9a-f]{24}|[0-9a-f]{64})(-\d+)?")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from fer_pipeline.config import FOLDERS, Config
 from fer_pipeline.configfile import load_config
 from fer_pipeline.crawl.crawler import crawl
 from fer_pipeline.errors import InputError
-from fer_pipeline.forgotten import FORGOTTEN, Forgotten, note_forgotten, photo_of, read_forgotten
+from fer_pipeline.forgotten import FORGOTTEN, GIVEN_NAME, Forgotten, note_forgotten, photo_of, read_forgotten
 from fer_pipeline.images import Image, write_image
 from fer_pipeline.lineage.experiment import of_config, of_home
 from fer_pipeline.lineage.forget import PENDING, forget
@@ -383,3 +383,10 @@ def test_a_note_nested_without_end_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / FORGOTTEN).write_text("[" * 100_000)
     with pytest.raises(InputError, match=r"forgotten.jsonl:1: not a line of"):
         read_forgotten(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stem", "is_ours"), [("0" * 12, True), ("0" * 24, True), ("0" * 64 + "-2", True), ("face", False)]
+)
+def test_names_of_every_length_that_folders_give_are_known(stem: str, is_ours: bool) -> None:
+    assert (GIVEN_NAME.fullmatch(stem) is not None) is is_ours

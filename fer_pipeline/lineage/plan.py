@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_pipeline.errors import FerError, InputError
-from fer_pipeline.forgotten import Forgotten, forget_rows, photo_of, read_forgotten
+from fer_pipeline.forgotten import GIVEN_NAME, Forgotten, forget_rows, photo_of, read_forgotten
 from fer_pipeline.lineage.experiment import Experiment, find_homes, is_file, of_home
 from fer_pipeline.lineage.find import find_photos
 from fer_pipeline.lineage.forget import choose_rows, read_pending
@@ -99,7 +99,8 @@ def _known(experiment: Experiment, photos: set[str]) -> Forgotten:
     """What was forgotten before under these names: its remains may still be there."""
     noted = read_forgotten(experiment.raw) if experiment.raw else Forgotten()
     names = frozenset(photos) & noted.photos
-    digests = {digest for digest in noted.contents if any(name.endswith(f"/{digest[:12]}") for name in names)}
+    given = [found["digits"] for name in names if (found := GIVEN_NAME.fullmatch(name.rpartition("/")[2]))]
+    digests = {digest for digest in noted.contents if digest.startswith(tuple(given))}
     return Forgotten(frozenset(), frozenset(digests), names)
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from fer_pipeline.config import Config, StageConfig
 from fer_pipeline.errors import FerError
-from fer_pipeline.forgotten import Forgotten, photo_of
+from fer_pipeline.forgotten import GIVEN_NAME, Forgotten, photo_of
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.lineage.experiment import file_of
 from fer_pipeline.manifest import MANIFEST, Row, hash_file, iter_rows, kept_rows, read_rows, write_aside, write_rows
@@ -133,9 +133,8 @@ def drop_strays(stage: str, folder: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file bears a name that stages give: twelve hex digits, perhaps the number of a face."""
-    stem = path.name.lstrip(".").partition(".")[0].partition("-")[0]
-    return path.is_file() and len(stem) == 12 and set(stem) <= set("0123456789abcdef")
+    """Whether a file bears a name that stages give."""
+    return path.is_file() and GIVEN_NAME.fullmatch(path.name.lstrip(".").partition(".")[0]) is not None
 
 
 def remove_empty(folder: Path) -> None:

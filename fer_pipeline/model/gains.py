@@ -10,7 +10,6 @@
 """
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import InputError
+from fer_pipeline.forgotten import GIVEN_NAME
 from fer_pipeline.manifest import Row, hash_file, sitting_of, write_aside
 from fer_pipeline.model.base import Base
 from fer_pipeline.model.bundle import MODEL
@@ -31,7 +31,6 @@ from fer_pipeline.model.predictor import Predictor
 
 GAINS = "gains.json"
 LEVEL = 0.05
-HASHED = re.compile(r"[0-9a-f]{12}(-\d+)?")  # as the stages name images
 
 
 def measure_gains(base: Base, config: TrainConfig) -> dict[str, Any]:
@@ -82,7 +81,7 @@ def _names(path: str) -> set[str]:
     """`train/smile/x.png` and `test/smile/x.png` are one image; with a hash as its name also in another class."""
     part, _, rest = path.partition("/")
     stem = PurePosixPath(path).stem
-    return {rest if part in {"train", "test"} else path} | ({stem} if HASHED.fullmatch(stem) else set())
+    return {rest if part in {"train", "test"} else path} | ({stem} if GIVEN_NAME.fullmatch(stem) else set())
 
 
 def _hits(predictor: Predictor, crops: Crops) -> NDArray[np.bool_]:
