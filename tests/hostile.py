@@ -10,10 +10,10 @@ from fer_pipeline.errors import SetupError
 from fer_pipeline.serve.pool import Need, Prepared
 
 
-def slow_jpeg(scans: int = 3000) -> bytes:
-    """A blank progressive JPEG whose last scan comes again and again: few bytes, each run over all of its pixels."""
+def slow_jpeg(scans: int = 80) -> bytes:
+    """A blank progressive JPEG whose last scan comes again: each runs over all of its pixels."""
     blank = io.BytesIO()
-    Image.new("L", (4000, 4000)).save(blank, "JPEG", progressive=True)
+    Image.new("L", (7000, 7000)).save(blank, "JPEG", progressive=True)
     data = blank.getvalue()
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + data[-2:]
@@ -23,6 +23,8 @@ def prepare_or_fail(data: bytes, _: Need, __: int) -> Prepared:
     """In place of `prepare_bytes`: what it does is the picture's one word."""
     if data == b"die":
         os.kill(os.getpid(), signal.SIGKILL)
+    while data == b"hold":
+        signal.pause()
     if data == b"memory":
         raise MemoryError
     if data == b"assert":

@@ -421,7 +421,7 @@ def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path
         shutil.copytree(tmp_path / "grown", home)
         command = [sys.executable, "-c", GROW, str(home), str(step)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        ended, step = done.stdout == "finished\n", step + 4
+        ended, step = done.stdout == "finished\n", step + 9
         assert ended or done.returncode == -signal.SIGKILL, done.stderr
         with Album(raw) as album:
             album.keep("smile", photo(91))

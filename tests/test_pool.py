@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from hostile import prepare_or_fail, slow_jpeg
-from served import RECIPE, ask_json, draw_people, fer_serve, predict, serving, write_run
+from served import RECIPE, ask_json, fer_serve, predict, serving, write_run
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
@@ -60,20 +60,20 @@ def test_a_picture_that_fails_or_crashes_costs_only_itself(workers: int, monkeyp
     assert sorted(use(workers, 60, talk)) == ["died", "died", "raised", "raised"]
 
 
-def test_a_picture_that_holds_its_process_costs_only_itself() -> None:
-    hostile = slow_jpeg()
-    assert len(hostile) < 200_000
+def test_a_picture_that_holds_its_process_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer_pipeline.serve.pool.prepare_bytes", prepare_or_fail)
 
     async def talk(pool: Pool) -> None:
-        good = draw_people(1)
-        assert await outcomes(pool, good, hostile, good, good) == ["ok", "bad_image", "ok", "ok"]
+        assert await outcomes(pool, b"a", b"hold", b"b", b"c") == ["no_face", "bad_image", "no_face", "no_face"]
 
     assert use(1, 2, talk) == ["late"]
 
 
-def test_a_pool_is_closed_at_once_although_a_process_is_at_work() -> None:
+def test_a_pool_is_closed_at_once_although_a_process_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer_pipeline.serve.pool.prepare_bytes", prepare_or_fail)
+
     async def talk(pool: Pool) -> None:
-        held = asyncio.ensure_future(pool.prepare(slow_jpeg(), NEED, 50_000_000))
+        held = asyncio.ensure_future(pool.prepare(b"hold", NEED, 50_000_000))
         await asyncio.sleep(0)  # handed out
         pool.close()
         with pytest.raises(asyncio.CancelledError):
@@ -82,16 +82,18 @@ def test_a_pool_is_closed_at_once_although_a_process_is_at_work() -> None:
     assert use(1, 600, talk) == []
 
 
-def test_what_no_client_waits_for_any_more_is_not_begun() -> None:
+def test_what_no_client_waits_for_any_more_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer_pipeline.serve.pool.prepare_bytes", prepare_or_fail)
+
     async def talk(pool: Pool) -> None:
-        async with asyncio.timeout(60):  # twenty of them would take a minute and more
-            waiting = [asyncio.ensure_future(pool.prepare(slow_jpeg(), NEED, 50_000_000)) for _ in range(20)]
+        async with asyncio.timeout(60):  # a hundred of them would take minutes
+            waiting = [asyncio.ensure_future(pool.prepare(b"hold", NEED, 50_000_000)) for _ in range(100)]
             await asyncio.sleep(0)
             for one in waiting:
                 one.cancel()
-            assert await outcomes(pool, draw_people(1)) == ["ok"]
+            assert await outcomes(pool, b"a") == ["no_face"]
 
-    assert set(use(1, 3, talk)) == {"late"}
+    assert set(use(1, 2, talk)) == {"late"}
 
 
 def test_what_a_picture_raises_is_an_outcome_and_is_counted(
@@ -107,9 +109,12 @@ def test_what_a_picture_raises_is_an_outcome_and_is_counted(
     assert told.splitlines() == ["a picture of 6 bytes is a bad image: AssertionError: !ssize.empty() in resize"]
 
 
-def test_a_frame_that_fails_or_holds_its_process_is_answered_and_so_is_the_next(run: Path) -> None:
+def test_a_frame_that_fails_or_holds_its_process_is_answered_and_so_is_the_next(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_pipeline.serve.pool.prepare_bytes", prepare_or_fail)
     with serving(run, timeout=4) as url, connect(url.replace("http", "ws") + "/live") as line:
-        for frame, outcome in ((slow_jpeg(), "bad_image"), (draw_people(1), "ok")):
+        for frame, outcome in ((b"hold", "bad_image"), (b"assert", "bad_image"), (b"a", "no_face")):
             line.send(frame)
             assert json.loads(line.recv(timeout=60))["outcome"] == outcome
         assert 'fer_pictures_failed_total{fate="late"} 1.0' in requests.get(f"{url}/metrics", timeout=60).text
