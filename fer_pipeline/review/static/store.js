@@ -1,6 +1,6 @@
 // The images and what was decided about them. A decision shows at once and is taken back if the server refuses it.
 const CHUNK = 4000;
-const MOST = 20_000; // images of one request
+const MOST = 4_000; // images of one request
 const PAUSE = 3000; // milliseconds between two looks at what other tabs decided
 const [PATH, LABEL, STAGE, REASON, SOURCE, GROUP, RESTORABLE, QUALITY, SUSPECT, SUGGESTED, SURE, PREDICTED, HOST] = Array(13).keys();
 
