@@ -16,7 +16,7 @@ all: setup ## run the whole pipeline; CONFIG=configs/lips.yaml crawls the web
 setup: .venv/.ready ## make .venv with the exact versions of constraints.txt
 
 .venv/.ready: constraints.txt pyproject.toml
-	@echo "installing: PyTorch and the rest are about 6 GB, some minutes"
+	@echo "installing: PyTorch and the rest are about 7 GB, some minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,serve,scale,dev]'
 	touch $@
