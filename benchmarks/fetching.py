@@ -49,12 +49,14 @@ def main() -> None:
         "| threads | fetcher | pictures/s | ours is so many times as fast | processor time a picture, ms | times ours |"
     )
     print("|---|---|---|---|---|---|")
-    with serving() as address:
+    # Emptied at the end only: for seconds after a file is deleted, ext4 is slow to make new ones.
+    with serving() as address, tempfile.TemporaryDirectory() as folder:
         urls = [f"{address}/{number}.jpg" for number in range(given.pictures)]
         for threads in given.threads:
             taken: dict[str, list[Taken]] = {}
-            for _ in range(given.rounds):
-                for name, one in time_all(urls, threads, given.img2dataset):
+            for number in range(given.rounds):
+                place = Path(folder) / f"{threads}-{number}"
+                for name, one in time_all(urls, threads, given.img2dataset, place):
                     taken.setdefault(name, []).append(one)
             for name, times in taken.items():
                 print(f"| {threads} | {name} | {describe(times, taken['ours'], given.pictures)} |", flush=True)
@@ -88,19 +90,18 @@ def _processor() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def time_all(urls: list[str], threads: int, peer: Path | None) -> Iterator[tuple[str, Taken]]:
+def time_all(urls: list[str], threads: int, peer: Path | None, folder: Path) -> Iterator[tuple[str, Taken]]:
     """What each fetcher took for the same URLs, into an empty folder each."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "urls.txt").write_text("\n".join(urls))
-        yield "ours", time_ours(folder, len(urls), threads)
-        whole, last = time_icrawler(folder, len(urls), threads)
-        yield "icrawler, to its last picture", last
-        yield "icrawler, to its end", whole
-        if peer is not None:
-            for processes in (1, 2):
-                took = time_img2dataset(peer, folder, processes, threads)
-                yield f"img2dataset, processes: {processes}", took
+    folder.mkdir()
+    (folder / "urls.txt").write_text("\n".join(urls))
+    yield "ours", time_ours(folder, len(urls), threads)
+    whole, last = time_icrawler(folder, len(urls), threads)
+    yield "icrawler, to its last picture", last
+    yield "icrawler, to its end", whole
+    if peer is not None:
+        for processes in (1, 2):
+            took = time_img2dataset(peer, folder, processes, threads)
+            yield f"img2dataset, processes: {processes}", took
 
 
 def time_ours(folder: Path, count: int, threads: int) -> Taken:
