@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any
 
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import Row, write_aside
+from fer_pipeline.naming import photo_of
 
 FORGOTTEN = "forgotten.jsonl"
-# The stem of a name that raw folders give: the start of the bytes' SHA-256, longer where others had the same, and
-# perhaps the number of a face.
-GIVEN_NAME = re.compile(r"(?P<digits>[0-9a-f]{12}|[0-9a-f]{24}|[0-9a-f]{64})(-\d+)?")
 
 
 @dataclass(frozen=True)
@@ -102,10 +99,3 @@ def _names(row: Row) -> set[str]:
 def hash_origin(origin: str) -> str:
     """SHA-256 of a URL or name, in hex."""
     return hashlib.sha256(origin.encode(errors="backslashreplace")).hexdigest()
-
-
-def photo_of(path: str) -> str:
-    """What a photo is called in every folder: `smile/0123456789ab-2.png` is a face of `smile/0123456789ab`."""
-    folder, _, name = path.rpartition("/")
-    stem = name.partition(".")[0].partition("-")[0]
-    return f"{folder}/{stem}" if folder else stem

@@ -16,7 +16,6 @@ from fer_pipeline.errors import InputError
 
 MANIFEST = "manifest.jsonl"
 UNLABELLED = "unlabelled"
-FULL = 4096  # files in a class folder, from which on more go into folders below it
 WRITER = "FER_WRITER"  # in the environment of a process that may write a file while another writes the same: its mark
 BLOCK = 65_536  # bytes that are written at once
 WEBCAM = "webcam"  # the engine of what `fer collect` brings
@@ -158,40 +157,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     text = io.StringIO(newline="")
     csv.writer(text).writerows([header, *rows])
     write_aside(path, [text.getvalue().encode()])
-
-
-def path_without_file(folder: str, origin: str) -> str:
-    """The path of a row that has no file: unique to where it came from."""
-    return f"{folder}/{hashlib.sha256(origin.encode()).hexdigest()[:12]}"
-
-
-class Places:
-    """Where the files of a raw folder go: into the folder of their class, and below it once that is full.
-
-    All later stages keep the place. So a small class is one folder to look at, and of a large one no folder holds more
-    than a few thousand entries, up to a million photos a class.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._names: dict[str, set[str]] = {}  # of each class: what its folder holds, or has been given a place for
-
-    def find(self, label: str, name: str) -> str:
-        """The path below the folder for a file, named by its content; where it is already, if it is."""
-        flat, below = f"{label}/{name}", f"{label}/{name[:2]}/{name}"
-        if label not in self._names:  # listed once: the process that asks is the only one that writes there
-            there = self.folder / label
-            self._names[label] = set(os.listdir(there)) if there.is_dir() else set()  # noqa: PTH208
-        names = self._names[label]
-        if name in names:
-            return flat
-        if name[:2] in names and (self.folder / below).exists():
-            return below
-        if len(names) >= FULL:
-            names.add(name[:2])
-            return below
-        names.add(name)
-        return flat
 
 
 def hash_file(path: Path) -> str:

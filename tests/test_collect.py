@@ -17,6 +17,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from browser import running
+from killed import run_until
 from pictures import draw_noise, draw_view, list_files, make_folder
 from sittings import draw_crop, draw_frame, to_jpeg
 from websockets.exceptions import InvalidStatus
@@ -380,26 +381,12 @@ def test_the_folders_follow_without_force_and_hold_what_a_run_from_the_start_wou
 
 
 GROW = """
-import os, signal, sys
-from pathlib import Path
 import fer_pipeline.lineage.replay as replaying
 from fer_pipeline.lineage.experiment import of_home
 from fer_pipeline.lineage.grow import grow
-left = int(sys.argv[2])
-def count(function):
-    def counted(*args, **kwargs):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-    return counted
-for name in ("write_aside", "run_stage", "drop_strays"):
-    setattr(replaying, name, count(getattr(replaying, name)))
-Path.unlink = count(Path.unlink)
-for stage, trouble in grow(of_home(Path(sys.argv[1]))):
+count_in(replaying)
+for stage, trouble in grow(of_home(Path(arguments[0]))):
     assert not trouble, trouble
-print("finished")
 """
 
 
@@ -419,10 +406,7 @@ def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path
     while not ended:
         shutil.rmtree(home)
         shutil.copytree(tmp_path / "grown", home)
-        command = [sys.executable, "-c", GROW, str(home), str(step)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        ended, step = done.stdout == "finished\n", step + 9
-        assert ended or done.returncode == -signal.SIGKILL, done.stderr
+        ended, step = run_until(step, GROW, home), step + 9
         with Album(raw) as album:
             album.keep("smile", photo(91))
         assert not [trouble for _, trouble in grow(of_config(config)) if trouble]

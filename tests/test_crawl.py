@@ -183,6 +183,14 @@ def test_a_file_whose_name_was_sought_out_replaces_no_other(tmp_path: Path) -> N
     assert len(list((tmp_path / "raw" / "smile").iterdir())) == 2
 
 
+def test_pictures_of_one_name_and_two_formats_meet_in_no_later_folder(tmp_path: Path) -> None:
+    png, jpeg = b"\x89PNG\r\n\x1a\n3504621", b"\xff\xd8\xff\xe07720675"
+    assert hashlib.sha256(png).hexdigest()[:12] == hashlib.sha256(jpeg).hexdigest()[:12]
+    with Web({"/0": Reply(png), "/1": Reply(jpeg)}) as web:
+        crawl(listed(tmp_path, web, "/0", "/1"))
+    assert len({Path(row.path).stem for row in read_rows(tmp_path / "raw") if row.status is Status.KEPT}) == 2
+
+
 def test_the_same_bytes_in_two_classes_are_kept_in_both(tmp_path: Path) -> None:
     with Web({"/a.png": Reply(picture(1))}) as web:
         smile, pout = listed(tmp_path, web, "/a.png"), listed(tmp_path, web, "/a.png", label="pout")

@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from killed import run_until
 from loopback import Reply, Web, listed, picture
 from pictures import draw_noise, list_files
 
@@ -19,13 +18,14 @@ from fer_pipeline.config import FOLDERS, Config
 from fer_pipeline.configfile import load_config
 from fer_pipeline.crawl.crawler import crawl
 from fer_pipeline.errors import InputError
-from fer_pipeline.forgotten import FORGOTTEN, GIVEN_NAME, Forgotten, note_forgotten, photo_of, read_forgotten
+from fer_pipeline.forgotten import FORGOTTEN, Forgotten, note_forgotten, read_forgotten
 from fer_pipeline.images import Image, write_image
 from fer_pipeline.lineage.experiment import of_config, of_home
 from fer_pipeline.lineage.forget import PENDING, forget
 from fer_pipeline.lineage.leavings import find_leavings
 from fer_pipeline.lineage.plan import Plan, prepare
 from fer_pipeline.manifest import MANIFEST, Row, read_rows, write_csv
+from fer_pipeline.naming import GIVEN_NAME, photo_of
 from fer_pipeline.recipe import RECIPE
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
@@ -177,29 +177,13 @@ def test_other_images_are_not_judged_anew(home: Path, monkeypatch: pytest.Monkey
 # --- killed
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
+FORGET = """
 import fer_pipeline.lineage.forget as forgetting, fer_pipeline.lineage.replay as replaying
 from fer_pipeline.lineage.experiment import of_home
 from fer_pipeline.lineage.plan import prepare
-left = int(sys.argv[3])
-def count(function):
-    def counted(*args, **kwargs):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-    return counted
-for module in (forgetting, replaying):
-    for name in ("write_aside", "write_rows", "note_forgotten", "run_stage", "drop_strays", "remove_empty"):
-        if hasattr(module, name):
-            setattr(module, name, count(getattr(module, name)))
-Path.unlink = count(Path.unlink)
-(plan,) = prepare(sys.argv[2], of_home(Path(sys.argv[1])), None, copies=False)
+count_in(forgetting, replaying)
+(plan,) = prepare(arguments[1], of_home(Path(arguments[0])), None, copies=False)
 forgetting.forget(plan.experiment, plan.rows, plan.leavings)
-print("finished")
 """
 
 
@@ -210,10 +194,7 @@ def test_killed_anywhere_the_same_command_finishes(made: Path, tmp_path: Path) -
     for step in (0, 1, 2, 4, 8, 9, 10, 12, 14, 17, 20, 23, 40, 1000):
         home = tmp_path / f"home{step}"
         subprocess.run(["cp", "-a", str(made), str(home)], check=True)
-        command = [sys.executable, "-c", KILLED, str(home / "data/x"), "a/1.png", str(step)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        ended = done.stdout == "finished\n"
-        assert ended or done.returncode == -signal.SIGKILL, done.stderr
+        ended = run_until(step, FORGET, home / "data/x", "a/1.png")
         configure(home)
         if not ended:
             forget_one(home, "a/1.png")
@@ -385,8 +366,6 @@ def test_a_note_nested_without_end_is_told_in_one_line(tmp_path: Path) -> None:
         read_forgotten(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("stem", "is_ours"), [("0" * 12, True), ("0" * 24, True), ("0" * 64 + "-2", True), ("face", False)]
-)
+@pytest.mark.parametrize(("stem", "is_ours"), [("0" * 12, True), ("0" * 64 + "-2", True), ("face", False)])
 def test_names_of_every_length_that_folders_give_are_known(stem: str, is_ours: bool) -> None:
     assert (GIVEN_NAME.fullmatch(stem) is not None) is is_ours

@@ -8,7 +8,6 @@ from fer_pipeline.boxes import Box
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import (
     MANIFEST,
-    Places,
     Row,
     Status,
     hash_file,
@@ -19,6 +18,7 @@ from fer_pipeline.manifest import (
     write_aside,
     write_rows,
 )
+from fer_pipeline.naming import Places
 
 FULL = Row(
     path="smile/0123.jpg",
@@ -133,7 +133,7 @@ def test_the_hash_is_sha256_of_the_bytes(tmp_path: Path) -> None:
 
 
 def test_a_full_class_folder_goes_on_in_folders_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_pipeline.manifest.FULL", 2)
+    monkeypatch.setattr("fer_pipeline.naming.FULL", 2)
     names = ["abcd.jpg", "ab12.jpg", "cd34.jpg", "cd56.jpg"]
     wanted = ["a/abcd.jpg", "a/ab12.jpg", "a/cd/cd34.jpg", "a/cd/cd56.jpg"]
     for _ in range(2):  # what is there stays where it is

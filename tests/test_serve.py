@@ -31,9 +31,9 @@ from fer_pipeline.config import Recipe
 from fer_pipeline.model.predictor import Predictor
 from fer_pipeline.serve.batching import Batcher
 from fer_pipeline.serve.limits import Full, Gate, Limits, TooLarge
-from fer_pipeline.serve.live import Newest
 from fer_pipeline.serve.pool import Need, Prepared
 from fer_pipeline.serve.service import Model
+from fer_pipeline.web.frames import Newest
 
 
 @pytest.fixture(scope="module")

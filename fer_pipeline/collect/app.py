@@ -5,7 +5,6 @@ The page sends a JPEG as a binary message for each frame while a class is held, 
 `outcome`: kept no_face blurred same full bad_image forgotten. A frame that an undo or an end overtook has none.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,8 +20,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from fer_pipeline.collect.album import Album
 from fer_pipeline.collect.desk import Desk, Wish
 from fer_pipeline.errors import FerError
-from fer_pipeline.serve.live import Newest
 from fer_pipeline.serve.pool import Pool
+from fer_pipeline.web.frames import Newest, until_one_ends
 from fer_pipeline.web.guard import guard
 from fer_pipeline.web.pages import add_pages
 
@@ -66,12 +65,8 @@ async def _sitting(socket: WebSocket) -> None:
     desk: Desk = socket.app.state.desk
     page = _Page(socket, desk)
     await page.tell({"state": desk.state()})
-    answering = asyncio.create_task(page.answer_frames())
-    receiving = asyncio.create_task(page.receive())
     try:
-        done, _ = await asyncio.wait((answering, receiving), return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await until_one_ends(page.answer_frames(), page.receive())
     except WebSocketDisconnect:
         pass
     except FerError as error:  # a full disk: said on the page, and again where the server runs
@@ -79,9 +74,6 @@ async def _sitting(socket: WebSocket) -> None:
         await socket.close(1011)
         raise
     finally:
-        for task in (answering, receiving):
-            task.cancel()
-        await asyncio.gather(answering, receiving, return_exceptions=True)
         desk.album.complete()
 
 

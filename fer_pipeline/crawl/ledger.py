@@ -11,9 +11,9 @@ from fer_pipeline.crawl.content import file_suffix, name_problem
 from fer_pipeline.crawl.fetcher import Answer
 from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
-from fer_pipeline.manifest import Places, Row, Status, path_without_file, write_aside
+from fer_pipeline.manifest import Row, Status, write_aside
+from fer_pipeline.naming import Names, Places, path_without_file
 
-USUAL = 12  # hex digits of a SHA-256 in a name: 48 bits, which two files share if somebody wants them to
 Key = tuple[str, str]  # label and URL: what is fetched once
 
 
@@ -39,8 +39,7 @@ class Ledger:
         done = (row for row in self._existing if not (force and row.status is Status.FAILED))
         self._known = {key for row in done if (key := key_of(row))} | self._fetched.keys()
         self._forgotten = read_forgotten(folder)
-        rows = [*self._existing, *self._fetched.values()]
-        self._holders = {row.path: row.sha256 for row in rows if row.status is Status.KEPT}  # whose bytes lie where
+        self._names = Names([*self._existing, *self._fetched.values()])
         self._places = Places(folder)
         self._folders: set[Path] = set()  # that are there
         self._lock = threading.Lock()
@@ -57,24 +56,17 @@ class Ledger:
         with self._lock:  # one at a time, since two URLs may bring the same file
             if self._closed:
                 return
-            if row.status is Status.KEPT:
-                row = row.but(path=self._find_place(origin.label, row.sha256, Path(row.path).suffix))
             if row.sha256 in self._forgotten.contents:  # `fer forget` took these bytes out
                 row = row.dropped("forgotten").but(path=path_without_file(origin.label, url), sha256="")
+            if row.status is Status.KEPT:
+                name = f"{self._names.find(origin.label, row.sha256)}{Path(row.path).suffix}"
+                row = row.but(path=self._places.find(origin.label, name))
             try:
                 self._write(row, answer)
             except OSError as error:
                 raise cannot_write(self.folder, error) from None
             self._fetched[origin.label, url] = row
             self._known.add((origin.label, url))
-
-    def _find_place(self, label: str, digest: str, suffix: str) -> str:
-        """Where bytes go; under a longer name where others, which somebody has sought out, lie under the usual one."""
-        for length in (USUAL, 2 * USUAL, len(digest)):
-            path = self._places.find(label, f"{digest[:length]}{suffix}")
-            if self._holders.get(path, digest) == digest:
-                break
-        return path
 
     def _write(self, row: Row, answer: Answer) -> None:
         if row.status is Status.KEPT:
@@ -83,7 +75,6 @@ class Ledger:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._folders.add(path.parent)
             write_aside(path, [answer.body], sync=False)  # forcing each to disk takes ten times as long as fetching it
-            self._holders[row.path] = row.sha256
         self._journal.append(f"{row.label} {row.source['url']}", [row])
 
     def outcomes(self, keys: Iterable[Key], *, earlier: bool = False) -> Counter[str]:
@@ -141,7 +132,7 @@ def make_row(origin: Origin, url: str, answer: Answer) -> Row:
         path = path_without_file(origin.label, url)
         return Row(path=path, label=origin.label, source=source, status=Status.FAILED, reason=reason)
     digest = hashlib.sha256(answer.body).hexdigest()
-    path = f"{origin.label}/{digest[:USUAL]}{file_suffix(url, answer.body)}"
+    path = f"{origin.label}/{digest}{file_suffix(url, answer.body)}"  # shorter where nothing else is called so
     return Row(path=path, label=origin.label, source=source, sha256=digest)
 
 

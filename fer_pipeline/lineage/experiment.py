@@ -7,9 +7,9 @@ from pathlib import Path
 
 from fer_pipeline.config import FOLDERS, Config
 from fer_pipeline.errors import InputError
-from fer_pipeline.forgotten import photo_of
 from fer_pipeline.journal import JOURNAL
 from fer_pipeline.manifest import MANIFEST, Row, parse_row
+from fer_pipeline.naming import photo_of
 from fer_pipeline.recipe import read_recipe
 
 PARTS = ("train", "test")  # the folders of a split

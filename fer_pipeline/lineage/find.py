@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_pipeline.errors import InputError
-from fer_pipeline.forgotten import photo_of
 from fer_pipeline.lineage.experiment import (
     Experiment,
     find_homes,
@@ -17,6 +16,7 @@ from fer_pipeline.lineage.experiment import (
 )
 from fer_pipeline.lineage.sightings import find_data
 from fer_pipeline.manifest import Row, hash_file
+from fer_pipeline.naming import photo_of
 
 FACES = ("crop", "split")  # the stages that know a photo's faces by number
 

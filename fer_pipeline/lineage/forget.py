@@ -14,12 +14,13 @@ from fer_pipeline.config import FOLDERS
 from fer_pipeline.console import progress
 from fer_pipeline.crawl.tally import TALLY, write_tally
 from fer_pipeline.errors import InputError
-from fer_pipeline.forgotten import Forgotten, forget_rows, note_forgotten, parse_forgotten, photo_of
+from fer_pipeline.forgotten import Forgotten, forget_rows, note_forgotten, parse_forgotten
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.lineage.experiment import Experiment
 from fer_pipeline.lineage.leavings import Leavings, find_files
 from fer_pipeline.lineage.replay import is_up_to_date, remove_empty, remove_rows, replay
 from fer_pipeline.manifest import MANIFEST, Row, hash_file, iter_rows, write_aside, write_rows
+from fer_pipeline.naming import photo_of
 
 PENDING = "forgetting.json"
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from fer_pipeline.config import FOLDERS
-from fer_pipeline.forgotten import Forgotten, photo_of
+from fer_pipeline.forgotten import Forgotten
 from fer_pipeline.lineage.experiment import PARTS, Experiment, file_of, find_homes, name_of, rows_with
 from fer_pipeline.lineage.sightings import Sighting, find_data, find_runs, sightings
 from fer_pipeline.manifest import MANIFEST, Row, iter_rows
+from fer_pipeline.naming import photo_of
 from fer_pipeline.recipe import settings_of
 
 PICTURES = {".html", ".npy", ".part"}  # pages with pictures in them, arrays of crops

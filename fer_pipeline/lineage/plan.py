@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_pipeline.errors import FerError, InputError
-from fer_pipeline.forgotten import GIVEN_NAME, Forgotten, forget_rows, photo_of, read_forgotten
+from fer_pipeline.forgotten import Forgotten, forget_rows, read_forgotten
 from fer_pipeline.lineage.experiment import Experiment, find_homes, is_file, of_home
 from fer_pipeline.lineage.find import find_photos
 from fer_pipeline.lineage.forget import choose_rows, read_pending
 from fer_pipeline.lineage.leavings import Leavings, find_files, find_leavings, shadowed
 from fer_pipeline.manifest import Row, hash_file
+from fer_pipeline.naming import GIVEN_NAME, photo_of
 
 
 @dataclass(frozen=True)

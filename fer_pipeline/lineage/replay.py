@@ -15,10 +15,11 @@ from pydantic import ValidationError
 
 from fer_pipeline.config import Config, StageConfig
 from fer_pipeline.errors import FerError
-from fer_pipeline.forgotten import GIVEN_NAME, Forgotten, photo_of
+from fer_pipeline.forgotten import Forgotten
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.lineage.experiment import file_of
 from fer_pipeline.manifest import MANIFEST, Row, hash_file, iter_rows, kept_rows, read_rows, write_aside, write_rows
+from fer_pipeline.naming import GIVEN_NAME, photo_of
 from fer_pipeline.recipe import RECIPE, decided, read_recipe
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE

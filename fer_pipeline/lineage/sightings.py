@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.errors import InputError
-from fer_pipeline.forgotten import photo_of
 from fer_pipeline.lineage.experiment import Experiment, rows_of, strip_part
 from fer_pipeline.manifest import MANIFEST, hash_file
 from fer_pipeline.model.predictions import PREDICTIONS, SEEN
+from fer_pipeline.naming import photo_of
 from fer_pipeline.recipe import read_recipe
 
 TRAINERS = ("train", "folds", "tune", "ensemble")

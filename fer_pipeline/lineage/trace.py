@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.config import FOLDERS
-from fer_pipeline.forgotten import photo_of, read_forgotten
+from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.lineage.experiment import Experiment, file_of, rows_of, rows_with
 from fer_pipeline.lineage.find import FACES, Photo
 from fer_pipeline.lineage.sightings import Sighting, find_runs, sightings
 from fer_pipeline.manifest import MANIFEST, Row, Status
+from fer_pipeline.naming import photo_of
 
 LONG = {"embedding", "faces", "mouth"}  # facts no person reads
 

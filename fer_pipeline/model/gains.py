@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config import TrainConfig
 from fer_pipeline.errors import InputError
-from fer_pipeline.forgotten import GIVEN_NAME
 from fer_pipeline.manifest import Row, hash_file, sitting_of, write_aside
 from fer_pipeline.model.base import Base
 from fer_pipeline.model.bundle import MODEL
@@ -28,6 +27,7 @@ from fer_pipeline.model.luck import compare_hits
 from fer_pipeline.model.metrics import wilson_interval
 from fer_pipeline.model.predictions import read_seen
 from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.naming import GIVEN_NAME
 
 GAINS = "gains.json"
 LEVEL = 0.05

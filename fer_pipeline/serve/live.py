@@ -10,30 +10,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fer_pipeline import console
 from fer_pipeline.serve.service import Service
+from fer_pipeline.web.frames import Newest, until_one_ends
 
 REFUSED, FAILED, BUSY = 1008, 1011, 1013  # close codes of RFC 6455 and its registry
 IDLE = 4000  # ours: come again when there is a frame
-
-
-class Newest:
-    """Holds one frame: a newer one takes its place, and whoever waits gets the newest."""
-
-    def __init__(self) -> None:
-        self._there = asyncio.Event()
-        self._frame: tuple[int, bytes] | None = None
-        self.overtaken = 0
-
-    def put(self, number: int, data: bytes) -> None:
-        self.overtaken += self._frame is not None
-        self._frame = (number, data)
-        self._there.set()
-
-    async def get(self) -> tuple[int, bytes]:
-        await self._there.wait()
-        self._there.clear()
-        frame, self._frame = self._frame, None
-        assert frame is not None, "set without a frame"
-        return frame
 
 
 async def follow(socket: WebSocket, service: Service, model: str) -> None:
@@ -56,12 +36,8 @@ async def follow(socket: WebSocket, service: Service, model: str) -> None:
 async def _converse(socket: WebSocket, service: Service, chosen: dict[str, str]) -> None:
     """Receive and answer side by side; what ends one of them ends the connection."""
     newest = Newest()
-    receiving = asyncio.create_task(_receive(socket, service, newest, chosen))
-    answering = asyncio.create_task(_answer_frames(socket, service, newest, chosen))
     try:
-        done, _ = await asyncio.wait((receiving, answering), return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await until_one_ends(_receive(socket, service, newest, chosen), _answer_frames(socket, service, newest, chosen))
     except WebSocketDisconnect:
         pass
     except TimeoutError:
@@ -70,9 +46,6 @@ async def _converse(socket: WebSocket, service: Service, chosen: dict[str, str])
         console.note(f"live: {type(error).__name__}: {error}"[:300])
         await _close(socket, FAILED)
     finally:
-        for task in (receiving, answering):
-            task.cancel()
-        await asyncio.gather(receiving, answering, return_exceptions=True)
         service.telemetry.frames.labels("overtaken").inc(newest.overtaken)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from fer_pipeline.console import progress
@@ -20,7 +20,8 @@ from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
-from fer_pipeline.manifest import UNLABELLED, Places, Row, Status, hash_file, path_without_file, write_aside
+from fer_pipeline.manifest import UNLABELLED, Row, Status, hash_file, write_aside
+from fer_pipeline.naming import Names, Places, path_without_file
 
 MAX_BYTES = 300_000_000  # of a file that may be a picture
 
@@ -94,19 +95,6 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
 def item_of(row: Row) -> str:
     """What an import knows an image by: its source and its name there."""
     return f"{row.source.get('name')} {row.source.get('file')}"
-
-
-class Names:
-    """Files are called by the first 48 bits of their hash, by all of it where others are: later suffixes change."""
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        known = (row for row in rows if row.sha256 or row.status is not Status.KEPT)
-        self._taken = {(row.path.partition("/")[0], PurePosixPath(row.path).stem): row.sha256 for row in known}
-
-    def find(self, folder: str, sha256: str) -> str:
-        name = sha256[:12] if self._taken.get((folder, sha256[:12]), sha256) == sha256 else sha256
-        self._taken[folder, name] = sha256
-        return name
 
 
 def _bring(one: Found, places: Places, names: Names, source: str, barred: frozenset[str]) -> Row:
