@@ -21,6 +21,7 @@ LAYERS = (
     "detectors",
     "images configfile weights recipe sample",
     "journal forgotten decisions",
+    "naming",
     "manifest",
     "boxes config neighbours splits console decoding avif",
     "errors",
