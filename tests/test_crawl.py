@@ -191,6 +191,22 @@ def test_pictures_of_one_name_and_two_formats_meet_in_no_later_folder(tmp_path: 
     assert len({Path(row.path).stem for row in read_rows(tmp_path / "raw") if row.status is Status.KEPT}) == 2
 
 
+def test_a_host_that_does_not_answer_holds_up_one_thread(tmp_path: Path) -> None:
+    others = [f"/{number}.png" for number in range(6)]
+    with Web({path: Reply(picture(number)) for number, path in enumerate(others)}) as web:
+
+        def answer_last(_: int) -> Reply:
+            while not set(others) <= set(web.asked) and not slow.closing.wait(0.02):
+                pass
+            return Reply(picture(90))
+
+        with Web({"/a.png": answer_last, "/b.png": answer_last}) as slow:
+            config = listed(tmp_path, slow, "/a.png", "/b.png", threads=2)
+            with (tmp_path / "smile.txt").open("a") as urls:
+                urls.writelines(f"{web.url}{path}\n" for path in others)
+            assert crawl(config).kept == len(others) + 1
+
+
 def test_the_same_bytes_in_two_classes_are_kept_in_both(tmp_path: Path) -> None:
     with Web({"/a.png": Reply(picture(1))}) as web:
         smile, pout = listed(tmp_path, web, "/a.png"), listed(tmp_path, web, "/a.png", label="pout")

@@ -1,6 +1,7 @@
 """How servers are asked: with pauses, within limits, and with patience where they ask for it."""
 
 import gzip
+import queue
 import socket
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from loopback import DATE, TIME, Reply, Web, settings
 
 from fer_pipeline.crawl.fetcher import Answer, Fetcher, Stopped
-from fer_pipeline.crawl.politeness import HostPace, user_agent
+from fer_pipeline.crawl.politeness import HostPace, HostQueue, user_agent
 from fer_pipeline.crawl.urls import normalise
 
 
@@ -69,6 +70,42 @@ def raw_server(
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         thread.join()
+
+
+def put_all(urls: list[str], delays: dict[str, float]) -> HostQueue:
+    waiting = HostQueue(lambda host: delays.get(host, 0.0))
+    for url in urls:
+        waiting.put(url)
+    return waiting
+
+
+def test_hosts_are_asked_in_turn() -> None:
+    waiting = put_all(["http://a/1", "http://a/2", "http://a/3", "http://b/1", "http://c/1"], {})
+    order = []
+    for _ in range(5):
+        order.append(waiting.get(0))
+        waiting.done(order[-1])
+    assert order == ["http://a/1", "http://b/1", "http://c/1", "http://a/2", "http://a/3"]
+
+
+def test_a_host_that_must_wait_lets_others_go_first() -> None:
+    delays = {"a": 9.0, "b": 1.0}
+    waiting = put_all(["http://a/1", "http://b/1", "http://c/1", "http://c/2"], delays)
+    assert [waiting.get(0) for _ in range(3)] == ["http://c/1", "http://c/2", "http://b/1"]
+    assert waiting.get(0) == "http://a/1", "what is left is not lost"
+
+
+def test_a_host_that_a_thread_waits_for_comes_after_idle_ones_and_before_hosts_that_must_wait() -> None:
+    waiting = put_all(["http://a/1", "http://a/2", "http://b/1", "http://b/2", "http://slow/1"], {"slow": 0.5})
+    assert [waiting.get(0) for _ in range(5)] == [f"http://{name}" for name in ("a/1", "b/1", "a/2", "b/2", "slow/1")]
+
+
+def test_choosing_among_many_hosts_loses_no_url() -> None:
+    urls = [*(f"http://{number % 100}/{number}" for number in range(250)), "no url", "http://[bad/"]
+    waiting = put_all(urls, {"7": 3.0})
+    assert sorted(waiting.get(0) for _ in urls) == sorted(urls)
+    with pytest.raises(queue.Empty):
+        waiting.get(0)
 
 
 def test_requests_to_one_host_are_spaced_and_other_hosts_do_not_wait() -> None:

@@ -57,7 +57,7 @@ class Fetcher:
         self._config, self._pace, self._stop, self._alias = config, pace, stop, alias
         self._routes = Routes(config, user_agent(config.contact), stop)
         self._permission = Permission(self._read_rules, pace.slow_down)
-        self.close = self._routes.close
+        self.close, self.delay = self._routes.close, pace.delay
 
     def fetch(self, url: str, *, with_leave: bool = False, is_own: bool = False, most: int | None = None) -> Answer:
         """Ask until there is an answer, `crawl.retries` times in all; Stopped is the only error raised.

@@ -10,6 +10,7 @@ from icrawler import Crawler, Downloader, Parser, UrlListFeeder
 from icrawler.storage import BaseStorage
 
 from fer_pipeline.crawl.fetcher import Answer, Fetcher, Stopped
+from fer_pipeline.crawl.politeness import HostQueue
 
 POLL = 0.05  # seconds between two looks at whether the pool before has ended
 
@@ -49,8 +50,8 @@ class ListFeeder(UrlListFeeder):  # type: ignore[misc]
 class PageParser(Parser):  # type: ignore[misc]
     """Reads the pages one after another; `read` gives the URLs to fetch, or None when no more pages are wanted."""
 
-    def __init__(self, *args: Any, watch: Watch, read: Callable[[str], list[str] | None]) -> None:
-        super().__init__(*args, out_queue=queue.SimpleQueue())
+    def __init__(self, *args: Any, watch: Watch, read: Callable[[str], list[str] | None], found: HostQueue) -> None:
+        super().__init__(*args, out_queue=found)
         self.watch, self.read = watch, read
 
     def worker_exec(self, **_: Any) -> None:
@@ -63,7 +64,7 @@ class PageParser(Parser):  # type: ignore[misc]
             if urls is None:
                 return
             for url in urls:
-                self.output({"file_url": url})
+                self.output(url)
 
 
 class PoliteDownloader(Downloader):  # type: ignore[misc]
@@ -80,9 +81,11 @@ class PoliteDownloader(Downloader):  # type: ignore[misc]
         self.watch.run(self._work)
 
     def _work(self) -> None:
-        for task in _tasks(self, "parser_exited"):
+        for url in _tasks(self, "parser_exited"):
+            task = {"file_url": url}
             self.download(task)
             self.process_meta(task)
+            self.in_queue.done(url)
 
     def download(self, task: dict[str, Any], *_: Any, **__: Any) -> None:
         """Fetch one URL into its task."""
@@ -104,7 +107,7 @@ def _tasks(pool: Any, upstream: str) -> Iterator[Any]:
             return
 
 
-def _take(tasks: queue.SimpleQueue[Any]) -> Any:
+def _take(tasks: queue.SimpleQueue[Any] | HostQueue) -> Any:
     try:
         return tasks.get(timeout=POLL)
     except queue.Empty:
@@ -123,7 +126,7 @@ class JobCrawler(Crawler):  # type: ignore[misc]
             downloader_threads=threads,
             storage=BaseStorage(),  # the ledger writes
             log_level=logging.CRITICAL,
-            extra_parser_args=parser,
+            extra_parser_args={**parser, "found": HostQueue(fetcher.delay)},
             extra_downloader_args=downloader,
         )
 
