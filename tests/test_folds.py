@@ -10,6 +10,7 @@ import pytest
 import torch
 from drawn import tiny_training, write_split
 
+from fer_pipeline.__main__ import main
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import Row, read_rows, write_rows
 from fer_pipeline.model import folds as module
@@ -133,3 +134,14 @@ def test_a_single_source_cannot_be_left_out(tmp_path: Path) -> None:
     write_rows(data, [row.but(source={"name": "one"}) for row in read_rows(data)])
     with pytest.raises(InputError, match="all images are of one source, 'one': leaving it out leaves nothing"):
         cross_validate(tiny_training(data, tmp_path / "run", **SIMPLE), 0, by_source=True)
+
+
+def test_folds_that_learned_nothing_are_told_to_be_guessing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").write_text(
+        f"name: x\ntrain: {json.dumps({'input': str(data), 'learning_rate': 1e-9, **SIMPLE, 'epochs': 1})}\n"
+    )
+    assert main(["train", "--config", "x.yaml", "--folds", "2"]) == 0
+    assert "train: No better than guessing" in " ".join(capsys.readouterr().err.split())

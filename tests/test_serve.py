@@ -360,6 +360,7 @@ def test_a_camera_without_frames_gives_its_place_to_another(runs: tuple[Path, Pa
     with serving(runs[0], connections=1, idle=0.5) as url:
         limits = requests.get(f"{url}/version", timeout=60).json()["limits"]
         assert (limits["cameras"], limits["idle"]) == (1, 0.5)
+        assert isinstance(limits["cameras"], int), "a count is no 1.0"
         address = url.replace("http", "ws") + "/live"
         with connect(address) as first, connect(address) as second:
             assert "watched already" in second.recv(timeout=60)

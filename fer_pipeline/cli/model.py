@@ -50,11 +50,14 @@ def run_folds(config: Config, folds: int, *, by_source: bool, force: bool) -> No
     """Cross-validate, print the pooled figures and each fold's."""
     need_extra("train", "torch", "lightning", "sklearn")
     from fer_pipeline.model.folds import FOLDS, cross_validate
+    from fer_pipeline.report.cautions import caution_guessing
 
     result = cross_validate(config.train, folds, by_source=by_source, force=force)
     for name, figures in result.figures["folds"].items():
         console.out.print(f"fold {name}: {tell_score(figures)}", markup=False)
     print_metrics(result.figures["pooled"])
+    for sentence in caution_guessing(result.figures["pooled"]):
+        console.note(f"train: {sentence}")
     console.note(f"train: {result.folder / FOLDS}, predictions.csv")
 
 

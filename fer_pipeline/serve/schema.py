@@ -76,7 +76,7 @@ class Version(BaseModel):
 
     version: str
     models: list[ModelCard]
-    limits: dict[str, float]
+    limits: dict[str, int | float]
 
 
 PICTURES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}

@@ -77,7 +77,7 @@ def open_source(source: int | Path) -> tuple[Any, float]:
     capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
     if not capture.isOpened():
         if isinstance(source, int):
-            raise SetupError(f"camera {source} cannot be opened: is it plugged in, and used by no other program?")
+            raise SetupError(f"camera {source} cannot be opened: plug it in, end what else uses it, or name a --video")
         raise InputError(f"{source}: not a video OpenCV can read: convert it to .mp4")
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     return capture, rate if 1 <= rate <= 240 else 25.0
