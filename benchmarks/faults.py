@@ -52,6 +52,7 @@ STAGES = {
     "eval": "runs/x",
 }
 MADE = {"eval": ("metrics.json", "predictions.csv", "leaks.csv"), "train": ("model.onnx", "history.csv", "seen.csv")}
+LEAST = 1e-4  # seconds: what outlives a signal so soon after its beginning does not heed it
 SIGNALS = ((9, 9), (9, 15), (2, 9), (9, 9))  # a list of trials: what its runs are ended by
 
 
@@ -142,11 +143,14 @@ class Bench:
         for kind in kinds:
             name = signal.Signals(kind).name
             ended, delay = Ended(0, ""), self.rng.random() * self.seconds[stage]
-            while not ended.returncode:  # what was too late is tried again, sooner
+            while not ended.returncode and delay > LEAST:  # what was too late is tried again, sooner
                 ended = self.command(stage, self.rng.choice((1, 2))).run_killed(kind, delay)
                 delay /= 2
                 if not ended.returncode:
                     self.empty(stage)
+            if not ended.returncode:
+                self.problems.append(f"{stage}, {name}: is not ended by it")
+                continue
             self.counts[f"{stage} {name}"] += 1
             if kind == signal.SIGINT and ended.returncode > 0 and "Traceback" in ended.stderr:
                 self.problems.append(f"{stage}, {name}: {ended.stderr[-300:]}")
@@ -161,6 +165,7 @@ def main() -> int:
     parser.add_argument("--stages", nargs="*", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--faults", nargs="*", choices=["kill", *FAULTS], default=["kill", *FAULTS])
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         bench = Bench(Path(name), random.Random(given.seed))
         bench.prepare(given.photos)

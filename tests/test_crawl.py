@@ -14,7 +14,9 @@ from loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, setting
 
 from fer_pipeline.crawl.content import name_problem, sniff_signature
 from fer_pipeline.crawl.crawler import crawl
+from fer_pipeline.crawl.pools import PageParser
 from fer_pipeline.crawl.tally import TALLY
+from fer_pipeline.crawl.turns import Task, Turns
 from fer_pipeline.errors import InputError, SetupError, UsageError
 from fer_pipeline.images import FORMATS, sniff_suffix
 from fer_pipeline.journal import JOURNAL, Journal
@@ -191,20 +193,31 @@ def test_pictures_of_one_name_and_two_formats_meet_in_no_later_folder(tmp_path: 
     assert len({Path(row.path).stem for row in read_rows(tmp_path / "raw") if row.status is Status.KEPT}) == 2
 
 
-def test_a_host_that_does_not_answer_holds_up_one_thread(tmp_path: Path) -> None:
-    others = [f"/{number}.png" for number in range(6)]
+def test_a_host_that_does_not_answer_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others, listing, get, work = [f"/{n}.png" for n in range(6)], threading.Event(), Turns.get, PageParser._work
+
+    def work_and_tell(parser: PageParser) -> None:
+        work(parser)
+        listing.set()
+
+    def get_of_all(turns: Turns, timeout: float) -> Task:
+        listing.wait()
+        return get(turns, timeout)
+
+    monkeypatch.setattr(PageParser, "_work", work_and_tell)
+    monkeypatch.setattr(Turns, "get", get_of_all)
     with Web({path: Reply(picture(number)) for number, path in enumerate(others)}) as web:
 
         def answer_last(_: int) -> Reply:
-            while not set(others) <= set(web.asked) and not slow.closing.wait(0.02):
+            while not set(others) <= set(web.asked) and not dead.closing.wait(0.02):
                 pass
             return Reply(picture(90))
 
-        with Web({"/a.png": answer_last, "/b.png": answer_last}) as slow:
-            config = listed(tmp_path, slow, "/a.png", "/b.png", threads=2)
+        with Web({f"/{n}.png": answer_last for n in range(4)}) as dead:
+            config = listed(tmp_path, dead, *(f"/{n}.png" for n in range(4)), threads=2, interval=0.05)
             with (tmp_path / "smile.txt").open("a") as urls:
                 urls.writelines(f"{web.url}{path}\n" for path in others)
-            assert crawl(config).kept == len(others) + 1
+            assert crawl(config).kept == len(others) + 1  # the dead one's are the same picture
 
 
 def test_the_same_bytes_in_two_classes_are_kept_in_both(tmp_path: Path) -> None:

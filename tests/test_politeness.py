@@ -1,21 +1,21 @@
 """How servers are asked: with pauses, within limits, and with patience where they ask for it."""
 
 import gzip
-import queue
 import socket
 import threading
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loopback import DATE, TIME, Reply, Web, settings
 
-from fer_pipeline.crawl.fetcher import Answer, Fetcher, Stopped
-from fer_pipeline.crawl.politeness import HostPace, HostQueue, user_agent
+from fer_pipeline.crawl.fetcher import Answer, Fetcher, Later, Stopped
+from fer_pipeline.crawl.politeness import HostPace, NotYet, user_agent
 from fer_pipeline.crawl.urls import normalise
 
 
@@ -72,48 +72,46 @@ def raw_server(
         thread.join()
 
 
-def put_all(urls: list[str], delays: dict[str, float]) -> HostQueue:
-    waiting = HostQueue(lambda host: delays.get(host, 0.0))
-    for url in urls:
-        waiting.put(url)
-    return waiting
-
-
-def test_hosts_are_asked_in_turn() -> None:
-    waiting = put_all(["http://a/1", "http://a/2", "http://a/3", "http://b/1", "http://c/1"], {})
-    order = []
-    for _ in range(5):
-        order.append(waiting.get(0))
-        waiting.done(order[-1])
-    assert order == ["http://a/1", "http://b/1", "http://c/1", "http://a/2", "http://a/3"]
-
-
-def test_a_host_that_must_wait_lets_others_go_first() -> None:
-    delays = {"a": 9.0, "b": 1.0}
-    waiting = put_all(["http://a/1", "http://b/1", "http://c/1", "http://c/2"], delays)
-    assert [waiting.get(0) for _ in range(3)] == ["http://c/1", "http://c/2", "http://b/1"]
-    assert waiting.get(0) == "http://a/1", "what is left is not lost"
-
-
-def test_a_host_that_a_thread_waits_for_comes_after_idle_ones_and_before_hosts_that_must_wait() -> None:
-    waiting = put_all(["http://a/1", "http://a/2", "http://b/1", "http://b/2", "http://slow/1"], {"slow": 0.5})
-    assert [waiting.get(0) for _ in range(5)] == [f"http://{name}" for name in ("a/1", "b/1", "a/2", "b/2", "slow/1")]
-
-
-def test_choosing_among_many_hosts_loses_no_url() -> None:
-    urls = [*(f"http://{number % 100}/{number}" for number in range(250)), "no url", "http://[bad/"]
-    waiting = put_all(urls, {"7": 3.0})
-    assert sorted(waiting.get(0) for _ in urls) == sorted(urls)
-    with pytest.raises(queue.Empty):
-        waiting.get(0)
-
-
 def test_requests_to_one_host_are_spaced_and_other_hosts_do_not_wait() -> None:
     clock = Clock()
     pace = HostPace(0.5, clock=clock, sleep=clock.sleep)
     for url in ("http://a.org/1", "http://b.org/1", "http://a.org/2", "https://a.org/3"):
         pace.wait(url)
     assert clock.slept == [0.5, 0.5]
+
+
+def test_a_turn_that_is_too_far_off_is_not_taken() -> None:
+    clock = Clock()
+    pace = HostPace(4, clock=clock, sleep=clock.sleep)
+    assert pace.wait("http://a.org/1", patience=1)
+    for _ in range(2):
+        assert pace.delay("a.org") == 4
+        with pytest.raises(NotYet):
+            pace.wait("http://a.org/2", patience=1)
+    clock.now += 3
+    assert pace.wait("http://a.org/2", patience=1)
+    assert clock.slept == [1]
+
+
+def test_a_host_that_is_given_up_is_told_at_once() -> None:
+    pace = HostPace(0.5, clock=Clock())
+    pace.hold("http://a.org/1", 31)
+    assert pace.delay("a.org") == 0
+    assert not pace.wait("http://a.org/1", patience=1)
+
+
+def test_a_picture_put_off_is_tried_no_more_often_than_others(tmp_path: Path) -> None:
+    clock = Clock()
+    with Web({"/a.png": Reply(status=503, headers={"Retry-After": "20"})}) as web:
+        pace = HostPace(0, clock=clock, sleep=clock.sleep)
+        with closing(Fetcher(settings(tmp_path, retries=2), pace, threading.Event())) as fetcher:
+            ask = partial(fetcher.fetch_soon, f"{web.url}/a.png", patience=1, with_leave=False, is_own=False)
+            with pytest.raises(Later) as later:
+                ask(0)
+            clock.now += 20
+            assert ask(later.value.tried).reason == "http_503"
+        assert len(web.asked) == 2
+    assert not clock.slept, "a thread has better things to do"
 
 
 def test_a_host_may_ask_for_a_longer_pause_but_not_for_a_shorter_or_endless_one() -> None:

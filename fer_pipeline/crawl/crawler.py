@@ -18,6 +18,7 @@ from fer_pipeline.crawl.permission import REFUSED
 from fer_pipeline.crawl.politeness import HostPace
 from fer_pipeline.crawl.pools import JobCrawler, Watch
 from fer_pipeline.crawl.tally import table_of, write_tally
+from fer_pipeline.crawl.turns import SOON, Task
 from fer_pipeline.errors import InputError
 from fer_pipeline.journal import Journal
 from fer_pipeline.manifest import Row, Status
@@ -108,7 +109,11 @@ def _run(
     """Fetch all that one engine lists for one class and keyword."""
     if not listing.job.pages:
         return
-    fetch = partial(fetcher.fetch, with_leave=config.robots != "none", is_own=listing.job.engine == "sample")
+    with_leave, is_own = config.robots != "none", listing.job.engine == "sample"
+
+    def fetch(task: Task) -> Answer:
+        return fetcher.fetch_soon(task.url, task.tried, SOON, with_leave=with_leave, is_own=is_own)
+
     crawler = JobCrawler(
         fetcher,
         config.threads,

@@ -1,5 +1,6 @@
 """Fetch one URL after another within limits of time, size and redirects, where it is allowed."""
 
+import math
 import threading
 import zlib
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from fer_pipeline.crawl.addresses import PrivateAddress
 from fer_pipeline.crawl.headers import Unpacker, answered_at, refusal_of_answer, retry_after
 from fer_pipeline.crawl.messages import BrokenAnswer
 from fer_pipeline.crawl.permission import Permission
-from fer_pipeline.crawl.politeness import MAX_WAIT, HostPace, user_agent
+from fer_pipeline.crawl.politeness import MAX_WAIT, HostPace, NotYet, user_agent
 from fer_pipeline.crawl.routes import Exchange, Routes
 from fer_pipeline.crawl.urls import normalise
 
@@ -40,12 +41,21 @@ class Answer:
     wait: float = 0.0  # seconds the server asked to be left alone
 
 
+class Later(Exception):
+    """A URL's host may be asked only later; it was `tried` so many times."""
+
+    def __init__(self, tried: int) -> None:
+        super().__init__(tried)
+        self.tried = tried
+
+
 class Wish(NamedTuple):
     """How a URL is asked."""
 
     limit: int  # bytes of the body
     with_leave: bool  # only where robots.txt, a TDM reservation and X-Robots-Tag allow it
     is_own: bool = False  # listed by our own gallery
+    patience: float = math.inf  # seconds to wait for the host's turn
 
 
 class Fetcher:
@@ -67,7 +77,14 @@ class Fetcher:
         bytes, where fewer than `crawl.max_bytes` will do.
         """
         limit = self._config.max_bytes
-        answer = self._persist(url, Wish(min(most or limit, limit), with_leave, is_own))
+        return self._date(self._persist(url, Wish(min(most or limit, limit), with_leave, is_own)))
+
+    def fetch_soon(self, url: str, tried: int, patience: float, *, with_leave: bool, is_own: bool) -> Answer:
+        """The same for a picture that was `tried` before; Later if its host's turn is further off than `patience`."""
+        wish = Wish(self._config.max_bytes, with_leave, is_own, patience)
+        return self._date(self._persist(url, wish, tried))
+
+    def _date(self, answer: Answer) -> Answer:
         if answer.time or answer.reason:  # a failure without an answer has no time, so that runs repeat
             return answer
         return replace(answer, time=datetime.now(UTC).isoformat(timespec="seconds"))
@@ -77,10 +94,13 @@ class Fetcher:
         answer = self._persist(url, Wish(limit, with_leave=False))
         return answer.body, answer.reason
 
-    def _persist(self, url: str, wish: Wish) -> Answer:
+    def _persist(self, url: str, wish: Wish, tried: int = 0) -> Answer:
         answer = Answer(url)
-        for attempt in range(self._config.retries):
-            answer = self._attempt(url, wish)
+        for attempt in range(tried, self._config.retries):
+            try:
+                answer = self._attempt(url, wish)
+            except NotYet:
+                raise Later(attempt) from None
             if answer.reason not in PASSING:
                 break
             wait = answer.wait if answer.wait >= 0 else 2.0**attempt
@@ -92,7 +112,7 @@ class Fetcher:
     def _attempt(self, url: str, wish: Wish) -> Answer:
         try:
             return self._follow(url, wish)
-        except Stopped:
+        except (Stopped, NotYet):
             raise
         except PrivateAddress:
             return Answer(url, reason="private_address")
@@ -109,13 +129,15 @@ class Fetcher:
     def _follow(self, url: str, wish: Wish) -> Answer:
         shown, address = self._alias
         is_own = wish.is_own and bool(address) and url.startswith(f"{shown}/")
+        patience = wish.patience
         for _ in range(MAX_REDIRECTS + 1):
             asked = normalise(address + url.removeprefix(shown) if is_own else url)
             asks = wish.with_leave and not is_own
             if asks and (refused := self._permission.check(asked)):
                 return Answer(url, reason=refused)
-            if not self._pace.wait(shown if is_own else asked):
+            if not self._pace.wait(shown if is_own else asked, patience):
                 return Answer(url, reason="busy")
+            patience = math.inf  # what a redirect led to is waited for, lest the first host be asked again
             self._check()
             with self._routes.send(asked, is_own=is_own) as response:
                 target = response.headers.first("location") if response.status in REDIRECTS else ""

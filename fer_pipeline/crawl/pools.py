@@ -9,8 +9,8 @@ from typing import Any
 from icrawler import Crawler, Downloader, Parser, UrlListFeeder
 from icrawler.storage import BaseStorage
 
-from fer_pipeline.crawl.fetcher import Answer, Fetcher, Stopped
-from fer_pipeline.crawl.politeness import HostQueue
+from fer_pipeline.crawl.fetcher import Answer, Fetcher, Later, Stopped
+from fer_pipeline.crawl.turns import Task, Turns
 
 POLL = 0.05  # seconds between two looks at whether the pool before has ended
 
@@ -50,7 +50,7 @@ class ListFeeder(UrlListFeeder):  # type: ignore[misc]
 class PageParser(Parser):  # type: ignore[misc]
     """Reads the pages one after another; `read` gives the URLs to fetch, or None when no more pages are wanted."""
 
-    def __init__(self, *args: Any, watch: Watch, read: Callable[[str], list[str] | None], found: HostQueue) -> None:
+    def __init__(self, *args: Any, watch: Watch, read: Callable[[str], list[str] | None], found: Turns) -> None:
         super().__init__(*args, out_queue=found)
         self.watch, self.read = watch, read
 
@@ -71,7 +71,7 @@ class PoliteDownloader(Downloader):  # type: ignore[misc]
     """Fetches each URL; `note` is told what came of it."""
 
     def __init__(
-        self, *args: Any, watch: Watch, fetch: Callable[[str], Answer], note: Callable[[str, Answer], None]
+        self, *args: Any, watch: Watch, fetch: Callable[[Task], Answer], note: Callable[[str, Answer], None]
     ) -> None:
         super().__init__(*args)
         self.watch, self.fetch, self.note = watch, fetch, note
@@ -81,19 +81,23 @@ class PoliteDownloader(Downloader):  # type: ignore[misc]
         self.watch.run(self._work)
 
     def _work(self) -> None:
-        for url in _tasks(self, "parser_exited"):
-            task = {"file_url": url}
-            self.download(task)
-            self.process_meta(task)
-            self.in_queue.done(url)
+        for task in _tasks(self, "parser_exited"):
+            fetched: dict[str, Any] = {"task": task}
+            try:
+                self.download(fetched)
+            except Later as later:
+                self.in_queue.put_back(task._replace(tried=later.tried))
+            else:
+                self.process_meta(fetched)
+            self.in_queue.done(task)
 
     def download(self, task: dict[str, Any], *_: Any, **__: Any) -> None:
-        """Fetch one URL into its task."""
-        task["answer"] = self.fetch(task["file_url"])
+        """Fetch one URL into its task; Later if its host has to be waited for."""
+        task["answer"] = self.fetch(task["task"])
 
     def process_meta(self, task: dict[str, Any]) -> None:
         """Hand on what came of it."""
-        self.note(task["file_url"], task["answer"])
+        self.note(task["task"].url, task["answer"])
 
 
 def _tasks(pool: Any, upstream: str) -> Iterator[Any]:
@@ -103,11 +107,11 @@ def _tasks(pool: Any, upstream: str) -> Iterator[Any]:
         task = _take(pool.in_queue)
         if task is not None:
             yield task
-        elif was_last:
+        elif was_last and pool.in_queue.empty():
             return
 
 
-def _take(tasks: queue.SimpleQueue[Any] | HostQueue) -> Any:
+def _take(tasks: queue.SimpleQueue[Any] | Turns) -> Any:
     try:
         return tasks.get(timeout=POLL)
     except queue.Empty:
@@ -126,7 +130,7 @@ class JobCrawler(Crawler):  # type: ignore[misc]
             downloader_threads=threads,
             storage=BaseStorage(),  # the ledger writes
             log_level=logging.CRITICAL,
-            extra_parser_args={**parser, "found": HostQueue(fetcher.delay)},
+            extra_parser_args={**parser, "found": Turns(fetcher.delay)},
             extra_downloader_args=downloader,
         )
 
