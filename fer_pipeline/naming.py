@@ -59,6 +59,43 @@ class Places:
         return flat
 
 
+def is_there(folder: Path, row: Row) -> bool:
+    """Whether a file that a journal says was written came to the disk: a power cut may leave it empty, or none."""
+    path = folder / row.path
+    return row.status is not Status.KEPT or (path.is_file() and path.stat().st_size > 0)
+
+
+def origin_of(row: Row) -> str:
+    """What a raw folder knows an image by: its URL, or its source and its name there."""
+    url, file = row.source.get("url"), row.source.get("file")
+    return str(url or (row.path if file is None else f"{row.source.get('name')} {file}"))
+
+
+def mark_same_bytes(folder: Path, rows: Iterable[Row]) -> list[Row]:
+    """Of rows with the same bytes in a class the first stays; the others say so, and lose a file of their own.
+
+    They had two names only if their formats are told by the URL alone. A row whose path another picture has, fails.
+    """
+    paths: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}  # class folder and bytes, and where they lie
+    marked: list[Row] = []
+    for row in rows:
+        label, own = row.path.partition("/")[0], path_without_file(row.path.rpartition("/")[0], origin_of(row))
+        held = first.get((label, row.sha256)) if row.status is Status.KEPT else None
+        if held is not None:
+            if held != row.path and row.path not in paths:
+                (folder / row.path).unlink(missing_ok=True)
+            marked.append(row.dropped("same_bytes", copy_of=held).but(path=own))
+        elif row.path in paths and row.status is Status.KEPT:  # the file of that name is another picture
+            marked.append(row.but(path=own, status=Status.FAILED, reason="name_taken"))
+        else:
+            paths[row.path] = row.sha256
+            if row.status is Status.KEPT and row.sha256:
+                first[label, row.sha256] = row.path
+            marked.append(row)
+    return marked
+
+
 def path_without_file(folder: str, origin: str) -> str:
     """The path of a row that has no file: unique to where it came from."""
     return f"{folder}/{hashlib.sha256(origin.encode()).hexdigest()[:USUAL]}"

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loopback import Reply, Web, listed, picture
 from pictures import draw_noise, list_files
 
+from fer_pipeline.crawl.crawler import crawl
+from fer_pipeline.crawl.fetcher import Answer
+from fer_pipeline.crawl.ledger import Ledger, Origin
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.images import write_image
 from fer_pipeline.journal import JOURNAL, Journal
@@ -213,3 +217,73 @@ def test_a_file_too_large_for_a_picture_has_a_row_and_is_not_read(tmp_path: Path
         file.truncate(MAX_BYTES + 1)  # takes no room on the disk
     assert bring(tmp_path / "in", tmp_path / "raw") == {"too_large": 1}
     assert read_rows(tmp_path / "raw")[0].status is Status.FAILED
+
+
+# --- an import and a crawl in one folder
+
+
+def begin_import(raw: Path, *images: Found) -> None:
+    """An import that is killed before it has a manifest."""
+
+    def cut_off() -> Iterator[Found]:
+        yield from images
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_images(cut_off(), raw, "mine")
+
+
+def kept_in(raw: Path) -> list[bytes]:
+    """The kept rows' files; no two have one name, also without its suffix, and no other file is there."""
+    rows = [row for row in read_rows(raw) if row.status is Status.KEPT]
+    assert len({Path(row.path).with_suffix("") for row in rows}) == len(rows)
+    files = {path.relative_to(raw).as_posix() for path in raw.glob("*/*")}
+    assert files == {row.path for row in rows}
+    return [(raw / row.path).read_bytes() for row in rows]
+
+
+def test_a_crawl_after_a_killed_import_of_the_same_bytes_twice_keeps_them_once(tmp_path: Path) -> None:
+    begin_import(tmp_path / "raw", *(Found(f"smile/{number}.png", picture(1), "smile") for number in range(2)))
+    with Web({"/0.png": Reply(picture(2))}) as web:
+        crawl(listed(tmp_path, web, "/0.png"))
+    assert sorted(kept_in(tmp_path / "raw")) == sorted([picture(1), picture(2)])
+    assert [row.reason for row in read_rows(tmp_path / "raw") if row.reason] == ["same_bytes"]
+
+
+def test_bytes_that_a_crawl_named_after_their_url_are_not_imported_once_more(tmp_path: Path) -> None:
+    tga = picture(1, "TGA")  # a format without a signature
+    with Web({"/0.php": Reply(tga)}) as web:
+        crawl(listed(tmp_path, web, "/0.php"))
+    import_images([Found("smile/x.tga", tga, "smile")], tmp_path / "raw", "mine")
+    assert kept_in(tmp_path / "raw") == [tga]
+
+
+def test_an_import_that_finishes_a_killed_crawl_keeps_the_same_bytes_once(tmp_path: Path) -> None:
+    tga, raw = picture(1, "TGA"), tmp_path / "raw"
+    with Journal(raw) as journal:
+        ledger = Ledger(raw, journal)
+        for url in ("http://x/1.php", "http://x/1.aspx"):
+            ledger.note(Origin("smile", "urls", "", "any"), url, Answer(url, tga))
+    import_images([Found("smile/2.png", picture(2), "smile")], raw, "mine")
+    assert sorted(kept_in(raw)) == sorted([tga, picture(2)])
+
+
+@pytest.mark.parametrize("remains", [b"", None])
+def test_an_image_that_a_power_cut_took_is_imported_again(tmp_path: Path, remains: bytes | None) -> None:
+    raw, image = tmp_path / "raw", Found("smile/1.png", picture(1), "smile")
+    begin_import(raw, image)
+    (path,) = (raw / "smile").iterdir()
+    path.unlink() if remains is None else path.write_bytes(remains)
+    import_images([image, Found("smile/2.png", picture(2), "smile")], raw, "mine")
+    assert sorted(kept_in(raw)) == sorted([picture(1), picture(2)])
+
+
+def test_a_kill_between_manifest_and_journal_leaves_no_image_twice(tmp_path: Path) -> None:
+    raw, images = tmp_path / "raw", [Found(f"smile/{number}.png", picture(number), "smile") for number in range(2)]
+    begin_import(raw, *images)
+    journal = (raw / JOURNAL).read_bytes()
+    import_images(images, raw, "mine")
+    manifest = (raw / MANIFEST).read_bytes()
+    (raw / JOURNAL).write_bytes(journal)
+    import_images(images, raw, "mine")
+    assert (raw / MANIFEST).read_bytes() == manifest

@@ -12,7 +12,7 @@ from fer_pipeline.crawl.fetcher import Answer
 from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
 from fer_pipeline.manifest import Row, Status, write_aside
-from fer_pipeline.naming import Names, Places, path_without_file
+from fer_pipeline.naming import Names, Places, is_there, mark_same_bytes, origin_of, path_without_file
 
 Key = tuple[str, str]  # label and URL: what is fetched once
 
@@ -31,11 +31,13 @@ class Ledger:
 
     def __init__(self, folder: Path, journal: Journal, *, force: bool = False) -> None:
         self.folder, self._journal = folder, journal
-        begun = [row for row in journal.rows() if _is_there(folder, row)]
+        begun = [row for row in journal.rows() if is_there(folder, row)]
         self._fetched = {key: row for row in begun if (key := key_of(row))}
         finished = list(existing_rows(folder))
-        paths = {row.path for row in finished}  # an import that was killed here had not seen yet what is there already
-        self._existing = [*finished, *(row for row in begun if not key_of(row) and row.path not in paths)]
+        known = {origin_of(row) for row in finished}
+        # What an import began that was killed here, less what the manifest has.
+        imported = {origin_of(row): row for row in begun if not key_of(row) and origin_of(row) not in known}
+        self._existing = mark_same_bytes(folder, [*finished, *imported.values()])
         done = (row for row in self._existing if not (force and row.status is Status.FAILED))
         self._known = {key for row in done if (key := key_of(row))} | self._fetched.keys()
         self._forgotten = read_forgotten(folder)
@@ -110,12 +112,6 @@ class Ledger:
         else:
             self._journal.drop()
         return fresh, stay + fresh
-
-
-def _is_there(folder: Path, row: Row) -> bool:
-    """Whether a file that the journal says was fetched came to the disk: a power cut may leave it empty, or none."""
-    path = folder / row.path
-    return row.status is not Status.KEPT or not key_of(row) or (path.is_file() and path.stat().st_size > 0)
 
 
 def make_row(origin: Origin, url: str, answer: Answer) -> Row:

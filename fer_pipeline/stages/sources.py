@@ -21,7 +21,7 @@ from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
 from fer_pipeline.manifest import UNLABELLED, Row, Status, hash_file, write_aside
-from fer_pipeline.naming import Names, Places, path_without_file
+from fer_pipeline.naming import Names, Places, is_there, mark_same_bytes, origin_of, path_without_file
 
 MAX_BYTES = 300_000_000  # of a file that may be a picture
 
@@ -67,11 +67,11 @@ def import_images(found: Iterable[Found], output: Path, source: str) -> Counter[
 
 def _import(found: Iterable[Found], output: Path, source: str, journal: Journal) -> Counter[str]:
     old = existing_rows(output)
-    known = {item_of(row) for row in old}
-    known |= {entry.item for entry in journal.entries()}
+    begun = _begun(output, journal)
+    known = {item_of(row) for row in old} | begun.keys()
     forgotten = read_forgotten(output)
     places = Places(output)
-    names = Names(chain(old, journal.rows()))
+    names = Names(chain(old, begun.values()))
     barred = 0
     groups: dict[str, str] = {}  # also for images that are here already: a second import may name the persons
     with progress("import", None) as advance:
@@ -85,16 +85,22 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
             advance(1)
             if one.group is not None:
                 groups[item] = one.group
-    old = [row.but(group=groups.get(item_of(row), row.group)) for row in old]
-    rows = _mark_same_bytes(old + list(journal.rows()))
+    # An earlier command may have been killed between the manifest and the end of its journal: one row an image.
+    all_ = {item_of(row): row for row in chain(old, _begun(output, journal).values())}
+    rows = mark_same_bytes(output, [row.but(group=groups.get(item, row.group)) for item, row in all_.items()])
     journal.finish(rows)
     fresh = {row.path for row in rows} - {row.path for row in old}
     return Counter(row.reason or "kept" for row in rows if row.path in fresh) + Counter(forgotten=barred)
 
 
+def _begun(folder: Path, journal: Journal) -> dict[str, Row]:
+    """What the journal says was brought and is there; an image that is not is brought again, and then counts."""
+    return {item_of(row): row for row in journal.rows() if is_there(folder, row)}
+
+
 def item_of(row: Row) -> str:
-    """What an import knows an image by: its source and its name there."""
-    return f"{row.source.get('name')} {row.source.get('file')}"
+    """What the journal of a raw folder knows an image by."""
+    return f"{row.label} {row.source['url']}" if row.source.get("url") else origin_of(row)
 
 
 def _bring(one: Found, places: Places, names: Names, source: str, barred: frozenset[str]) -> Row:
@@ -126,24 +132,6 @@ def _bring(one: Found, places: Places, names: Names, source: str, barred: frozen
     if not path.exists() or hash_file(path) != row.sha256:  # no row speaks of what lies there
         write_aside(path, [data], sync=False)
     return row
-
-
-def _mark_same_bytes(rows: list[Row]) -> list[Row]:
-    """Of rows that name one file the first stays; the others say so, under a path of their own."""
-    taken: dict[str, str] = {}
-    marked = []
-    for row in rows:
-        if row.path in taken:
-            origin = str(row.source.get("url") or item_of(row))  # a crawl that was killed here left rows too
-            own = path_without_file(row.path.rpartition("/")[0], origin)
-            if row.sha256 == taken[row.path]:
-                marked.append(row.dropped("same_bytes", copy_of=row.path).but(path=own))
-            else:  # the file of that name is another picture
-                marked.append(row.but(path=own, status=Status.FAILED, reason="name_taken"))
-        else:
-            taken[row.path] = row.sha256
-            marked.append(row)
-    return marked
 
 
 def check_apart(source: Path, output: Path) -> None:
