@@ -233,10 +233,9 @@ def _children(parent: int) -> list[int]:
 
 
 FAULTS = {one.__name__: one for one in (full_disk, read_only, clock, second_command, worker_killed)}
-# Where a fault means nothing: no workers; folders that hold another stage's files too, or no lock.
+# Where a fault means nothing: no workers; a folder that holds another stage's files too.
 ELSEWHERE = {
     "worker_killed": ("crawl", "import", "split", "train", "eval"),
     "full_disk": ("eval",),
     "read_only": ("eval",),
-    "second_command": ("eval",),
 }

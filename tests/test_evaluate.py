@@ -11,6 +11,7 @@ import torch
 from drawn import tiny_training, write_classes, write_split
 
 from fer_pipeline.errors import InputError, StaleError
+from fer_pipeline.journal import Journal
 from fer_pipeline.manifest import read_rows
 from fer_pipeline.model.evaluate import evaluate, read_metrics
 from fer_pipeline.model.train import train
@@ -56,6 +57,12 @@ def test_there_is_a_prediction_for_every_test_image(home: Path) -> None:
         values = {label: float(line[f"p_{label}"]) for label in metrics["labels"]}
         assert sum(values.values()) == pytest.approx(1, abs=1e-5)
         assert float(line["confidence"]) == max(values.values()) == values[line["predicted"]]
+
+
+def test_a_second_command_in_the_same_folder_is_refused(home: Path, tmp_path: Path) -> None:
+    with Journal(tmp_path / "scores"), pytest.raises(InputError, match="another fer command is writing here"):
+        evaluate(home / "run", out=tmp_path / "scores")
+    assert evaluate(home / "run", out=tmp_path / "scores").metrics["count"] == 16
 
 
 def test_accuracy_is_told_per_source(home: Path) -> None:

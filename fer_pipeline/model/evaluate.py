@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.errors import InputError, StaleError
+from fer_pipeline.journal import Journal
 from fer_pipeline.manifest import MANIFEST, hash_file, write_aside, write_csv
 from fer_pipeline.model.bundle import MODEL, Card, find_model
 from fer_pipeline.model.confidence import measure_reliability, measure_selective
@@ -51,18 +52,28 @@ def evaluate(
     max_leakage: float = LIMIT,
     allow_leakage: bool = False,
 ) -> Evaluation:
-    """Score a run on the test part of its own data, or on another folder; writes metrics and predictions."""
+    """Score a run on the test part of its own data, or on another folder; writes metrics and predictions.
+
+    InputError if another command writes there.
+    """
     predictor = Predictor(run)
     target = out or _target(run, data)
-    folder = data or predictor.card.training_folder
     crops = read_test(run, predictor.card, data, target)
+    with Journal(target):  # for its lock alone
+        return _measure(
+            run, predictor, crops, data or predictor.card.training_folder, target, (max_leakage, allow_leakage)
+        )
+
+
+def _measure(
+    run: Path, predictor: Predictor, crops: Crops, folder: Path, target: Path, gate: tuple[float, bool]
+) -> Evaluation:
     probabilities = predictor.classify(crops.images)
     metrics = score(crops.targets, probabilities, predictor.card.labels)
     metrics |= {"per_source": score_sources(crops, probabilities), "data": str(folder)}
     metrics |= {"model": hash_file(find_model(run)), **measure_confidence(predictor.card, crops.targets, probabilities)}
     leakage = check_leakage(predictor.card, folder, crops, probabilities, cache_of(run, target))
-    metrics |= {"leakage": judge_leakage(leakage.figures, max_leakage, allow=allow_leakage)}
-    target.mkdir(parents=True, exist_ok=True)
+    metrics |= {"leakage": judge_leakage(leakage.figures, gate[0], allow=gate[1])}
     write_predictions(target, crops, probabilities)
     write_csv(target / LEAKS, ["test", "train", "kind", "distance"], leakage.lines)
     write_aside(target / METRICS, [json.dumps(metrics, indent=2, ensure_ascii=False).encode()])
