@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, settings
 
-from fer_pipeline.crawl.content import name_problem, sniff_signature
+from fer_pipeline.crawl.content import name_problem
 from fer_pipeline.crawl.crawler import crawl
 from fer_pipeline.crawl.pools import PageParser
 from fer_pipeline.crawl.tally import TALLY
@@ -21,6 +21,7 @@ from fer_pipeline.errors import InputError, SetupError, UsageError
 from fer_pipeline.images import FORMATS, sniff_suffix
 from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.manifest import MANIFEST, Row, Status, hash_file, read_rows, write_rows
+from fer_pipeline.signatures import sniff_signature
 
 CRAWL = "import sys; from fer_pipeline.crawl.crawler import crawl; from fer_pipeline.config import CrawlConfig; "
 CRAWL += "crawl(CrawlConfig.model_validate_json(sys.argv[1]))"

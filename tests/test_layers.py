@@ -23,7 +23,7 @@ LAYERS = (
     "journal forgotten decisions",
     "naming",
     "manifest",
-    "boxes config neighbours splits console decoding avif",
+    "boxes config neighbours splits console decoding avif signatures",
     "errors",
     "__init__",
 )

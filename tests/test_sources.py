@@ -287,3 +287,12 @@ def test_a_kill_between_manifest_and_journal_leaves_no_image_twice(tmp_path: Pat
     (raw / JOURNAL).write_bytes(journal)
     import_images(images, raw, "mine")
     assert (raw / MANIFEST).read_bytes() == manifest
+
+
+def test_no_decoder_sees_a_picture_in_the_process_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native libraries read headers too, and an import that died of one would die each time."""
+    kinds = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000")
+    images = [Found(f"smile/{kind}", picture(number, kind), "smile") for number, kind in enumerate(kinds)]
+    monkeypatch.setattr("PIL.Image.open", lambda *_, **__: pytest.fail("a decoder was asked"))
+    import_images(images, tmp_path / "raw", "mine")
+    assert len(kept_in(tmp_path / "raw")) == len(kinds)

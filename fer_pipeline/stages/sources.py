@@ -22,6 +22,7 @@ from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
 from fer_pipeline.manifest import UNLABELLED, Row, Status, hash_file, write_aside
 from fer_pipeline.naming import Names, Places, is_there, mark_same_bytes, origin_of, path_without_file
+from fer_pipeline.signatures import sniff_signature
 
 MAX_BYTES = 300_000_000  # of a file that may be a picture
 
@@ -122,7 +123,7 @@ def _bring(one: Found, places: Places, names: Names, source: str, barred: frozen
         return row.but(status=Status.FAILED, reason=reason)
     if hashlib.sha256(data).hexdigest() in barred:  # `fer forget` took these bytes out
         return row.dropped("forgotten")
-    suffix = sniff_suffix(data)
+    suffix = sniff_signature(data) or sniff_suffix(data)
     row = row.but(sha256=hashlib.sha256(data).hexdigest())
     if suffix is None:
         return row.dropped("not_an_image" if data else "empty")
