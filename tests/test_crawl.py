@@ -14,6 +14,8 @@ from loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, setting
 
 from fer_pipeline.crawl.content import name_problem
 from fer_pipeline.crawl.crawler import crawl
+from fer_pipeline.crawl.fetcher import Answer
+from fer_pipeline.crawl.ledger import Ledger, Origin
 from fer_pipeline.crawl.pools import PageParser
 from fer_pipeline.crawl.tally import TALLY
 from fer_pipeline.crawl.turns import Task, Turns
@@ -219,6 +221,31 @@ def test_a_host_that_does_not_answer_holds_up_no_other(tmp_path: Path, monkeypat
             with (tmp_path / "smile.txt").open("a") as urls:
                 urls.writelines(f"{web.url}{path}\n" for path in others)
             assert crawl(config).kept == len(others) + 1  # the dead one's are the same picture
+
+
+def test_what_a_stopping_crawl_hung_up_on_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, note = threading.Event(), Ledger.note
+
+    def withhold(number: int) -> Reply:
+        asked.set()
+        return SILENCE if number == 1 else Reply(picture(1))
+
+    def answer_then(_: int) -> Reply:
+        asked.wait()
+        return Reply(picture(2))
+
+    def fill_the_disk(ledger: Ledger, origin: Origin, url: str, answer: Answer) -> None:
+        if url.endswith("/b.png"):
+            raise SetupError("no room")
+        note(ledger, origin, url, answer)
+
+    with Web({"/a.png": withhold, "/b.png": answer_then}) as web:
+        config = listed(tmp_path, web, "/a.png", "/b.png", threads=2)
+        monkeypatch.setattr(Ledger, "note", fill_the_disk)
+        with pytest.raises(SetupError, match="no room"):
+            crawl(config)
+        monkeypatch.undo()
+        assert crawl(config).kept == 2
 
 
 def test_the_same_bytes_in_two_classes_are_kept_in_both(tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ class Fetcher:
                 answer = self._attempt(url, wish)
             except NotYet:
                 raise Later(attempt) from None
+            if answer.reason:
+                self._check()  # a crawl that stops hangs up on everybody, which says nothing of a URL
             if answer.reason not in PASSING:
                 break
             wait = answer.wait if answer.wait >= 0 else 2.0**attempt
