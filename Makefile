@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup test format bench faults clean
+.PHONY: help all setup test format bench peers faults clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -31,12 +31,17 @@ format: setup ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: all ## time this project beside plain baselines; writes docs/benchmarks.md
-	$(BIN)/python -m benchmarks --run runs/sample --photos data/sample/gallery --crops data/sample/split/train
+bench: all ## time this project beside plain baselines, and others if there are `make peers`; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks --run runs/sample --photos data/sample/gallery --crops data/sample/split/train \
+		$(addprefix --peers ,$(wildcard .venv-peers/bin/python))
+
+peers: setup ## install what people use otherwise, to be timed by `make bench`: .venv-peers
+	$(BIN)/python -m venv .venv-peers
+	.venv-peers/bin/pip install -q img2dataset==1.47.0 imagededup==0.3.3
 
 faults: setup ## kill, starve and mislead every stage, and spoil 100,000 inputs; half an hour
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.fuzz --inputs 100000 --seed 0
 
 clean: ## remove what the sample made, and .venv
-	rm -rf data/sample runs/sample .venv
+	rm -rf data/sample runs/sample .venv .venv-peers

@@ -57,7 +57,13 @@ SECTIONS = {
     "fetching": Section(
         "Fetching",
         "fetching",
-        (("--img2dataset", "img2dataset"), ("--rounds", "rounds")),
+        (("--img2dataset", "peers"), ("--rounds", "rounds")),
+        (),
+    ),
+    "dedupe": Section(
+        "Near-copies among photos",
+        "dedupe",
+        (("--photos", "photo_folder"), ("--imagededup", "peers"), ("--rounds", "rounds")),
         (),
     ),
     "serving": Section(
@@ -77,7 +83,7 @@ def main() -> None:
     )
     parser.add_argument("--crops", type=Path, help="a folder per class of crops, for the recipes of training")
     parser.add_argument("--run", type=Path, help="a finished run, for the server")
-    parser.add_argument("--img2dataset", type=Path, help="the python of an environment with img2dataset")
+    parser.add_argument("--peers", type=Path, help="the python of an environment with img2dataset and imagededup")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=SECTIONS, default=list(SECTIONS))
     given = vars(parser.parse_args())

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -56,19 +57,20 @@ def main() -> None:
             taken: dict[str, list[Taken]] = {}
             for number in range(given.rounds):
                 place = Path(folder) / f"{threads}-{number}"
-                for name, one in time_all(urls, threads, given.img2dataset, place):
+                for name, one in time_all(urls, threads, given.img2dataset, place, first=number):
                     taken.setdefault(name, []).append(one)
-            for name, times in taken.items():
+            for name, times in sorted(taken.items(), key=lambda item: item[0] != "ours"):
                 print(f"| {threads} | {name} | {describe(times, taken['ours'], given.pictures)} |", flush=True)
 
 
 def describe(times: list["Taken"], ours: list["Taken"], pictures: int) -> str:
-    """Medians over the rounds; the ratios are those of single rounds."""
+    """Medians over the rounds; the ratios are those of single rounds, with the least and the greatest."""
     speed = pictures / median(one.seconds for one in times)
-    faster = median(one.seconds / own.seconds for one, own in zip(times, ours, strict=True))
+    faster = sorted(one.seconds / own.seconds for one, own in zip(times, ours, strict=True))
     work = median(one.processor for one in times) / pictures
     lighter = median(one.processor / own.processor for one, own in zip(times, ours, strict=True))
-    return f"{speed:,.0f} | {faster:.1f} | {1000 * work:.2f} | {lighter:.1f}"
+    spread = f"{median(faster):.1f} ({faster[0]:.1f} to {faster[-1]:.1f})"
+    return f"{speed:,.0f} | {'1' if times is ours else spread} | {1000 * work:.2f} | {lighter:.1f}"
 
 
 class Taken(NamedTuple):
@@ -90,18 +92,18 @@ def _processor() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def time_all(urls: list[str], threads: int, peer: Path | None, folder: Path) -> Iterator[tuple[str, Taken]]:
-    """What each fetcher took for the same URLs, into an empty folder each."""
+def time_all(urls: list[str], threads: int, peer: Path | None, folder: Path, first: int) -> Iterator[tuple[str, Taken]]:
+    """What each fetcher took for the same URLs, into an empty folder each; another one begins each round."""
     folder.mkdir()
     (folder / "urls.txt").write_text("\n".join(urls))
-    yield "ours", time_ours(folder, len(urls), threads)
-    whole, last = time_icrawler(folder, len(urls), threads)
-    yield "icrawler, to its last picture", last
-    yield "icrawler, to its end", whole
+    fetchers: list[Callable[[], dict[str, Taken]]] = [
+        lambda: {"ours": time_ours(folder, len(urls), threads)},
+        lambda: time_icrawler(folder, len(urls), threads),
+    ]
     if peer is not None:
-        for processes in (1, 2):
-            took = time_img2dataset(peer, folder, processes, threads)
-            yield f"img2dataset, processes: {processes}", took
+        fetchers += [partial(time_img2dataset, peer, folder, processes, threads) for processes in (1, 2)]
+    for number in range(len(fetchers)):
+        yield from fetchers[(first + number) % len(fetchers)]().items()
 
 
 def time_ours(folder: Path, count: int, threads: int) -> Taken:
@@ -124,7 +126,7 @@ def time_ours(folder: Path, count: int, threads: int) -> Taken:
         return taken()
 
 
-def time_icrawler(folder: Path, count: int, threads: int) -> tuple[Taken, Taken]:
+def time_icrawler(folder: Path, count: int, threads: int) -> dict[str, Taken]:
     """Its own feeder, parser and ImageDownloader, to the end and to the last picture: then it waits 5 s."""
     from icrawler import ImageDownloader
     from icrawler.builtin import UrlListCrawler
@@ -143,15 +145,16 @@ def time_icrawler(folder: Path, count: int, threads: int) -> tuple[Taken, Taken]
         crawler.crawl(str(folder / "urls.txt"), max_num=count)
         whole = taken()
     assert len(list((folder / "icrawler").iterdir())) == count
-    return whole, ends[-1]
+    return {"icrawler, to its last picture": ends[-1], "icrawler, to its end": whole}
 
 
-def time_img2dataset(peer: Path, folder: Path, processes: int, threads: int) -> Taken:
+def time_img2dataset(peer: Path, folder: Path, processes: int, threads: int) -> dict[str, Taken]:
     """Files as they come, neither resized nor encoded anew."""
     output = folder / f"img2dataset{processes}"
     arguments = [str(folder / "urls.txt"), str(output), str(processes), str(threads)]
     done = subprocess.run([str(peer), "-c", IMG2DATASET, *arguments], check=True, capture_output=True, text=True)
-    return Taken(*(float(word) for word in done.stdout.rpartition("taken")[2].split()))
+    taken = Taken(*(float(word) for word in done.stdout.rpartition("taken")[2].split()))
+    return {f"img2dataset, processes: {processes}": taken}
 
 
 @contextmanager
