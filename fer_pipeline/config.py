@@ -262,7 +262,7 @@ class Config(Section):
     data: Path = Field(Path("data"), description="where the stages write")
     runs: Path = Field(Path("runs"), description="where training writes")
     workers: Annotated[int | Literal["ray"], PlainValidator(_workers)] = Field(
-        0, description="processes per stage, up to 512; 0: one per core; ray: a Ray cluster"
+        0, description="processes per stage, up to 512; 0: one per core, two at least; ray: a Ray cluster"
     )
     crawl: CrawlConfig
     unify: UnifyConfig

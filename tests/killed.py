@@ -20,6 +20,7 @@ def count(function):
     return counted
 def count_in(*modules):
     for module in modules:
+        assert hasattr(module, "write_aside") or hasattr(module, "note_forgotten"), module
         for name in ("write_aside", "write_rows", "note_forgotten", "run_stage", "drop_strays", "remove_empty"):
             if hasattr(module, name):
                 setattr(module, name, count(getattr(module, name)))

@@ -19,6 +19,7 @@ from drawn import draw_mouth, tiny_training, write_classes, write_config, write_
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.cli import app
+from fer_pipeline.cli.app import count_workers, read_config
 from fer_pipeline.manifest import Row, read_rows, write_rows
 
 Capture = pytest.CaptureFixture[str]
@@ -492,3 +493,10 @@ def test_an_answer_that_is_not_sure_enough_is_uncertain_and_keeps_its_guess(
     assert main(["predict", str(trained), photo, "--json", "--uncertain", "0"]) == 0
     face = json.loads(capsys.readouterr().out)["faces"][0]
     assert (face["outcome"], face["label"]) == ("answered", face["guess"])
+
+
+def test_a_machine_of_one_core_has_a_process_to_lose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    (tmp_path / "x.yaml").write_text("name: x\n")
+    counts = [count_workers(read_config(tmp_path / "x.yaml", [], workers)) for workers in (None, "1", "ray")]
+    assert counts == [2, 1, "ray"]

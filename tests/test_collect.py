@@ -417,6 +417,7 @@ def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path
             files = list_files(getattr(config, stage.name).output)
             assert left[stage.name].keys() == files.keys(), (step, stage.name)
             assert left[stage.name][MANIFEST] == files[MANIFEST], (step, stage.name)
+    assert step > 9, "nothing counts its steps"
 
 
 def test_a_folder_made_with_other_settings_is_left_for_the_user_to_decide(tmp_path: Path) -> None:

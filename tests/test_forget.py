@@ -195,6 +195,7 @@ def test_killed_anywhere_the_same_command_finishes(made: Path, tmp_path: Path) -
         home = tmp_path / f"home{step}"
         subprocess.run(["cp", "-a", str(made), str(home)], check=True)
         ended = run_until(step, FORGET, home / "data/x", "a/1.png")
+        assert step or not ended, "nothing counts its steps"
         configure(home)
         if not ended:
             forget_one(home, "a/1.png")

@@ -60,7 +60,7 @@ Workers = Annotated[
         "--workers",
         metavar="N|ray",
         callback=_check_workers,
-        help="Processes, or `ray` for those of a Ray cluster; default: one per core.",
+        help="Processes, or `ray` for those of a Ray cluster; default: one per core, two at least.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Start over, also if the folder is finished.")]
@@ -95,8 +95,8 @@ def tell_options(config: Path, overrides: Sequence[str]) -> str:
 
 
 def count_workers(config: Config) -> int | Literal["ray"]:
-    """How many processes a stage may use, or `ray`."""
-    return config.workers or available_cores()
+    """How many processes a stage may use, or `ray`; two on one core, for an image may crash the one that opens it."""
+    return config.workers or max(2, available_cores())
 
 
 def available_cores() -> int:
