@@ -1,6 +1,7 @@
 """What many tests share: a drawn gallery, and plain photos in class folders."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from pictures import draw_portrait
 from fer_pipeline import console
 from fer_pipeline.images import write_image
 from fer_pipeline.sample import LABELS, draw_gallery
+
+# Commands that a shell starts in the background ignore Ctrl-C, and so would those the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
