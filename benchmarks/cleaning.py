@@ -52,7 +52,7 @@ def _opens(path: Path) -> bool:
         return False
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -76,16 +76,16 @@ def clean_and_crop(photos: list[Path], home: Path, rounds: int) -> None:
         shutil.copy(path, raw / label / f"{number:05d}{path.suffix}")
     config = home / "bench.yaml"
     config.write_text(f"name: ours\ndata: {home}\nruns: {home}\ncrop: {{scale: eyes, align: true}}\n")
-    _fer("import", "folder", str(raw), "--output", str(home / "ours" / "raw"))
+    run_fer("import", "folder", str(raw), "--output", str(home / "ours" / "raw"))
     times: dict[str, list[float]] = {"ours": [], "one": [], "all": []}
     for round_ in range(rounds):
         for stage in ("unified", "unique", "faces", "crops"):
             shutil.rmtree(home / "ours" / stage, ignore_errors=True)
-        times["ours"].append(_seconds(lambda: _fer("run", "--config", str(config), "--until", "crop")))
+        times["ours"].append(seconds(lambda: run_fer("run", "--config", str(config), "--until", "crop")))
         for kind, threads in (("one", 1), ("all", -1)):
             cv2.setNumThreads(threads)
-            times[kind].append(_seconds(partial(usual, photos, home / f"usual-{kind}{round_}")))
-    _fer("run", "--config", str(config), "--until", "split")
+            times[kind].append(seconds(partial(usual, photos, home / f"usual-{kind}{round_}")))
+    run_fer("run", "--config", str(config), "--until", "split")
     ours = median(times["ours"])
     what = f"clean and crop {len(photos)} photos, all cores"
     _row(f"{what}; tutorial: serial, one thread", ours, median(times["one"]), "s", more_is_better=False)
@@ -148,7 +148,7 @@ def memory(photos: list[Path], home: Path) -> None:
             shutil.copy(path, folder / "in" / "some" / f"{number:05d}{path.suffix}")
         config = folder / "c.yaml"
         config.write_text(f"name: m\ndata: {folder}\nworkers: 1\n")
-        _fer("import", "folder", str(folder / "in"), "--output", str(folder / "m" / "raw"))
+        run_fer("import", "folder", str(folder / "in"), "--output", str(folder / "m" / "raw"))
         command = [sys.executable, "-c", PEAK, "-q", "run", "--config", str(config), "--until", "filter"]
         peaks.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]))
     _row("peak memory, all photos beside a quarter", peaks[0], peaks[1], "MB", more_is_better=True)
@@ -156,12 +156,12 @@ def memory(photos: list[Path], home: Path) -> None:
 
 def start() -> None:
     """`fer --help` beside a Python that imports nothing."""
-    ours = median(_seconds(lambda: _fer("--help")) for _ in range(7))
-    bare = median(_seconds(lambda: subprocess.run([sys.executable, "-c", ""], check=True)) for _ in range(7))
+    ours = median(seconds(lambda: run_fer("--help")) for _ in range(7))
+    bare = median(seconds(lambda: subprocess.run([sys.executable, "-c", ""], check=True)) for _ in range(7))
     _row("fer --help beside a bare Python", ours, bare, "s", more_is_better=True)
 
 
-def _fer(*arguments: str) -> None:
+def run_fer(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "fer_pipeline", *arguments], check=True, capture_output=True)
 
 

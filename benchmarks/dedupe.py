@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy reads it; both have processe
 
 import numpy as np
 
+from benchmarks.cleaning import run_fer
 from benchmarks.hashes import draw_hashes
 from fer_pipeline.manifest import kept_rows
 from fer_pipeline.neighbours import near_hashes
@@ -60,12 +60,12 @@ def hash_photos(photos: Path | None, peer: Path | None, rounds: int, home: Path)
         draw_gallery(photos, 100, 0)
     config = home / "c.yaml"
     config.write_text(f"name: x\ndata: {home}\n")
-    _fer("import", "folder", str(photos), "--output", str(home / "x" / "raw"))
-    _fer("unify", "--config", str(config))
+    run_fer("import", "folder", str(photos), "--output", str(home / "x" / "raw"))
+    run_fer("unify", "--config", str(config))
     ours, theirs, whole = list[float](), list[float](), list[float]()
     for _ in range(rounds):
         started = time.perf_counter()
-        _fer("dedupe", "--config", str(config), "--force")
+        run_fer("dedupe", "--config", str(config), "--force")
         ours.append(time.perf_counter() - started)
         if peer is not None:
             started = time.perf_counter()
@@ -114,10 +114,6 @@ def tell(what: str, by: str, times: list[float], ours: list[float]) -> None:
     if times:
         ratio = median(one / own for one, own in zip(times, ours, strict=True))
         print(f"| {what} | {by} | {median(times):.3g} | {ratio:.1f} |", flush=True)
-
-
-def _fer(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "fer_pipeline", *arguments], check=True, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 from fer_pipeline.errors import InputError
 from fer_pipeline.manifest import Row, write_aside
-from fer_pipeline.naming import photo_of
+from fer_pipeline.naming import origins_of, photo_of
 
 FORGOTTEN = "forgotten.jsonl"
 
@@ -82,12 +82,6 @@ def forget_rows(rows: Iterable[Row]) -> Forgotten:
         frozenset(row.sha256 for row in rows if row.sha256),
         frozenset(photo_of(row.path) for row in rows),
     )
-
-
-def origins_of(row: Row) -> list[str]:
-    """What a crawl (the URL) or an import (source and name there) knows a row by."""
-    url, file = row.source.get("url"), row.source.get("file")
-    return [*([str(url)] if url else []), *([f"{row.source.get('name')} {file}"] if file else [])]
 
 
 def _names(row: Row) -> set[str]:

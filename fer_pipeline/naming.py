@@ -65,10 +65,20 @@ def is_there(folder: Path, row: Row) -> bool:
     return row.status is not Status.KEPT or (path.is_file() and path.stat().st_size > 0)
 
 
-def origin_of(row: Row) -> str:
-    """What a raw folder knows an image by: its URL, or its source and its name there."""
+def origins_of(row: Row) -> list[str]:
+    """What a crawl (the URL) or an import (source and name there) knows a row by."""
     url, file = row.source.get("url"), row.source.get("file")
-    return str(url or (row.path if file is None else f"{row.source.get('name')} {file}"))
+    return [*([str(url)] if url else []), *([f"{row.source.get('name')} {file}"] if file else [])]
+
+
+def origin_of(row: Row) -> str:
+    """The first of these; the path of a row that came from nowhere."""
+    return next(iter(origins_of(row)), row.path)
+
+
+def item_of(row: Row) -> str:
+    """What the journal of a raw folder knows an image by."""
+    return f"{row.label} {row.source['url']}" if row.source.get("url") else origin_of(row)
 
 
 def mark_same_bytes(folder: Path, rows: Iterable[Row]) -> list[Row]:
@@ -76,7 +86,7 @@ def mark_same_bytes(folder: Path, rows: Iterable[Row]) -> list[Row]:
 
     They had two names only if their formats are told by the URL alone. A row whose path another picture has, fails.
     """
-    paths: dict[str, str] = {}
+    paths: set[str] = set()
     first: dict[tuple[str, str], str] = {}  # class folder and bytes, and where they lie
     marked: list[Row] = []
     for row in rows:
@@ -89,7 +99,7 @@ def mark_same_bytes(folder: Path, rows: Iterable[Row]) -> list[Row]:
         elif row.path in paths and row.status is Status.KEPT:  # the file of that name is another picture
             marked.append(row.but(path=own, status=Status.FAILED, reason="name_taken"))
         else:
-            paths[row.path] = row.sha256
+            paths.add(row.path)
             if row.status is Status.KEPT and row.sha256:
                 first[label, row.sha256] = row.path
             marked.append(row)

@@ -36,12 +36,13 @@ from fer_pipeline.journal import JOURNAL, Journal
 from fer_pipeline.lineage.experiment import of_config
 from fer_pipeline.lineage.grow import grow
 from fer_pipeline.manifest import MANIFEST, read_rows, write_rows
+from fer_pipeline.naming import item_of
 from fer_pipeline.report.stand import read_stand
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.stages.sources import find_in_folder, import_images, item_of
+from fer_pipeline.stages.sources import find_in_folder, import_images
 from fer_pipeline.stages.split import SPLIT
 from fer_pipeline.stages.unify import UNIFY
 

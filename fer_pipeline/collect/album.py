@@ -17,7 +17,7 @@ from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import JOURNAL, Journal, cannot_write, existing_rows
 from fer_pipeline.manifest import WEBCAM, Row, Status, sitting_of, write_aside
-from fer_pipeline.stages.sources import item_of
+from fer_pipeline.naming import item_of
 
 PAUSE = timedelta(minutes=30)  # after a shorter one it is still the same sitting: the same chair, the same light
 ENDED = ".sitting_ended"  # in the raw folder: the sitting that somebody ended last, which no restart goes on with

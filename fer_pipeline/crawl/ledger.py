@@ -12,7 +12,7 @@ from fer_pipeline.crawl.fetcher import Answer
 from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
 from fer_pipeline.manifest import Row, Status, write_aside
-from fer_pipeline.naming import Names, Places, is_there, mark_same_bytes, origin_of, path_without_file
+from fer_pipeline.naming import Names, Places, is_there, item_of, mark_same_bytes, origin_of, path_without_file
 
 Key = tuple[str, str]  # label and URL: what is fetched once
 
@@ -77,7 +77,7 @@ class Ledger:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._folders.add(path.parent)
             write_aside(path, [answer.body], sync=False)  # forcing each to disk takes ten times as long as fetching it
-        self._journal.append(f"{row.label} {row.source['url']}", [row])
+        self._journal.append(item_of(row), [row])
 
     def outcomes(self, keys: Iterable[Key], *, earlier: bool = False) -> Counter[str]:
         """How many of these URLs were fetched in this crawl, or also in an earlier one, by `kept` or the reason."""

@@ -21,7 +21,7 @@ from fer_pipeline.forgotten import read_forgotten
 from fer_pipeline.images import sniff_suffix
 from fer_pipeline.journal import Journal, cannot_write, existing_rows
 from fer_pipeline.manifest import UNLABELLED, Row, Status, hash_file, write_aside
-from fer_pipeline.naming import Names, Places, is_there, mark_same_bytes, origin_of, path_without_file
+from fer_pipeline.naming import Names, Places, is_there, item_of, mark_same_bytes, path_without_file
 from fer_pipeline.signatures import sniff_signature
 
 MAX_BYTES = 300_000_000  # of a file that may be a picture
@@ -68,11 +68,13 @@ def import_images(found: Iterable[Found], output: Path, source: str) -> Counter[
 
 def _import(found: Iterable[Found], output: Path, source: str, journal: Journal) -> Counter[str]:
     old = existing_rows(output)
-    begun = _begun(output, journal)
-    known = {item_of(row) for row in old} | begun.keys()
+    # What is there, one row an image: an earlier command may have been killed between the manifest and the end of its
+    # journal. An image that did not come to the disk is brought again.
+    begun = (row for row in journal.rows() if is_there(output, row))
+    rows = {item_of(row): row for row in chain(old, begun)}
     forgotten = read_forgotten(output)
     places = Places(output)
-    names = Names(chain(old, begun.values()))
+    names = Names(rows.values())
     barred = 0
     groups: dict[str, str] = {}  # also for images that are here already: a second import may name the persons
     with progress("import", None) as advance:
@@ -80,28 +82,16 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
             item = f"{source} {one.origin}"
             if forgotten.knows_origin(item):
                 barred += 1
-            elif item not in known:
-                journal.append(item, [_bring(one, places, names, source, forgotten.contents)])
-                known.add(item)
+            elif item not in rows:
+                rows[item] = _bring(one, places, names, source, forgotten.contents)
+                journal.append(item, [rows[item]])
             advance(1)
             if one.group is not None:
                 groups[item] = one.group
-    # An earlier command may have been killed between the manifest and the end of its journal: one row an image.
-    all_ = {item_of(row): row for row in chain(old, _begun(output, journal).values())}
-    rows = mark_same_bytes(output, [row.but(group=groups.get(item, row.group)) for item, row in all_.items()])
-    journal.finish(rows)
-    fresh = {row.path for row in rows} - {row.path for row in old}
-    return Counter(row.reason or "kept" for row in rows if row.path in fresh) + Counter(forgotten=barred)
-
-
-def _begun(folder: Path, journal: Journal) -> dict[str, Row]:
-    """What the journal says was brought and is there; an image that is not is brought again, and then counts."""
-    return {item_of(row): row for row in journal.rows() if is_there(folder, row)}
-
-
-def item_of(row: Row) -> str:
-    """What the journal of a raw folder knows an image by."""
-    return f"{row.label} {row.source['url']}" if row.source.get("url") else origin_of(row)
+    marked = mark_same_bytes(output, [row.but(group=groups.get(item, row.group)) for item, row in rows.items()])
+    journal.finish(marked)
+    fresh = {row.path for row in marked} - {row.path for row in old}
+    return Counter(row.reason or "kept" for row in marked if row.path in fresh) + Counter(forgotten=barred)
 
 
 def _bring(one: Found, places: Places, names: Names, source: str, barred: frozenset[str]) -> Row:
@@ -121,10 +111,11 @@ def _bring(one: Found, places: Places, names: Names, source: str, barred: frozen
     except OSError as error:
         reason = "too_large" if error.errno == errno.EFBIG else type(error).__name__
         return row.but(status=Status.FAILED, reason=reason)
-    if hashlib.sha256(data).hexdigest() in barred:  # `fer forget` took these bytes out
+    digest = hashlib.sha256(data).hexdigest()
+    if digest in barred:  # `fer forget` took these bytes out
         return row.dropped("forgotten")
     suffix = sniff_signature(data) or sniff_suffix(data)
-    row = row.but(sha256=hashlib.sha256(data).hexdigest())
+    row = row.but(sha256=digest)
     if suffix is None:
         return row.dropped("not_an_image" if data else "empty")
     row = row.but(path=places.find(folder, f"{names.find(folder, row.sha256)}{suffix}"))
