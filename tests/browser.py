@@ -82,7 +82,8 @@ def page_of(browser: Browser, url: str, forgiven: str = "", **options: Any) -> I
         yield page
     finally:
         context.close()
-    assert not [one for one in wrong if not forgiven or forgiven not in one]
+    left = [one for one in wrong if not forgiven or forgiven not in one]
+    assert not left, left
 
 
 def check_access(page: Page) -> None:

@@ -43,8 +43,15 @@ def start(page: Page) -> None:
     page.locator("#camera").click()
     expect(page.locator(".hold").first).to_be_enabled(timeout=LONG)
     if page.locator("#end").is_enabled():
+        loaded(page)
         page.locator("#end").click()
         expect(page.locator("#end")).to_be_disabled()
+
+
+def loaded(page: Page) -> None:
+    """Wait for the kept pictures: the server has no longer what is taken back or of an ended sitting."""
+    for picture in page.locator("#recent img").all():
+        expect(picture).to_have_js_property("naturalWidth", 64)
 
 
 def count(page: Page, label: str) -> str:
@@ -67,7 +74,7 @@ def test_a_key_that_is_held_fills_its_class_and_no_other(browser: Browser, url: 
         assert count(page, "smile").startswith(f"{TARGET} of {TARGET}")
         assert count(page, "pout").startswith(f"0 of {TARGET}")
         expect(page.locator("#recent img")).to_have_count(TARGET)
-        assert page.evaluate("[...document.querySelectorAll('#recent img')].every((one) => one.naturalWidth === 64)")
+        loaded(page)
         name = page.locator("#sitting").inner_text().removeprefix("Sitting: ")
         page.reload()
         expect(page.locator(".hold[data-class=smile]")).to_have_attribute("data-full", "true")
@@ -83,6 +90,7 @@ def test_a_button_is_held_by_mouse_and_by_keyboard_and_the_last_is_taken_back(br
         page.mouse.down()
         fill(page, "pout")
         page.mouse.up()
+        loaded(page)
         page.keyboard.press("z")
         expect(page.locator(".hold[data-class=pout]")).to_have_attribute("data-full", "false")
         assert count(page, "pout").startswith(f"{TARGET - 1} of {TARGET}")
@@ -90,6 +98,7 @@ def test_a_button_is_held_by_mouse_and_by_keyboard_and_the_last_is_taken_back(br
         page.keyboard.down(" ")
         fill(page, "neutral")
         page.keyboard.up(" ")
+        loaded(page)
         page.locator("#undo").click()
         expect(page.locator(".hold[data-class=neutral]")).to_have_attribute("data-full", "false")
 

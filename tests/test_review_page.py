@@ -59,6 +59,11 @@ def cell(page: Page, image: str) -> Locator:
 def decided(page: Page, image: str, action: str) -> None:
     """Wait until the page shows what counts and the server has it."""
     expect(cell(page, image)).to_have_attribute("data-decided", action)
+    written(page)
+
+
+def written(page: Page) -> None:
+    """Wait until the server has what the page shows: a decision shows at once, before it is answered."""
     expect(page.locator("[role=gridcell].waits")).to_have_count(0)
 
 
@@ -241,6 +246,7 @@ def test_a_face_that_was_missed_is_drawn_and_brought_back(browser: Browser, url:
         expect(page.locator("#crop")).to_have_js_property("naturalWidth", 32)
         page.keyboard.press("Enter")
         expect(page.locator("#facts")).to_contain_text("brought back")
+        written(page)
         found = read_decisions(home)[NO_FACE]
         assert found.action == "restore"
         assert found.box == pytest.approx((20, 10, 60, 50), abs=1.5)
@@ -255,6 +261,7 @@ def test_the_box_is_moved_and_resized_by_keys(browser: Browser, url: str, home: 
         for key in ("ArrowRight", "ArrowRight", "ArrowDown", "Shift+ArrowLeft", "2"):
             box.press(key)
         expect(page.locator("#facts")).to_contain_text("moved to smile")
+        written(page)
         found = read_decisions(home)[NO_FACE]
         assert found.box == pytest.approx((31, 14, 65, 50), abs=0.5)  # from 27, 12, 63, 48, by steps of 2 pixels
 
