@@ -15,6 +15,23 @@ from fer_pipeline.sample import LABELS, draw_gallery
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Begun first, since each is long and lies in one process: the short ones then fill up the others to the end.
+LONGEST = (
+    "test_shared",
+    "test_train",
+    "test_cluster",
+    "test_serve_page",
+    "test_review_page",
+    "test_serve",
+    "test_pool",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(autouse=True)
 def _plain_speech() -> None:
     """A test that ran `fer --quiet` silences no other."""

@@ -1,5 +1,6 @@
 """What forgetting promises: folders as if the image had never been there, at whatever point it was killed."""
 
+import io
 import json
 import os
 import shutil
@@ -281,6 +282,20 @@ def test_runs_that_saw_it_are_told_and_their_pages_and_arrays_go(
     assert not (home / "data/x/report.html").exists()
     assert (other / "report.html").is_file()
     assert list((other / "cache").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"),
+    [("n\n", 1, "nothing was removed"), ("", 2, "nothing was removed: say --yes"), ("y\n", 0, "forget: done")],
+)
+def test_without_yes_it_asks_whoever_is_there(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, code: int, told: str
+) -> None:
+    before = list_files(home / "data")
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    assert main(["forget", "a/0.png", "--config", str(home / "config.yaml")]) == code
+    assert told in capsys.readouterr().err
+    assert (list_files(home / "data") == before) == (code != 0)
 
 
 def test_another_experiment_that_has_it_is_named(home: Path) -> None:

@@ -63,6 +63,12 @@ Workers = Annotated[
         help="Processes, or `ray` for those of a Ray cluster; default: one per core, two at least.",
     ),
 ]
+ClassFolders = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", exists=True, file_okay=False, help="Folder with a folder per class, in place of train.input."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Start over, also if the folder is finished.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_pipeline import console
-from fer_pipeline.cli.app import ConfigFile, Force, Overrides, app, read_config
+from fer_pipeline.cli.app import ClassFolders, ConfigFile, Force, Overrides, app, read_config
 from fer_pipeline.cli.model import need_extra
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def audit(
     config: ConfigFile,
     set_: Overrides = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with a folder per class, in place of train.input.")] = None,
+    data: ClassFolders = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; default: runs/NAME-audit.")] = None,
     folds: Annotated[int | None, typer.Option(min=2, max=100, help="In place of audit.folds.")] = None,
     limit: Annotated[float | None, typer.Option(min=0.5, max=0.999, help="In place of audit.limit.")] = None,

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @app.command("eval")
 def eval_(
     run: Run,
-    data: Annotated[Path | None, typer.Option(help="Other folder to measure on; default: the run's test part.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Other folder to measure on; default: the run's test part."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write; default: the run's folder, eval-NAME in it for --data.")
     ] = None,

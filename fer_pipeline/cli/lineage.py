@@ -71,8 +71,6 @@ def forget(
 
     Example: fer forget https://example.org/photo.jpg --config configs/lips.yaml --dry-run
     """
-    import sys
-
     from fer_pipeline.lineage.forget import forget as take_out
     from fer_pipeline.lineage.plan import prepare
 
@@ -81,12 +79,25 @@ def forget(
             console.out.print(line, markup=False)
         if dry_run:
             continue
-        if not yes and sys.stdin.isatty() and not typer.confirm("forget?"):
-            raise typer.Exit(1)
+        if not yes:
+            _ask()
         troubles = take_out(plan.experiment, plan.rows, plan.leavings)
         for line in troubles:
             console.note(f"forget: {line}")
         console.note(f"forget: done; {plan.experiment.raw}/forgotten.jsonl keeps it from coming back")
+
+
+def _ask() -> None:
+    """Go on if the answer is yes; where nobody can answer, the remedy is named."""
+    from fer_pipeline.errors import UsageError
+
+    try:
+        agreed = typer.confirm("forget?")
+    except typer.Abort:  # the end of a file, as in a script, or Ctrl-C
+        raise UsageError("forget: no answer, nothing was removed: say --yes, or --dry-run to look only") from None
+    if not agreed:
+        console.note("forget: nothing was removed")
+        raise typer.Exit(1)
 
 
 def draw_tree(found: Trace) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_pipeline import console
-from fer_pipeline.cli.app import ConfigFile, Force, Overrides, app, available_cores, read_config
+from fer_pipeline.cli.app import ClassFolders, ConfigFile, Force, Overrides, app, available_cores, read_config
 from fer_pipeline.cli.figures import print_gains, print_metrics, tell_score
 from fer_pipeline.errors import UsageError
 
@@ -27,7 +27,7 @@ Run = Annotated[Path, typer.Argument(help="Folder of a finished run, as in runs/
 def train(
     config: ConfigFile,
     set_: Overrides = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with a folder per class, in place of train.input.")] = None,
+    data: ClassFolders = None,
     folds: Annotated[int | None, typer.Option(min=2, max=100, help="Cross-validate: so many models instead.")] = None,
     by_source: Annotated[bool, typer.Option("--by-source", help="Cross-validate: leave each source out once.")] = False,
     begin: Annotated[
