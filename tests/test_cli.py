@@ -480,6 +480,12 @@ def test_a_folder_without_a_test_part_is_trained_on_and_not_measured(tmp_path: P
     assert "no test part" in fails(capsys, ["eval", str(tmp_path / "runs" / "drawn")], 1)
 
 
+@pytest.mark.parametrize("command", [["train", "--config"], ["audit", "--config"], ["eval"]])
+def test_data_that_is_not_there_is_told_at_once(tmp_path: Path, command: list[str], capsys: Capture) -> None:
+    told = fails(capsys, [*command, str(write_config(tmp_path, TRAINING)), "--data", str(tmp_path / "misspelt")], 2)
+    assert f"--data {tmp_path / 'misspelt'}: no such folder" in told
+
+
 def test_an_answer_that_is_not_sure_enough_is_uncertain_and_keeps_its_guess(
     trained: Path, mixed: Path, capsys: Capture
 ) -> None:

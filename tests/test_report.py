@@ -52,6 +52,18 @@ def test_what_a_path_holds_tells_the_page(home: Path, name: str, capsys: Capture
     check_page(page)
 
 
+def test_both_pages_open_in_the_browser_where_there_is_a_screen(
+    done: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    for screen in ("", ":0"):
+        monkeypatch.setenv("DISPLAY", screen)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        assert main(["report", "--config", str(done / "config.yaml"), "--open"]) == 0
+    assert opened == [Path(page).resolve().as_uri() for page in capsys.readouterr().out.split()[-2:]]
+
+
 def test_an_experiment_has_both_pages(done: Path, capsys: Capture) -> None:
     assert main(["report", "--config", str(done / "config.yaml")]) == 0
     assert [Path(line).parent.parent.name for line in capsys.readouterr().out.split()] == ["data", "runs"]

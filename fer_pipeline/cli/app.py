@@ -65,9 +65,7 @@ Workers = Annotated[
 ]
 ClassFolders = Annotated[
     Path | None,
-    typer.Option(
-        "--data", exists=True, file_okay=False, help="Folder with a folder per class, in place of train.input."
-    ),
+    typer.Option("--data", help="Folder with a folder per class, in place of train.input."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Start over, also if the folder is finished.")]
 
@@ -91,6 +89,14 @@ def read_config(path: Path, overrides: list[str] | None, workers: str | None = N
 
     extra = [] if workers is None else [f"workers={workers}"]
     return load_config(path, [*(overrides or []), *extra])
+
+
+def check_given(data: Path | None) -> None:
+    """UsageError for a `--data` that is not there, before anything is loaded."""
+    from fer_pipeline.errors import UsageError
+
+    if data is not None and not data.is_dir():
+        raise UsageError(f"--data {data}: no such folder: name one that is there")
 
 
 def tell_options(config: Path, overrides: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_pipeline import console
-from fer_pipeline.cli.app import ClassFolders, ConfigFile, Force, Overrides, app, read_config
+from fer_pipeline.cli.app import ClassFolders, ConfigFile, Force, Overrides, app, check_given, read_config
 from fer_pipeline.cli.model import need_extra
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def audit(
 
     Example: fer audit --config configs/lips.yaml --fail-on-bias
     """
+    check_given(data)
     given = {"train.input": None if data is None else str(data), "audit.folds": folds, "audit.limit": limit}
     changes = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     settings = read_config(config, [*(set_ or []), *changes])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fer_pipeline import console
-from fer_pipeline.cli.app import app
+from fer_pipeline.cli.app import app, check_given
 from fer_pipeline.cli.figures import print_comparison, print_metrics, tell_score
 from fer_pipeline.cli.model import Run, need_extra
 from fer_pipeline.cli.report import add_run_page
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 @app.command("eval")
 def eval_(
     run: Run,
-    data: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Other folder to measure on; default: the run's test part."),
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Other folder to measure on; default: the run's test part.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write; default: the run's folder, eval-NAME in it for --data.")
     ] = None,
@@ -34,6 +31,7 @@ def eval_(
     allow_leakage: Annotated[bool, typer.Option("--allow-leakage", help="Take any leakage for granted.")] = False,
 ) -> None:
     """Measure a model on images it never saw.  Example: fer eval runs/sample --data other/crops --out scores"""
+    check_given(data)
     run_evaluation(run, data, out, max_leakage=max_leakage, allow_leakage=allow_leakage)
 
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_pipeline import console
-from fer_pipeline.cli.app import ClassFolders, ConfigFile, Force, Overrides, app, available_cores, read_config
+from fer_pipeline.cli.app import (
+    ClassFolders,
+    ConfigFile,
+    Force,
+    Overrides,
+    app,
+    available_cores,
+    check_given,
+    read_config,
+)
 from fer_pipeline.cli.figures import print_gains, print_metrics, tell_score
 from fer_pipeline.errors import UsageError
 
@@ -36,6 +45,7 @@ def train(
     force: Force = False,
 ) -> None:
     """Train a classifier; after a kill the same command goes on.  Example: fer train --config configs/lips.yaml"""
+    check_given(data)
     overrides = [*(set_ or []), *([] if data is None else [f"train.input={json.dumps(str(data))}"])]
     settings = read_config(config, overrides)
     if begin is not None:

@@ -9,6 +9,7 @@ import typer
 
 from fer_pipeline import console
 from fer_pipeline.cli.app import Overrides, app, read_config
+from fer_pipeline.cli.serve import Open
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,15 +22,19 @@ def report(
     path: Annotated[Path | None, typer.Argument(help="A run or a data folder, as in runs/sample, data/sample.")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Both pages of this experiment.")] = None,
     set_: Overrides = None,
+    open_: Open = False,
 ) -> None:
     """Write report.html: what a run is worth, or what a data folder holds.  Example: fer report runs/sample"""
     from fer_pipeline.errors import UsageError
+    from fer_pipeline.web.server import show_page
 
     if (path is None) == (config is None):
         raise UsageError("name a run or a data folder, or an experiment by --config: as in `fer report runs/sample`")
     pages = _report_folder(path) if path is not None else _report_experiment(read_config(config or Path(), set_))
     for page in pages:
         console.out.print(str(page), markup=False)
+        if open_:
+            show_page(page.resolve().as_uri())
 
 
 def _report_folder(path: Path) -> list[Path]:

@@ -61,7 +61,7 @@ def serve(app: "ASGIApp", bound: socket.socket, title: str, *, open_page: bool =
         timeout_graceful_shutdown=GRACE,
     )
     if open_page:
-        _open_when_up(address(bound))
+        show_page(address(bound))  # bound already: the first request waits until we answer
     # uvicorn stops gracefully and then sends itself the signal again: what comes after serving must still be done.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -73,7 +73,7 @@ def serve(app: "ASGIApp", bound: socket.socket, title: str, *, open_page: bool =
         bound.close()
 
 
-def _open_when_up(url: str) -> None:
+def show_page(url: str) -> None:
     """Open the page in the user's browser, where there is a screen."""
     import webbrowser
 
@@ -83,4 +83,4 @@ def _open_when_up(url: str) -> None:
         or os.name == "nt"
         or os.uname().sysname == "Darwin"
     ):
-        webbrowser.open(url)  # the socket is bound: the browser's first request waits until we answer
+        webbrowser.open(url)
