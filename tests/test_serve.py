@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import requests
 import schemathesis
+from hostile import prepare_or_fail
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 from schemathesis.core.result import Ok
@@ -31,7 +32,7 @@ from fer_pipeline.config import Recipe
 from fer_pipeline.model.predictor import Predictor
 from fer_pipeline.serve.batching import Batcher
 from fer_pipeline.serve.limits import Full, Gate, Limits, TooLarge
-from fer_pipeline.serve.pool import Need, Prepared
+from fer_pipeline.serve.pool import Need
 from fer_pipeline.serve.service import Model
 from fer_pipeline.web.frames import Newest
 
@@ -185,20 +186,11 @@ def test_an_upload_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> No
 def test_a_picture_that_kills_its_process_costs_only_itself(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.serve.pool.prepare_bytes", prepare_or_die)
+    monkeypatch.setattr("fer_pipeline.serve.pool.prepare_bytes", prepare_or_fail)
     with serving(runs[0], timeout=600) as url, ThreadPoolExecutor(3) as clients:
         pictures = [b"die", draw_people(1), draw_people(1, 1)]
         outcomes = clients.map(lambda picture: ask_json(predict(url, picture))["results"][0]["outcome"], pictures)
         assert list(outcomes) == ["bad_image", "no_face", "no_face"]
-
-
-def prepare_or_die(data: bytes, _: Need, __: int) -> Prepared:
-    """Like a decoder with a bug; at the top of the module, so that the worker finds it."""
-    if data == b"die":
-        import os
-
-        os.kill(os.getpid(), signal.SIGKILL)
-    return Prepared("no_face", 1, 1)
 
 
 def test_less_confident_answers_are_uncertain(runs: tuple[Path, Path]) -> None:
