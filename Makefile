@@ -25,7 +25,7 @@ test: setup ## check format, lint, types, and run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder  # a file's tests share what is dear to make
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests share what is dear to make
 
 format: setup ## format the code
 	$(BIN)/ruff format .

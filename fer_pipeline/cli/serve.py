@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline import console
 from fer_pipeline.cli.app import app, available_cores
 from fer_pipeline.cli.model import need_extra
 
@@ -61,7 +60,6 @@ def serve(
     )
     service = Service(runs, limits, workers or available_cores(), uncertain)
     bound = listen(host, port)
-    console.note(f"serve: loading {', '.join(map(str, runs))}")
     service.start()
     serve(make_app(service, host, allow_host or ()), bound, "serve", open_page=open_)
 
@@ -81,6 +79,7 @@ def live(
 
     Example: fer live runs/sample --video me.mp4 --output seen.mp4
     """
+    from fer_pipeline import console
     from fer_pipeline.serve.video import check_output, watch
 
     source = camera if video is None else video
