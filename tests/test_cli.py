@@ -480,6 +480,19 @@ def test_a_folder_without_a_test_part_is_trained_on_and_not_measured(tmp_path: P
     assert "no test part" in fails(capsys, ["eval", str(tmp_path / "runs" / "drawn")], 1)
 
 
+def test_an_import_that_brings_no_image_says_so_and_a_run_says_that_it_will_crawl(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    raw, urls = tmp_path / "data" / "drawn" / "raw", tmp_path / "urls.txt"
+    (tmp_path / "junk" / "smile").mkdir(parents=True)
+    (tmp_path / "junk" / "smile" / "notes.jpg").write_text("no picture")
+    assert "holds no image yet" in fails(capsys, ["-q", "import", "folder", str(tmp_path / "junk"), "-o", str(raw)], 1)
+    urls.write_text("http://127.0.0.1:9/a.jpg\n")
+    crawl = f"crawl: {{engines: [urls], urls: {{smile: {json.dumps(str(urls))}}}, retries: 1}}"
+    assert main(["run", "-c", str(write_config(tmp_path, crawl)), "--until", "crawl"]) == 1
+    assert f"{raw} has no image: asking urls (`fer import` brings your own)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["train", "--config"], ["audit", "--config"], ["eval"]])
 def test_data_that_is_not_there_is_told_at_once(tmp_path: Path, command: list[str], capsys: Capture) -> None:
     told = fails(capsys, [*command, str(write_config(tmp_path, TRAINING)), "--data", str(tmp_path / "misspelt")], 2)

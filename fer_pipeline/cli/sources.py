@@ -95,9 +95,12 @@ def _tell_classes(output: Path) -> None:
     """What the raw folder holds now, class by class: a wrong folder shows here, before a class is lost."""
     from collections import Counter
 
+    from fer_pipeline.errors import InputError
     from fer_pipeline.manifest import UNLABELLED, kept_rows
 
     labels = Counter(row.label or UNLABELLED for row in kept_rows(output))
+    if not labels:
+        raise InputError(f"{output}: holds no image yet: import a folder that has some")
     console.note(f"import: {output} holds {', '.join(f'{label} {count:,}' for label, count in sorted(labels.items()))}")
     if labels[UNLABELLED]:
         remedy = "name the folder above the class folders; a raw folder filled by mistake may be deleted"

@@ -80,7 +80,9 @@ def refuse_leaks(metrics: dict[str, Any], folder: Path) -> None:
     if told["passed"]:
         return
     share = f"{told['images']:,} of {metrics['count']:,} test images ({told['share']:.1%})"
-    remedy = "take them out (`fer dedupe` and `fer split` keep copies together), or say --allow-leakage"
+    remedy = (
+        "take them out (`fer dedupe` and `fer split` keep copies together), or say --allow-leakage if they are none"
+    )
     where = f"{folder / LEAKS} lists them"
     raise InputError(f"{share} are copies of training images, more than {told['limit']:.1%}: {where}: {remedy}")
 
