@@ -13,7 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy reads it; both have processe
 
 import numpy as np
 
-from benchmarks.cleaning import run_fer
+from benchmarks.cleaning import run_fer, seconds
 from benchmarks.hashes import draw_hashes
 from fer_pipeline.manifest import kept_rows
 from fer_pipeline.neighbours import near_hashes
@@ -64,9 +64,7 @@ def hash_photos(photos: Path | None, peer: Path | None, rounds: int, home: Path)
     run_fer("unify", "--config", str(config))
     ours, theirs, whole = list[float](), list[float](), list[float]()
     for _ in range(rounds):
-        started = time.perf_counter()
-        run_fer("dedupe", "--config", str(config), "--force")
-        ours.append(time.perf_counter() - started)
+        ours.append(seconds(lambda: run_fer("dedupe", "--config", str(config), "--force")))
         if peer is not None:
             started = time.perf_counter()
             theirs.append(ask(peer, "photos", home / "x" / "unified")[0])
@@ -90,9 +88,9 @@ def search_hashes(count: int, peer: Path | None, rounds: int, home: Path) -> Non
         if peer is None:
             continue
         for method in ("brute_force_cython", "bktree"):
-            seconds, found = ask(peer, method, named)
+            taken, found = ask(peer, method, named)
             assert found == pairs, (method, found, pairs)
-            times[method].append(seconds)
+            times[method].append(taken)
     what = f"{len(hashes):,} hashes, distance {DISTANCE}"
     tell(what, "`near_hashes`", times["ours"], times["ours"])
     for method in ("brute_force_cython", "bktree"):

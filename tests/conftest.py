@@ -16,20 +16,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Begun first, since each is long and lies in one process: the short ones then fill up the others to the end.
-LONGEST = (
-    "test_shared",
-    "test_train",
-    "test_cluster",
-    "test_serve_page",
-    "test_review_page",
-    "test_serve",
-    "test_pool",
-)
+LONGEST = ("shared", "train", "cluster", "serve_page", "review_page", "serve", "pool")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(autouse=True)
