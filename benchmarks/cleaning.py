@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _photos(folders: list[Path] | None, home: Path) -> list[Path]:
-    from fer_pipeline.sample import draw_gallery
+    from fer_pipeline.sources.sample import draw_gallery
 
     if not folders:
         draw_gallery(home / "gallery", 48, 0)
@@ -44,7 +44,7 @@ def _photos(folders: list[Path] | None, home: Path) -> list[Path]:
 
 
 def _opens(path: Path) -> bool:
-    from fer_pipeline.images import BadImage, read_image
+    from fer_pipeline.vision.image_io import BadImage, read_image
 
     try:
         return read_image(path) is not None
@@ -95,9 +95,9 @@ def clean_and_crop(photos: list[Path], home: Path, rounds: int) -> None:
 def train(crops: Path, home: Path, rounds: int) -> None:
     """Images a second of simpleconv3: our training loop, augmentation included, beside ImageFolder and DataLoader."""
     from benchmarks.tutorial import train_epochs
-    from fer_pipeline.config import TrainConfig
-    from fer_pipeline.model.history import read_history
-    from fer_pipeline.model.train import train as fit
+    from fer_pipeline.config.schema import TrainConfig
+    from fer_pipeline.training.history import read_history
+    from fer_pipeline.training.train import train as fit
 
     source = _as_split(crops, home / "training")
     count = sum(1 for path in source.rglob("*") if path.parent.parent.name == "train") * 0.9
@@ -118,7 +118,7 @@ def train(crops: Path, home: Path, rounds: int) -> None:
 
 def _as_split(crops: Path, out: Path) -> Path:
     """Give a class folder the manifest that training reads."""
-    from fer_pipeline.manifest import MANIFEST, Row, write_rows
+    from fer_pipeline.dataset.rows import MANIFEST, Row, write_rows
 
     if not (out / MANIFEST).is_file():
         rows = []

@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks.cleaning import run_fer, seconds
 from benchmarks.hashes import draw_hashes
-from fer_pipeline.manifest import kept_rows
-from fer_pipeline.neighbours import near_hashes
-from fer_pipeline.sample import draw_gallery
+from fer_pipeline.dataset.rows import kept_rows
+from fer_pipeline.sources.sample import draw_gallery
+from fer_pipeline.stages.near_duplicates import near_hashes
 
 DISTANCE = 6
 # Run by the python that has imagededup; it prints the seconds of the calls alone, without imports. Its CNN fetches
@@ -70,7 +70,7 @@ def hash_photos(photos: Path | None, peer: Path | None, rounds: int, home: Path)
             theirs.append(ask(peer, "photos", home / "x" / "unified")[0])
             whole.append(time.perf_counter() - started)
     what = f"{sum(1 for _ in kept_rows(home / 'x' / 'unified')):,} photos"
-    tell(what, "`fer dedupe`, start, facts of each photo and links included", ours, ours)
+    tell(what, "`fer dedupe`, start, attributes of each photo and links included", ours, ours)
     tell(what, "imagededup, PHash and BK-tree, start included", whole, ours)
     tell(what, "the same, without its start", theirs, ours)
 

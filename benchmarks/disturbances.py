@@ -127,7 +127,7 @@ def full_disk(bench: Bench, stage: str) -> str:
 
 
 def read_only(bench: Bench, stage: str) -> str:
-    """A file system that takes nothing, until it is mounted anew."""
+    """A file system that takes nothing, until it is mounted again."""
     return _on_small_disk(bench, stage, "ro", "read-only")
 
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.disturbances import ELSEWHERE, FAULTS, Command, Ended
-from fer_pipeline.manifest import MANIFEST
-from fer_pipeline.sample import draw_gallery
+from fer_pipeline.dataset.rows import MANIFEST
+from fer_pipeline.sources.sample import draw_gallery
 
 CONFIG = """
 name: x

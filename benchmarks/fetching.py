@@ -108,8 +108,8 @@ def time_all(urls: list[str], threads: int, peer: Path | None, folder: Path, fir
 
 def time_ours(folder: Path, count: int, threads: int) -> Taken:
     """`fer crawl` without its start: rows, journal and manifest included; nobody is asked for leave or waited for."""
-    from fer_pipeline.config import CrawlConfig
-    from fer_pipeline.crawl.crawler import crawl
+    from fer_pipeline.config.schema import CrawlConfig
+    from fer_pipeline.sources.crawl.crawler import crawl
 
     config = CrawlConfig(
         output=folder / "ours",
@@ -149,7 +149,7 @@ def time_icrawler(folder: Path, count: int, threads: int) -> dict[str, Taken]:
 
 
 def time_img2dataset(peer: Path, folder: Path, processes: int, threads: int) -> dict[str, Taken]:
-    """Files as they come, neither resized nor encoded anew."""
+    """Files as they come, neither resized nor encoded again."""
     output = folder / f"img2dataset{processes}"
     arguments = [str(folder / "urls.txt"), str(output), str(processes), str(threads)]
     done = subprocess.run([str(peer), "-c", IMG2DATASET, *arguments], check=True, capture_output=True, text=True)

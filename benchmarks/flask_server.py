@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import Flask, jsonify, request
 
-from fer_pipeline.images import BadImage, read_image
-from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.models.predictor import Predictor
+from fer_pipeline.vision.image_io import BadImage, read_image
 
 
 def make_app(run: Path) -> Flask:

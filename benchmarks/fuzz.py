@@ -2,7 +2,7 @@
 
 A reader may refuse an input by a documented error (BadImage or a FerError). A finding is any other exception, a process
 that dies (a crash of a native library, a hang), an input that takes 10 seconds or 300 MB, and a file written outside
-the folder it was given. Readers run in a process of their own, started anew after every finding that kills it.
+the folder it was given. Readers run in a process of their own, started again after every finding that kills it.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from typing import Any
 
 from benchmarks.fuzz_targets import KINDS, Input, Kind
 from fer_pipeline.errors import FerError
-from fer_pipeline.images import BadImage
+from fer_pipeline.vision.image_io import BadImage
 
 LIMIT_SECONDS, LIMIT_MEGABYTES = 10, 300
 ROOM = 6 << 30  # bytes of address space a reader's process may have

@@ -10,17 +10,17 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from benchmarks import mutations
-from fer_pipeline import images
-from fer_pipeline.configfile import load_config, parse_override
-from fer_pipeline.decisions import DECISIONS, read_decisions
-from fer_pipeline.forgotten import read_forgotten
-from fer_pipeline.images import BadImage, read_header, read_image, sniff_suffix
-from fer_pipeline.journal import JOURNAL, Journal
-from fer_pipeline.manifest import MANIFEST, iter_rows, parse_row
-from fer_pipeline.model.bundle import KEY, open_session, read_card
-from fer_pipeline.recipe import RECIPE, check_recipe, photo_recipe, read_recipe, settings_of
-from fer_pipeline.stages.datasets import find_celeba, find_fer2013
-from fer_pipeline.stages.sources import import_images
+from fer_pipeline.config.loader import load_config, parse_override
+from fer_pipeline.dataset.blocklist import read_blocklist
+from fer_pipeline.dataset.decisions import DECISIONS, read_decisions
+from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.provenance import PROVENANCE, check_provenance, preprocessing_of, read_provenance, settings_of
+from fer_pipeline.dataset.rows import MANIFEST, iter_rows, parse_row
+from fer_pipeline.models.model_file import KEY, open_session, read_card
+from fer_pipeline.sources.importers import import_images
+from fer_pipeline.sources.published import find_celeba, find_fer2013
+from fer_pipeline.vision import image_io as images
+from fer_pipeline.vision.image_io import BadImage, read_header, read_image, sniff_suffix
 
 MAX_PIXELS = 1_000_000  # so that a decoder that takes more memory than it may is seen
 RECIPE_SEED = {
@@ -38,9 +38,9 @@ ROW = {
     "landmarks": [[1.5, 2.5]],
     "group": "g",
     "split": "train",
-    "facts": {"width": 40, "faces": [[1, 2, 30, 40, 0.9]]},
+    "attributes": {"width": 40, "faces": [[1, 2, 30, 40, 0.9]]},
 }
-CARD = {"labels": ["pout", "smile"], "size": 48, "network": "simpleconv3", "recipe": {}, "measures": ["width"]}
+CARD = {"labels": ["pout", "smile"], "size": 48, "network": "simpleconv3", "preprocessing": {}, "measures": ["width"]}
 YAML = b"""name: sample
 data: data
 workers: 2
@@ -91,12 +91,12 @@ def read_manifest(data: bytes, home: Path) -> None:
 
 
 def read_made(data: bytes, home: Path) -> None:
-    _put(home, RECIPE, data)
+    _put(home, PROVENANCE, data)
     (home / "smile").mkdir(exist_ok=True)
-    read_recipe(home)
+    read_provenance(home)
     settings_of(home, "filter")
-    check_recipe(home, RECIPE_SEED)
-    photo_recipe(home)
+    check_provenance(home, RECIPE_SEED)
+    preprocessing_of(home)
 
 
 def read_journal(data: bytes, home: Path) -> None:
@@ -108,7 +108,7 @@ def read_journal(data: bytes, home: Path) -> None:
 
 
 def read_note(data: bytes, home: Path) -> None:
-    read_forgotten(_put(home, "forgotten.jsonl", data).parent)
+    read_blocklist(_put(home, "blocklist.jsonl", data).parent)
 
 
 def read_verdicts(data: bytes, home: Path) -> None:

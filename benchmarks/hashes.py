@@ -15,7 +15,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and faiss read it: one threa
 
 import numpy as np
 
-from fer_pipeline.neighbours import Hashes, group_hashes, near_hashes
+from fer_pipeline.stages.near_duplicates import Hashes, group_hashes, near_hashes
 
 QUERIES = 2000  # of the flat index, whose cost is the same for each; the whole is that many times as much
 

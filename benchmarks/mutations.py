@@ -113,14 +113,14 @@ def _move(spoilt: bytearray, place: int, kind: int, other: bytes, rng: random.Ra
 
 def mend_png(data: bytes) -> bytes:
     """Right checksums for the chunks of a spoilt PNG, so that what is spoilt is looked at."""
-    mended, place = bytearray(data[:8]), 8
+    fixed, place = bytearray(data[:8]), 8
     while place + 12 <= len(data):
         end = place + 8 + int.from_bytes(data[place : place + 4], "big")
         if end + 4 > len(data):
             break
-        mended += data[place:end] + zlib.crc32(data[place + 4 : end]).to_bytes(4, "big")
+        fixed += data[place:end] + zlib.crc32(data[place + 4 : end]).to_bytes(4, "big")
         place = end + 4
-    return bytes(mended + data[place:])
+    return bytes(fixed + data[place:])
 
 
 def tar(members: Iterable[tuple[str, bytes, bytes]], mode: str = "w") -> bytes:

@@ -5,7 +5,7 @@ import time
 import torch
 from torch import nn
 
-from fer_pipeline.model.networks import OWN, build_network, default_size
+from fer_pipeline.models.networks import OWN, build_network, default_size
 
 CLASSES = 7
 BATCH = 32

@@ -42,9 +42,9 @@ def main() -> None:
 
 def time_ours(crops: Path, run: Path, recipe: dict[str, object]) -> float:
     """Images a second of our loop: the median of three epochs after the first, validation included."""
-    from fer_pipeline.config import TrainConfig
-    from fer_pipeline.model.history import read_history
-    from fer_pipeline.model.train import train
+    from fer_pipeline.config.schema import TrainConfig
+    from fer_pipeline.training.history import read_history
+    from fer_pipeline.training.train import train
 
     train(TrainConfig.model_validate({"input": crops, "output": run, "epochs": 4} | recipe))
     count = sum(1 for path in crops.glob("*/*")) * 0.9

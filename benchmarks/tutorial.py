@@ -7,7 +7,7 @@ import cv2
 import dlib
 import numpy as np
 
-from fer_pipeline.weights import LANDMARKS, find_weights
+from fer_pipeline.vision.weights import LANDMARKS, find_weights
 
 
 def clean_and_crop(photos: list[Path], out: Path) -> int:
@@ -54,14 +54,14 @@ def _crop(path: Path, cascade: Any, predictor: Any, target: Path) -> bool:
 
 
 def answer_photo(data: bytes) -> float:
-    """The tutorial's server script for one request: models loaded anew, Haar on the full photo, landmarks, network.
+    """The tutorial's server script for one request: models loaded again, Haar on the full photo, landmarks, network.
 
     PyTorch is imported already, which the script has done too by then; the network's weights are drawn, not read.
     """
     import torch
     from torch import nn
 
-    from fer_pipeline.model.articles import simpleconv3
+    from fer_pipeline.models.tutorial_networks import simpleconv3
 
     folder = getattr(cv2, "data").haarcascades  # noqa: B009
     cascade = cv2.CascadeClassifier(str(Path(folder) / "haarcascade_frontalface_default.xml"))
@@ -87,7 +87,7 @@ def train_epochs(folder: Path, epochs: int, network: str = "simpleconv3", size: 
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    from fer_pipeline.model.networks import build_network
+    from fer_pipeline.models.networks import build_network
 
     steps = [
         transforms.RandomResizedCrop(size),

@@ -1,4 +1,4 @@
-"""Every error a user can cause or mend, as one tree.
+"""Every error a user can cause or fix, as one tree.
 
     FerError               one line: where, what, remedy                     exit 1
     ├── UsageError         the command line or the YAML is wrong             exit 2
@@ -11,7 +11,7 @@ An image that cannot be used is no error but a row with a reason, see `manifest.
 
 
 class FerError(Exception):
-    """A mistake or lack the user can mend; the message says where, what and the remedy in one line."""
+    """A mistake or lack the user can fix; the message says where, what and the remedy in one line."""
 
     exit_code = 1
 

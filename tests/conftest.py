@@ -5,18 +5,18 @@ import signal
 from pathlib import Path
 
 import pytest
-from pictures import draw_portrait
+from support.pictures import draw_portrait
 
 from fer_pipeline import console
-from fer_pipeline.images import write_image
-from fer_pipeline.sample import LABELS, draw_gallery
+from fer_pipeline.sources.sample import LABELS, draw_gallery
+from fer_pipeline.vision.image_io import write_image
 
 # Commands that a shell starts in the background ignore Ctrl-C, and so would those the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Begun first, since each is long and lies in one process: the short ones then fill up the others to the end.
-LONGEST = ("shared", "train", "cluster", "serve_page", "review_page", "serve", "pool")
+LONGEST = ("shared", "train", "cluster", "serve_page", "review_page", "serve", "picture_pool")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

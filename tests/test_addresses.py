@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Reply, Web, picture, settings
+from support.loopback import Reply, Web, picture, settings
 
-from fer_pipeline.crawl import addresses
-from fer_pipeline.crawl.addresses import PrivateAddress, is_public, resolve
-from fer_pipeline.crawl.crawler import crawl
-from fer_pipeline.crawl.fetcher import Answer, Fetcher
-from fer_pipeline.crawl.politeness import HostPace
+from fer_pipeline.dataset.rows import read_rows
 from fer_pipeline.errors import InputError, UsageError
-from fer_pipeline.manifest import read_rows
+from fer_pipeline.sources.crawl import addresses
+from fer_pipeline.sources.crawl.addresses import PrivateAddress, is_public, resolve
+from fer_pipeline.sources.crawl.client import Answer, Fetcher
+from fer_pipeline.sources.crawl.crawler import crawl
+from fer_pipeline.sources.crawl.politeness import HostPace
 
 
 def fetch(folder: Path, url: str, **changes: Any) -> Answer:

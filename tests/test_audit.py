@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.audit`, `bias`, `facts`, `judges`, `report.audit_page` and `fer audit`."""
+"""Promises of `fer_pipeline.evaluation.audit`, `bias`, `attributes`, `judges`, `report.audit_page` and `fer audit`."""
 
 import csv
 import json
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from drawn import LABELS, draw_mouth, write_config, write_png
+from support.drawn import LABELS, draw_mouth, write_config, write_png
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.config import AuditConfig, TrainConfig
-from fer_pipeline.images import read_header
-from fer_pipeline.manifest import Row
-from fer_pipeline.model.audit import Audit, audit
-from fer_pipeline.model.bias import Bias, balanced_accuracy, check_bias
-from fer_pipeline.model.facts import measure_facts
-from fer_pipeline.model.sentences import tell_bias
+from fer_pipeline.config.schema import AuditConfig, TrainConfig
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.evaluation.audit import Audit, audit
+from fer_pipeline.evaluation.bias import Bias, balanced_accuracy, check_bias
+from fer_pipeline.evaluation.bias_text import format_bias
+from fer_pipeline.evaluation.image_attributes import measure_attributes
 from fer_pipeline.report.audit_page import write_audit_page
+from fer_pipeline.vision.image_io import read_header
 
 COUNT = 60
 FLIPS = 12
@@ -34,8 +34,8 @@ def label_rows(count: int, labels: tuple[str, ...] = LABELS, **changes: Any) -> 
     return [Row(path=f"{number}.png", label=labels[number // 5 % len(labels)], **changes) for number in range(count)]
 
 
-def check(facts: dict[str, Any], rows: list[Row], limit: float = 0.6) -> Bias:
-    return check_bias(facts, rows, fold(len(rows)), limit)
+def check(attributes: dict[str, Any], rows: list[Row], limit: float = 0.6) -> Bias:
+    return check_bias(attributes, rows, fold(len(rows)), limit)
 
 
 @pytest.fixture(scope="module")
@@ -92,25 +92,25 @@ def test_a_class_of_another_size_is_named_with_the_fact_and_the_figure(tmp_path:
             write_png(tmp_path / label / f"{number}.png", draw_mouth(label, number, side + number % 3))
     rows = [Row(path=path.relative_to(tmp_path).as_posix(), label=path.parent.name) for path in tmp_path.glob("*/*")]
     rows.sort(key=lambda row: (row.label, row.path))
-    bias = check(measure_facts(tmp_path, rows), rows)
+    bias = check(measure_attributes(tmp_path, rows), rows)
     assert bias.is_alarming
-    assert tell_bias(bias)[0].startswith("pout is told by image width alone: right for 100.0% of the images")
+    assert format_bias(bias)[0].startswith("pout is told by image width alone: right for 100.0% of the images")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_chance_raises_no_alarm(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    facts = {name: rng.normal(size=80).tolist() for name in ("width", "aspect", "quality", "sharpness", "face")}
-    bias = check(facts, label_rows(80))
+    attributes = {name: rng.normal(size=80).tolist() for name in ("width", "aspect", "quality", "sharpness", "face")}
+    bias = check(attributes, label_rows(80))
     assert not bias.is_alarming
-    assert tell_bias(bias)[0].startswith("Nothing in the files tells the label")
+    assert format_bias(bias)[0].startswith("Nothing in the files tells the label")
 
 
 def test_light_is_a_hint_and_no_alarm() -> None:
     rows = label_rows(80)
     bias = check({"brightness": [float(row.label == "open") for row in rows]}, rows)
     assert not bias.is_alarming
-    assert any(said.startswith("Hint") and "brightness" in said for said in tell_bias(bias))
+    assert any(said.startswith("Hint") and "brightness" in said for said in format_bias(bias))
 
 
 def test_unknown_values_and_names_are_facts_too() -> None:
@@ -130,12 +130,12 @@ def test_the_limit_decides() -> None:
 
 def test_a_class_from_one_source_only_is_named() -> None:
     rows = [
-        row.but(source={"name": "web" if row.label == "open" or number % 2 else "studio"})
+        row.replace(source={"name": "web" if row.label == "open" or number % 2 else "studio"})
         for number, row in enumerate(label_rows(80))
     ]
     bias = check({}, rows)
     assert bias.is_alarming
-    assert tell_bias(bias)[0].startswith("Class open comes from one source only (web): no model can be told from its")
+    assert format_bias(bias)[0].startswith("Class open comes from one source only (web): no model can be told from its")
 
 
 def test_images_of_one_group_count_once() -> None:
@@ -153,9 +153,9 @@ def test_the_file_as_found_is_measured_and_not_the_crop(tmp_path: Path) -> None:
         (tmp_path / "raw" / "open").mkdir(parents=True, exist_ok=True)
         image.save(tmp_path / "raw" / "open" / f"{number}.jpg", quality=50 + 40 * number)
         write_png(tmp_path / "crops" / "train" / "open" / f"{number}-2.png", draw_mouth("open", number))
-        facts = {"width": 100 + number, "height": 200}
-        rows.append(Row(path=f"train/open/{number}-2.png", label="open", facts=facts))
-    table = measure_facts(tmp_path / "crops", rows, tmp_path / "raw")
+        attributes = {"width": 100 + number, "height": 200}
+        rows.append(Row(path=f"train/open/{number}-2.png", label="open", attributes=attributes))
+    table = measure_attributes(tmp_path / "crops", rows, tmp_path / "raw")
     assert table["width"] == [100, 101]
     assert table["quality"] == pytest.approx([50, 90], abs=1)
     assert "format" not in table, "both are JPEG"
@@ -174,7 +174,7 @@ def test_jpeg_quality_is_read_from_its_tables(quality: int, tmp_path: Path) -> N
 
 def test_the_page_stands_alone_and_escapes_what_it_shows(noisy: tuple[Audit, set[str]], tmp_path: Path) -> None:
     result, wrong = noisy
-    hostile = result.suspects[0].row.but(source={"url": "<script>alert(1)</script>"})
+    hostile = result.suspects[0].row.replace(source={"url": "<script>alert(1)</script>"})
     text = page_of(result, hostile, tmp_path)
     assert "<script" not in text
     assert "&lt;script&gt;" in text

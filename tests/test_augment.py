@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.augment`."""
+"""Promises of `fer_pipeline.models.augment`."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import draw_mouth
+from support.drawn import draw_mouth
 from torch import Tensor
 
-from fer_pipeline.config import TrainConfig
-from fer_pipeline.model.augment import PRESETS, Strength, augment, choose_strength
-from fer_pipeline.model.processes import Share
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.models.augment import PRESETS, Strength, augment, choose_strength
+from fer_pipeline.models.distributed import Share
 
 torch.set_num_threads(1)
 
@@ -22,7 +22,7 @@ def pictures(count: int = 16, side: int = 32) -> Tensor:
     return torch.from_numpy(drawn).permute(0, 3, 1, 2)
 
 
-def dice(seed: int = 1) -> torch.Generator:
+def rng(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
@@ -31,7 +31,7 @@ def dice(seed: int = 1) -> torch.Generator:
 def test_every_preset_keeps_shape_and_range(preset: str, side: int) -> None:
     batch = pictures(24, side)
     for seed in range(4):
-        changed = augment(batch, PRESETS[preset], dice(seed))
+        changed = augment(batch, PRESETS[preset], rng(seed))
         assert changed.shape == batch.shape
         assert changed.dtype == torch.float32
         assert float(changed.min()) >= -1e-5
@@ -41,13 +41,13 @@ def test_every_preset_keeps_shape_and_range(preset: str, side: int) -> None:
 
 @pytest.mark.parametrize("preset", ["light", "strong"])
 def test_the_same_seed_gives_the_same_batch_and_another_seed_another(preset: str) -> None:
-    first, again, other = (augment(pictures(), PRESETS[preset], dice(seed)) for seed in (1, 1, 2))
+    first, again, other = (augment(pictures(), PRESETS[preset], rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_each_epoch_draws_other_changes() -> None:
-    generator = dice()
+    generator = rng()
     assert not torch.equal(
         augment(pictures(), PRESETS["light"], generator), augment(pictures(), PRESETS["light"], generator)
     )
@@ -55,7 +55,7 @@ def test_each_epoch_draws_other_changes() -> None:
 
 def test_the_pictures_of_a_batch_are_changed_one_by_one() -> None:
     same = pictures(1).expand(8, -1, -1, -1)
-    changed = augment(same, PRESETS["strong"], dice())
+    changed = augment(same, PRESETS["strong"], rng())
     assert len({picture.numpy().tobytes() for picture in changed}) == 8
 
 
@@ -63,16 +63,16 @@ def test_the_pictures_of_a_batch_are_changed_one_by_one() -> None:
 def test_the_batch_handed_in_is_left_as_it_was(preset: str) -> None:
     batch = pictures()
     before = batch.clone()
-    augment(batch, PRESETS[preset], dice())
+    augment(batch, PRESETS[preset], rng())
     assert torch.equal(batch, before)
     floats = batch.float() / 255
     kept = floats.clone()
-    augment(floats, PRESETS[preset], dice())
+    augment(floats, PRESETS[preset], rng())
     assert torch.equal(floats, kept)
 
 
 def test_none_changes_nothing_but_the_scale() -> None:
-    assert torch.equal(augment(pictures(), PRESETS["none"], dice()), pictures().float() / 255)
+    assert torch.equal(augment(pictures(), PRESETS["none"], rng()), pictures().float() / 255)
 
 
 def chosen(preset: str, **changes: Any) -> Strength:
@@ -89,21 +89,21 @@ def half_dark(count: int) -> Tensor:
 
 @pytest.mark.parametrize("preset", ["light", "strong"])
 def test_with_flip_off_left_stays_left(preset: str) -> None:
-    changed = augment(half_dark(64), chosen(preset, flip=False), dice())
+    changed = augment(half_dark(64), chosen(preset, flip=False), rng())
     darker_left = changed[..., :16].mean(dim=(1, 2, 3)) < changed[..., 16:].mean(dim=(1, 2, 3))
     assert bool(darker_left.all())
 
 
 @pytest.mark.parametrize("preset", ["light", "strong"])
 def test_with_flip_on_about_half_are_mirrored(preset: str) -> None:
-    changed = augment(half_dark(200), chosen(preset), dice())
+    changed = augment(half_dark(200), chosen(preset), rng())
     mirrored = changed[..., :16].mean(dim=(1, 2, 3)) > changed[..., 16:].mean(dim=(1, 2, 3))
     assert 60 < int(mirrored.sum()) < 140
 
 
 def test_strong_changes_pictures_more_than_light() -> None:
     plain = pictures(64).float() / 255
-    moved = {name: float((augment(plain, chosen(name, flip=False), dice()) - plain).abs().mean()) for name in PRESETS}
+    moved = {name: float((augment(plain, chosen(name, flip=False), rng()) - plain).abs().mean()) for name in PRESETS}
     assert moved["none"] == 0 < moved["light"] < moved["strong"]
 
 
@@ -125,7 +125,7 @@ WINDOWS = Strength(area_lowest=0.08, aspect=1 / 3)
 
 def windows(count: int) -> tuple[Tensor, Tensor]:
     """Width and height (n, 2), and the corner nearest the origin (n, 2), in shares of the side."""
-    seen = augment(ramps(count), WINDOWS, dice(), side=48)
+    seen = augment(ramps(count), WINDOWS, rng(), side=48)
     assert seen.shape == (count, 3, 48, 48)
     wide, high = seen[:, 0, 24, 40] - seen[:, 0, 24, 8], seen[:, 1, 40, 24] - seen[:, 1, 8, 24]
     sizes = torch.stack([wide, high], dim=1) * 48 / 32
@@ -160,7 +160,7 @@ def test_windows_are_drawn_as_by_torchvision() -> None:
 
 
 def test_a_mirrored_window_is_a_window_mirrored() -> None:
-    seen = augment(ramps(64), replace(WINDOWS, flip_chance=1.0), dice(), side=48)
+    seen = augment(ramps(64), replace(WINDOWS, flip_chance=1.0), rng(), side=48)
     assert bool((seen[:, 0, 24, 0] > seen[:, 0, 24, -1]).all())
     assert bool((seen[:, 1, 0, 24] < seen[:, 1, -1, 24]).all())
 
@@ -169,10 +169,8 @@ def test_a_mirrored_window_is_a_window_mirrored() -> None:
 def test_shares_of_a_batch_are_changed_as_the_whole(strength: Strength) -> None:
     batch = pictures(11)
     for seed in range(3):
-        whole = augment(batch, strength, dice(seed))
-        parts = [
-            augment(batch[low:high], strength, dice(seed), Share(low, high, 11)) for low, high in ((0, 5), (5, 11))
-        ]
+        whole = augment(batch, strength, rng(seed))
+        parts = [augment(batch[low:high], strength, rng(seed), Share(low, high, 11)) for low, high in ((0, 5), (5, 11))]
         torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-5, atol=1e-5)
 
 

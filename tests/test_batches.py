@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.batches`."""
+"""Promises of `fer_pipeline.models.batches`."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer_pipeline.config import TrainConfig
-from fer_pipeline.manifest import Row
-from fer_pipeline.model.batches import Balanced, Loader, make_batches
-from fer_pipeline.model.dataset import Crops
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.models.batches import Balanced, Loader, make_batches
+from fer_pipeline.models.data import Crops
 
 COUNTS = (40, 9, 3)
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fer_pipeline.boxes import Box, Square, bounding_box, distance, overlap, slope
+from fer_pipeline.vision.boxes import Box, Square, bounding_box, distance, overlap, slope
 
 
 def test_a_box_knows_its_size_and_centre() -> None:

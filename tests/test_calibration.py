@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.calibration`."""
+"""Promises of `fer_pipeline.training.calibration`."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from fer_pipeline import console
-from fer_pipeline.manifest import Row
-from fer_pipeline.model.calibration import calibrate
-from fer_pipeline.model.classifier import Classifier
-from fer_pipeline.model.dataset import Crops
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.models.classifier import Classifier
+from fer_pipeline.models.data import Crops
+from fer_pipeline.training.calibration import calibrate
 
 torch.set_num_threads(1)
 

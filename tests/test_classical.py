@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import draw_mouth, tiny_training, write_png, write_split
 from numpy.typing import NDArray
+from support.drawn import draw_mouth, tiny_training, write_png, write_split
 
-from fer_pipeline.config import Cut
-from fer_pipeline.crops import measure_crops
+from fer_pipeline.config.schema import CropSettings
 from fer_pipeline.errors import InputError, UsageError
-from fer_pipeline.geometry import OUTLINE
-from fer_pipeline.model.classical import measured
-from fer_pipeline.model.evaluate import evaluate
-from fer_pipeline.model.folds import cross_validate
-from fer_pipeline.model.hog import Hog
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.model.quantise import quantise
-from fer_pipeline.model.svm import Svm, fit_machine
-from fer_pipeline.model.train import train
-from fer_pipeline.model.trees import BoostedTrees, grow_trees
-from fer_pipeline.model.tune import tune
+from fer_pipeline.evaluation.evaluate import evaluate
+from fer_pipeline.models.classical import measured
+from fer_pipeline.models.hog import Hog
+from fer_pipeline.models.predictor import Predictor
+from fer_pipeline.models.svm import Svm, fit_machine
+from fer_pipeline.models.trees import BoostedTrees, grow_trees
+from fer_pipeline.training.cross_validation import cross_validate
+from fer_pipeline.training.quantise import quantise
+from fer_pipeline.training.train import train
+from fer_pipeline.training.tune import tune
+from fer_pipeline.vision.crop import measure_crops
+from fer_pipeline.vision.mouth import OUTLINE
 
 torch.set_num_threads(1)
 KINDS: dict[str, dict[str, Any]] = {
@@ -92,7 +92,7 @@ def test_measures_are_taken_once_for_the_same_crops(
 ) -> None:
     config = tiny_training(data, tmp_path / "run", network="geometry")
     train(config)
-    monkeypatch.setattr("fer_pipeline.model.dataset.measure_crops", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("fer_pipeline.models.data.measure_crops", lambda *_: pytest.fail("measured again"))
     (tmp_path / "run" / "model.onnx").unlink()
     train(config)
 
@@ -118,7 +118,7 @@ def test_the_machine_decides_as_scikit_learn(features: tuple[NDArray[np.float32]
 def test_with_many_vectors_the_machine_is_linear(
     features: tuple[NDArray[np.float32], NDArray[np.int64]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.model.svm.MOST", 50)
+    monkeypatch.setattr("fer_pipeline.models.svm.MOST", 50)
     values, targets = features
     machine = fit_machine(values, targets, 3, seed=0)
     assert (machine.gamma, machine.vectors.shape) == (None, (3, 12))
@@ -157,7 +157,7 @@ def test_hog_sees_which_way_an_edge_runs_and_not_how_bright_it_is() -> None:
 
 def test_a_blank_crop_has_no_measures_and_an_answer_all_the_same(runs: dict[str, Path]) -> None:
     blank = np.full((1, 32, 32, 3), 90, np.uint8)
-    assert np.isnan(measure_crops(blank, OUTLINE, Cut(region="whole"))).all()
+    assert np.isnan(measure_crops(blank, OUTLINE, CropSettings(region="whole"))).all()
     for run in runs.values():
         row = Predictor(run).classify(blank)
         assert np.isfinite(row).all()

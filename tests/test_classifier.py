@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.classifier`."""
+"""Promises of `fer_pipeline.models.classifier`."""
 
 from http.client import IncompleteRead
 from pathlib import Path
@@ -8,13 +8,13 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from drawn import draw_mouth
+from support.drawn import draw_mouth
 from torch import Tensor
 
-from fer_pipeline.config import TrainConfig
+from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.errors import UsageError
-from fer_pipeline.model.classifier import Classifier, build_classifier
-from fer_pipeline.model.networks import build_network
+from fer_pipeline.models.classifier import Classifier, build_classifier
+from fer_pipeline.models.networks import build_network
 
 torch.set_num_threads(1)
 HALF = (0.5, 0.5, 0.5)
@@ -100,7 +100,9 @@ def test_five_views_are_the_middle_and_the_corners_and_their_mean_the_answer() -
     places = [(1, 1), (0, 0), (0, 2), (2, 0), (2, 2)]
     expected = torch.stack([seen_at(image, y, x) for y, x in places]).mean(dim=0)
     assert torch.allclose(five(image)[:, 0], expected)
-    assert torch.allclose(five.glance(image)[:, 0], seen_at(image, 1, 1)), "epochs are compared by the middle alone"
+    assert torch.allclose(five.predict_center(image)[:, 0], seen_at(image, 1, 1)), (
+        "epochs are compared by the middle alone"
+    )
 
 
 def test_views_and_mirror_images_are_averaged_together() -> None:

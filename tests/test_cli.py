@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from drawn import draw_mouth, tiny_training, write_classes, write_config, write_png, write_split
+from support.drawn import draw_mouth, tiny_training, write_classes, write_config, write_png, write_split
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.cli import app
 from fer_pipeline.cli.app import count_workers, read_config
-from fer_pipeline.manifest import Row, read_rows, write_rows
+from fer_pipeline.dataset.rows import Row, read_rows, write_rows
 
 Capture = pytest.CaptureFixture[str]
 # The photo is the crop: no detector is needed, and stages take milliseconds.
@@ -221,7 +221,7 @@ def test_run_does_every_step_and_a_second_one_nothing(tmp_path: Path, capsys: Ca
 def test_run_goes_from_photos_to_a_measured_model(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.model.leakage.ALIKE", 2.0)  # drawn mouths are
+    monkeypatch.setattr("fer_pipeline.evaluation.leakage.MIN_CORRELATION", 2.0)  # drawn mouths are
     config = import_mouths(tmp_path, TRAINING)
     assert main(["run", "-c", str(config)]) == 0
     told = capsys.readouterr()
@@ -295,7 +295,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run, beside its split."""
     import torch
 
-    from fer_pipeline.model.train import train
+    from fer_pipeline.training.train import train
 
     torch.set_num_threads(1)
     home = tmp_path_factory.mktemp("trained")
@@ -337,9 +337,9 @@ def test_predict_tells_people_label_and_share(trained: Path, mixed: Path, capsys
 def test_a_photo_without_a_face_is_an_outcome(tmp_path: Path, capsys: Capture) -> None:
     from test_predictor import HAAR, write_model
 
-    from fer_pipeline.config import Cut, Recipe
+    from fer_pipeline.config.schema import CropSettings, Preprocessing
 
-    run = write_model(tmp_path / "run", Recipe(detector=HAAR, cut=Cut()))
+    run = write_model(tmp_path / "run", Preprocessing(detector=HAAR, cut=CropSettings()))
     photo = write_png(tmp_path / "blank.png", np.full((200, 200, 3), 99, np.uint8))
     assert main(["predict", str(run), str(photo), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"path": str(photo), "outcome": "no_face", "faces": []}

@@ -13,25 +13,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import write_config
-from pictures import draw_portrait, draw_view, list_files, make_folder
+from support.drawn import write_config
+from support.pictures import draw_portrait, draw_view, list_files, make_folder
 
-from fer_pipeline.config import CropConfig, DedupeConfig, FilterConfig, StageConfig, UnifyConfig
+from fer_pipeline.config.schema import CropConfig, DedupeConfig, FilterConfig, StageConfig, UnifyConfig
+from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows
 from fer_pipeline.errors import SetupError
-from fer_pipeline.images import Image, link_image, read_image, write_image
-from fer_pipeline.journal import JOURNAL, Journal
-from fer_pipeline.manifest import MANIFEST, Row, Status, read_rows
-from fer_pipeline.stages import cluster as of_ray
-from fer_pipeline.stages import shards
-from fer_pipeline.stages.cluster import connect, load_ray
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
-from fer_pipeline.stages.nodes import PROBE, check_nodes, check_output, look, see, share
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.stage import Keep, Stage, Verdict
 from fer_pipeline.stages.unify import UNIFY
-from fer_pipeline.stages.workers import WorkerCrash, Workers, work
+from fer_pipeline.vision.image_io import Image, link_image, read_image, write_image
+from fer_pipeline.workers import ray_cluster as of_ray
+from fer_pipeline.workers import ray_shards as shards
+from fer_pipeline.workers.ray_cluster import connect, load_ray
+from fer_pipeline.workers.ray_nodes import PROBE, check_nodes, check_output, look, see, share
+from fer_pipeline.workers.stage_workers import WorkerCrash, Workers, work
 
 if find_spec("ray") is None:
     pytest.skip("the extra `scale` is not installed", allow_module_level=True)
@@ -56,7 +56,7 @@ def cluster() -> Iterator[Any]:
 
 
 def invert(image: Image, row: Row, config: StageConfig) -> Verdict:
-    return Keep(image=np.asarray(255 - image), facts={"width": image.shape[1]})
+    return Keep(image=np.asarray(255 - image), attributes={"width": image.shape[1]})
 
 
 def kill_on_dark(image: Image, row: Row, config: StageConfig) -> Verdict:
@@ -92,10 +92,10 @@ def replace_output(image: Image, row: Row, config: StageConfig) -> Verdict:
     return invert(image, row, config)
 
 
-INVERT: Stage[StageConfig] = Stage("invert", judge=invert, suffix=".png")
-HANGING: Stage[StageConfig] = Stage("invert", judge=hang_far_away, suffix=".png")
-LOSING: Stage[StageConfig] = Stage("losing", judge=replace_output, suffix=".png")
-FRAGILE: Stage[StageConfig] = Stage("fragile", judge=kill_on_dark, suffix=".png")
+INVERT: Stage[StageConfig] = Stage("invert", process_image=invert, suffix=".png")
+HANGING: Stage[StageConfig] = Stage("invert", process_image=hang_far_away, suffix=".png")
+LOSING: Stage[StageConfig] = Stage("losing", process_image=replace_output, suffix=".png")
+FRAGILE: Stage[StageConfig] = Stage("fragile", process_image=kill_on_dark, suffix=".png")
 
 
 def square(number: int) -> int:

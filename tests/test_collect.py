@@ -1,4 +1,4 @@
-"""Promises of `fer collect`: what is kept of a camera's frames, and that no crash, copy or second sitting harms it."""
+"""Promises of `fer collect`: what is kept of a camera's frames, and that no crash, copy or second session harms it."""
 
 import json
 import os
@@ -16,37 +16,39 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from browser import running
-from killed import run_until
-from pictures import draw_noise, draw_view, list_files, make_folder
-from sittings import draw_crop, draw_frame, to_jpeg
+from support.browser import running
+from support.killed import run_until
+from support.pictures import draw_noise, draw_view, list_files, make_folder
+from support.webcam import draw_crop, draw_frame, to_jpeg
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.collect.album import Album
-from fer_pipeline.collect.app import make_app
-from fer_pipeline.collect.desk import Wish
-from fer_pipeline.collect.judge import Judge
-from fer_pipeline.collect.place import find_labels, find_place
-from fer_pipeline.config import Config, Recipe, with_folders
+from fer_pipeline.config.schema import Config, Preprocessing, with_folders
+from fer_pipeline.dataset.experiment import of_config
+from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.naming import item_of
+from fer_pipeline.dataset.rows import MANIFEST, read_rows, write_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.journal import JOURNAL, Journal
-from fer_pipeline.lineage.experiment import of_config
 from fer_pipeline.lineage.grow import grow
-from fer_pipeline.manifest import MANIFEST, read_rows, write_rows
-from fer_pipeline.naming import item_of
-from fer_pipeline.report.stand import read_stand
+from fer_pipeline.report.status import read_status
+from fer_pipeline.sources.camera.app import make_app
+from fer_pipeline.sources.camera.capture_store import CaptureStore
+from fer_pipeline.sources.camera.frame_selection import Judge
+from fer_pipeline.sources.camera.session import SessionOptions
+from fer_pipeline.sources.camera.target import find_labels, find_target
+from fer_pipeline.sources.importers import find_in_folder, import_images
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.stages.sources import find_in_folder, import_images
 from fer_pipeline.stages.split import SPLIT
 from fer_pipeline.stages.unify import UNIFY
 
-RECIPE = Recipe.model_validate({"detector": {"sides": [200]}, "cut": {"scale": "eyes", "align": True, "size": 48}})
+PREPROCESSING = Preprocessing.model_validate(
+    {"detector": {"sides": [200]}, "cut": {"scale": "eyes", "align": True, "size": 48}}
+)
 STAGES = (UNIFY, DEDUPE, FILTER, CROP, SPLIT)
 
 
@@ -55,12 +57,12 @@ def photo(number: int) -> bytes:
     return to_jpeg(draw_noise(number, 64, 64))
 
 
-# The album: what is written, and what a crash leaves
+# The store: what is written, and what a crash leaves
 
 
-def test_a_sitting_is_one_source_and_one_group_of_photos_as_an_import_leaves_them(tmp_path: Path) -> None:
-    with Album(tmp_path / "raw") as album:
-        rows = [album.keep(label, photo(number)) for number, label in enumerate(("smile", "smile", "pout"))]
+def test_a_session_is_one_source_and_one_group_of_photos_as_an_import_leaves_them(tmp_path: Path) -> None:
+    with CaptureStore(tmp_path / "raw") as store:
+        rows = [store.keep(label, photo(number)) for number, label in enumerate(("smile", "smile", "pout"))]
     assert sorted(read_rows(tmp_path / "raw"), key=lambda row: row.path) == sorted(rows, key=lambda row: row.path)
     name = f"webcam:{datetime.now().astimezone():%Y-%m-%d}"
     assert {(row.group, row.source["name"], row.source["engine"]) for row in rows} == {(name, name, "webcam")}
@@ -74,10 +76,10 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_collect import photo
-from fer_pipeline.collect.album import Album
-with Album(Path(sys.argv[1])) as album:
+from fer_pipeline.sources.camera.capture_store import CaptureStore
+with CaptureStore(Path(sys.argv[1])) as store:
     for number in range(3):
-        album.keep("smile", photo(number))
+        store.keep("smile", photo(number))
     print("kept", flush=True)
     sys.stdin.read()
 """
@@ -91,11 +93,11 @@ def test_a_killed_server_loses_no_photo_and_the_next_one_adds_to_them(tmp_path: 
         assert process.stdout.readline() == b"kept\n"
         process.send_signal(signal.SIGKILL)
     assert len(read_rows(raw)) == 1, "usable as it was before"
-    assert find_labels(find_place(raw.parent, None)) == ["pout", "smile"]
+    assert find_labels(find_target(raw.parent, None)) == ["pout", "smile"]
     (raw / "smile/.123456789abc.jpg.part").write_bytes(b"half a photo, as a kill while writing leaves it")
-    with Album(raw) as album:
-        assert album.counts == {"smile": 3}, "the same sitting goes on"
-        album.keep("smile", photo(3))
+    with CaptureStore(raw) as store:
+        assert store.counts == {"smile": 3}, "the same session goes on"
+        store.keep("smile", photo(3))
     rows = read_rows(raw)
     assert len(rows) == 5
     assert all((raw / row.path).is_file() for row in rows)
@@ -103,66 +105,66 @@ def test_a_killed_server_loses_no_photo_and_the_next_one_adds_to_them(tmp_path: 
     assert not (raw / JOURNAL).exists()
 
 
-def test_after_a_long_pause_or_on_demand_another_sitting_begins(tmp_path: Path) -> None:
+def test_after_a_long_pause_or_on_demand_another_session_begins(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
-    with Album(raw) as album:
-        first = album.keep("smile", photo(1)).group
-        album.end()
-        second = album.keep("smile", photo(2)).group
-        assert (album.counts, album.before) == ({"smile": 1}, {"smile": 1})
-    with Album(raw) as album:
-        assert album.keep("smile", photo(3)).group == second
+    with CaptureStore(raw) as store:
+        first = store.keep("smile", photo(1)).group
+        store.end()
+        second = store.keep("smile", photo(2)).group
+        assert (store.counts, store.before) == ({"smile": 1}, {"smile": 1})
+    with CaptureStore(raw) as store:
+        assert store.keep("smile", photo(3)).group == second
     assert second == f"{first}-2"
     long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    write_rows(raw, [row.but(source={**row.source, "time": long_ago}) for row in read_rows(raw)])
-    with Album(raw) as album:
-        assert album.keep("smile", photo(4)).group == f"{first}-3"
+    write_rows(raw, [row.replace(source={**row.source, "time": long_ago}) for row in read_rows(raw)])
+    with CaptureStore(raw) as store:
+        assert store.keep("smile", photo(4)).group == f"{first}-3"
 
 
-def test_a_sitting_that_was_ended_is_not_gone_on_with_after_a_restart(tmp_path: Path) -> None:
+def test_a_session_that_was_ended_is_not_gone_on_with_after_a_restart(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
-    with Album(raw) as album:
-        first = album.keep("smile", photo(1)).group
-        album.end()
-    with Album(raw) as album:
-        assert (album.sitting, album.before) == (None, {"smile": 1})
-        assert album.keep("smile", photo(2)).group == f"{first}-2"
-    with Album(raw) as album:
-        assert album.sitting == f"{first}-2", "that one was not ended"
+    with CaptureStore(raw) as store:
+        first = store.keep("smile", photo(1)).group
+        store.end()
+    with CaptureStore(raw) as store:
+        assert (store.session, store.before) == (None, {"smile": 1})
+        assert store.keep("smile", photo(2)).group == f"{first}-2"
+    with CaptureStore(raw) as store:
+        assert store.session == f"{first}-2", "that one was not ended"
 
 
 def test_what_is_taken_back_leaves_neither_row_nor_file(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
-    with Album(raw) as album:
-        rows = [album.keep("smile", photo(number)) for number in range(2)]
-        album.complete()
-        assert album.undo() == rows[1]
-        assert album.undo() == rows[0]
-        assert album.undo() is None
-        assert album.refuse(photo(0)) is None
-        album.keep("pout", photo(0))
+    with CaptureStore(raw) as store:
+        rows = [store.keep("smile", photo(number)) for number in range(2)]
+        store.complete()
+        assert store.undo() == rows[1]
+        assert store.undo() == rows[0]
+        assert store.undo() is None
+        assert store.refuse(photo(0)) is None
+        store.keep("pout", photo(0))
     assert [row.label for row in read_rows(raw)] == ["pout"]
     assert [path.name for path in raw.rglob("*.jpg")] == [rows[0].path.partition("/")[2]]
 
 
 def test_the_same_bytes_and_forgotten_ones_are_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = tmp_path / "data/mine"
-    with Album(home / "raw") as album:
-        row = album.keep("smile", photo(1))
-        album.keep("smile", photo(2))
-        assert album.refuse(photo(1)) == "same"
+    with CaptureStore(home / "raw") as store:
+        row = store.keep("smile", photo(1))
+        store.keep("smile", photo(2))
+        assert store.refuse(photo(1)) == "same"
     assert main(["trace", str(home / "raw" / row.path)]) == 0
     assert f"name: {row.group}" in capsys.readouterr().out
     assert main(["forget", str(home / "raw" / row.path), "--yes"]) == 0
-    with Album(home / "raw") as album:
-        assert album.counts == {"smile": 1}
-        assert album.refuse(photo(1)) == "forgotten"
+    with CaptureStore(home / "raw") as store:
+        assert store.counts == {"smile": 1}
+        assert store.refuse(photo(1)) == "forgotten"
 
 
 def test_no_import_writes_beside_an_open_page(tmp_path: Path) -> None:
     make_folder(tmp_path / "photos", {"smile/1.jpg": draw_noise(1)})
-    with Album(tmp_path / "raw") as album:
-        album.keep("smile", photo(2))
+    with CaptureStore(tmp_path / "raw") as store:
+        store.keep("smile", photo(2))
         with pytest.raises(InputError, match="another fer command is writing here"):
             import_images(find_in_folder(tmp_path / "photos"), tmp_path / "raw", "photos")
     import_images(find_in_folder(tmp_path / "photos"), tmp_path / "raw", "photos")
@@ -181,7 +183,10 @@ def test_what_a_killed_import_noted_is_left_for_it_to_finish(tmp_path: Path) -> 
         first = read_rows(raw)[0]
         journal.append(item_of(first), [first])
     (raw / MANIFEST).unlink()
-    with pytest.raises(InputError, match="unfinished crawl or import: let the same command finish first"), Album(raw):
+    with (
+        pytest.raises(InputError, match="unfinished crawl or import: let the same command finish first"),
+        CaptureStore(raw),
+    ):
         pass
     import_images(find_in_folder(photos, "([0-9])_"), raw, "photos")
     assert [row.group for row in sorted(read_rows(raw), key=lambda row: str(row.group))] == ["photos:0", "photos:1"]
@@ -202,7 +207,7 @@ def test_another_picture_is_kept_and_the_same_is_not_whatever_the_light() -> Non
     assert judge.refuse("pout", crop) is None, "the first one was taken back"
 
 
-def test_a_crop_that_is_blurred_for_this_sitting_is_not_kept() -> None:
+def test_a_crop_that_is_blurred_for_this_session_is_not_kept() -> None:
     import cv2
 
     judge = Judge()
@@ -218,15 +223,15 @@ def test_a_crop_that_is_blurred_for_this_sitting_is_not_kept() -> None:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    wish = Wish(("smile", "pout"), 3, RECIPE)
-    with Album(tmp_path_factory.mktemp("data") / "raw") as album, running(make_app(wish, album)) as url:
+    options = SessionOptions(("smile", "pout"), 3, PREPROCESSING)
+    with CaptureStore(tmp_path_factory.mktemp("data") / "raw") as store, running(make_app(options, store)) as url:
         yield url
 
 
 @pytest.fixture
 def page(url: str) -> Iterator[ClientConnection]:
-    """A connection as the page makes it, in a sitting of its own."""
-    with connect(url.replace("http", "ws") + "/sitting", open_timeout=60) as socket:
+    """A connection as the page makes it, in a session of its own."""
+    with connect(url.replace("http", "ws") + "/session", open_timeout=60) as socket:
         hear(socket)
         ask(socket, end=True)
         yield socket
@@ -237,8 +242,8 @@ def hear(socket: ClientConnection) -> dict[str, Any]:
     return message
 
 
-def ask(socket: ClientConnection, **wish: Any) -> dict[str, Any]:
-    socket.send(json.dumps(wish))
+def ask(socket: ClientConnection, **options: Any) -> dict[str, Any]:
+    socket.send(json.dumps(options))
     return hear(socket)
 
 
@@ -277,36 +282,36 @@ def test_what_is_taken_back_on_the_page_may_be_taken_again(page: ClientConnectio
     assert show(page, "pout", frame)["outcome"] == "kept"
 
 
-def test_a_new_sitting_has_another_name_and_counts_anew(page: ClientConnection) -> None:
+def test_a_new_session_has_another_name_and_counts_anew(page: ClientConnection) -> None:
     one = show(page, "pout", to_jpeg(draw_frame(5, "pout", 1)))["state"]
-    assert ask(page, end=True)["state"]["sitting"] is None
+    assert ask(page, end=True)["state"]["session"] is None
     two = show(page, "pout", to_jpeg(draw_frame(5, "pout", 2)))["state"]
-    assert one["sitting"] != two["sitting"]
+    assert one["session"] != two["session"]
     assert two["classes"][1]["kept"] == 1
     assert two["classes"][1]["before"] == one["classes"][1]["before"] + 1
 
 
-def test_a_long_pause_ends_a_sitting_of_a_server_that_runs_on(tmp_path: Path) -> None:
-    wish, frame = Wish(("smile",), 1, RECIPE), draw_frame(3, "smile", 1)
+def test_a_long_pause_ends_a_session_of_a_server_that_runs_on(tmp_path: Path) -> None:
+    options, frame = SessionOptions(("smile",), 1, PREPROCESSING), draw_frame(3, "smile", 1)
     with (
-        Album(tmp_path / "raw", pause=timedelta(0)) as album,
-        running(make_app(wish, album)) as url,
-        connect(url.replace("http", "ws") + "/sitting", open_timeout=60) as socket,
+        CaptureStore(tmp_path / "raw", pause=timedelta(0)) as store,
+        running(make_app(options, store)) as url,
+        connect(url.replace("http", "ws") + "/session", open_timeout=60) as socket,
     ):
         hear(socket)
         one = show(socket, "smile", to_jpeg(frame))["state"]
         two = show(socket, "smile", to_jpeg(frame, 80))
     assert two["outcome"] == "kept", "neither the same as before nor beyond the target"
-    assert two["state"]["sitting"] == f"{one['sitting']}-2"
+    assert two["state"]["session"] == f"{one['session']}-2"
 
 
-@pytest.mark.parametrize(("person", "wish"), [(8, {"end": True}), (9, {"undo": True})])
+@pytest.mark.parametrize(("person", "options"), [(8, {"end": True}), (9, {"undo": True})])
 def test_a_frame_on_its_way_is_not_kept_after_what_it_shows_was_ended_or_taken_back(
-    page: ClientConnection, person: int, wish: dict[str, bool]
+    page: ClientConnection, person: int, options: dict[str, bool]
 ) -> None:
     assert show(page, "pout", to_jpeg(draw_frame(person, "pout", 1)))["outcome"] == "kept"
     page.send(to_jpeg(draw_frame(person, "pout", 2)))
-    page.send(json.dumps(wish))
+    page.send(json.dumps(options))
     told = [hear(page), hear(page)]
     assert told[1]["state"]["classes"][1]["kept"] == 0
 
@@ -327,10 +332,10 @@ def test_what_no_page_sends_is_answered_with_what_may_be_sent(page: ClientConnec
 
 def test_pages_of_other_sites_get_nothing(url: str) -> None:
     with pytest.raises(InvalidStatus, match="403"):
-        connect(url.replace("http", "ws") + "/sitting", origin=Origin("http://evil.example"), open_timeout=60)
+        connect(url.replace("http", "ws") + "/session", origin=Origin("http://evil.example"), open_timeout=60)
 
 
-@pytest.mark.parametrize("path", ["/crops/000000000000.png", "/crops/..%2f..%2fetc%2fpasswd", "/own/../desk.py"])
+@pytest.mark.parametrize("path", ["/crops/000000000000.png", "/crops/..%2f..%2fetc%2fpasswd", "/own/../session.py"])
 def test_only_crops_just_kept_and_the_page_are_served(url: str, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(url + path)
@@ -361,13 +366,13 @@ def test_the_folders_follow_without_force_and_hold_what_a_run_from_the_start_wou
     import_images(find_in_folder(photos), config.crawl.output, "photos")
     make_stages(config)
     before = {row.path: row.split for row in read_rows(config.split.output)}
-    for sitting in (1, 2):
-        with Album(config.crawl.output) as album:
-            album.end()
+    for session in (1, 2):
+        with CaptureStore(config.crawl.output) as store:
+            store.end()
             for number in range(4):
-                album.keep("smile" if number % 2 else "pout", photo(100 * sitting + number))
+                store.keep("smile" if number % 2 else "pout", photo(100 * session + number))
         assert [stage for stage, trouble in grow(of_config(config)) if not trouble] == [stage.name for stage in STAGES]
-    assert not [stand.stale for stand in read_stand(config) if stand.stale]
+    assert not [stand.stale for stand in read_status(config) if stand.stale]
     fresh.crawl.output.parent.mkdir(parents=True)
     fresh.crawl.output.symlink_to(config.crawl.output)
     make_stages(fresh)
@@ -378,12 +383,12 @@ def test_the_folders_follow_without_force_and_hold_what_a_run_from_the_start_wou
     rows = read_rows(config.split.output)
     parts = {str(row.group): row.split for row in rows if row.source.get("engine") == "webcam"}
     assert [part for _, part in sorted(parts.items())] == ["train", "test"]
-    assert {row.path: row.split for row in rows if row.path in before} == before, "a sitting moves no other image"
+    assert {row.path: row.split for row in rows if row.path in before} == before, "a session moves no other image"
 
 
 GROW = """
 import fer_pipeline.lineage.replay as replaying
-from fer_pipeline.lineage.experiment import of_home
+from fer_pipeline.dataset.experiment import of_home
 from fer_pipeline.lineage.grow import grow
 count_in(replaying)
 for stage, trouble in grow(of_home(Path(arguments[0]))):
@@ -394,24 +399,24 @@ for stage, trouble in grow(of_home(Path(arguments[0]))):
 def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path) -> None:
     config = experiment(tmp_path)
     home, raw = config.crawl.output.parent, config.crawl.output
-    with Album(raw) as album:
+    with CaptureStore(raw) as store:
         for number in range(4):
-            album.keep("smile", photo(number))
-            album.keep("pout", photo(10 + number))
-            album.end()
+            store.keep("smile", photo(number))
+            store.keep("pout", photo(10 + number))
+            store.end()
     make_stages(config)
-    with Album(raw) as album:
-        album.keep("smile", photo(90))
+    with CaptureStore(raw) as store:
+        store.keep("smile", photo(90))
     shutil.copytree(home, tmp_path / "grown")
     ended, step = False, 0
     while not ended:
         shutil.rmtree(home)
         shutil.copytree(tmp_path / "grown", home)
         ended, step = run_until(step, GROW, home), step + 9
-        with Album(raw) as album:
-            album.keep("smile", photo(91))
+        with CaptureStore(raw) as store:
+            store.keep("smile", photo(91))
         assert not [trouble for _, trouble in grow(of_config(config)) if trouble]
-        assert not [stand.stale for stand in read_stand(config) if stand.stale]
+        assert not [stand.stale for stand in read_status(config) if stand.stale]
         left = {stage.name: list_files(getattr(config, stage.name).output) for stage in STAGES}
         make_stages(config)
         for stage in STAGES:
@@ -423,14 +428,14 @@ def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path
 
 def test_a_folder_made_with_other_settings_is_left_for_the_user_to_decide(tmp_path: Path) -> None:
     config = experiment(tmp_path)
-    with Album(config.crawl.output) as album:
+    with CaptureStore(config.crawl.output) as store:
         for number in range(4):
-            album.keep("smile", photo(number))
+            store.keep("smile", photo(number))
     for stage in (UNIFY, DEDUPE, FILTER):
         run_stage(stage, getattr(config, stage.name))
     run_stage(DEDUPE, config.dedupe.model_copy(update={"hash": "dhash"}), force=True)
-    with Album(config.crawl.output) as album:
-        album.keep("smile", photo(9))
+    with CaptureStore(config.crawl.output) as store:
+        store.keep("smile", photo(9))
     assert list(grow(of_config(config))) == [
         ("unify", ""),
         ("dedupe", ""),
@@ -440,8 +445,8 @@ def test_a_folder_made_with_other_settings_is_left_for_the_user_to_decide(tmp_pa
 
 def test_nothing_is_done_where_no_stage_was_made(tmp_path: Path) -> None:
     config = experiment(tmp_path)
-    with Album(config.crawl.output) as album:
-        album.keep("smile", photo(1))
+    with CaptureStore(config.crawl.output) as store:
+        store.keep("smile", photo(1))
     assert list(grow(of_config(config))) == []
 
 
@@ -482,13 +487,13 @@ def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tm
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         url = next(line.split()[1] for line in process.stderr if "http://" in line)
-        with connect(url.replace("http", "ws") + "/sitting", open_timeout=60) as socket:
+        with connect(url.replace("http", "ws") + "/session", open_timeout=60) as socket:
             hear(socket)
             assert show(socket, "smile", photo(50))["outcome"] == "kept"
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
         assert process.wait() == 0
-    assert "photos of all sittings in data/mine/raw: 1" in said
+    assert "photos of all sessions in data/mine/raw: 1" in said
     assert "unify, dedupe, filter, crop, split up to date: only the new photos were judged" in said
     assert "fer train --config c.yaml --from runs/mine" in said
     assert len([row for row in read_rows(tmp_path / "data/mine/split") if row.source.get("engine") == "webcam"]) == 1

@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import QUIET, check_access, chromium, fake_camera, find_browser, page_of, running
 from playwright.sync_api import Browser, Page, expect
-from sittings import draw_frame, write_video
+from support.browser import QUIET, check_access, chromium, fake_camera, find_browser, page_of, running
+from support.webcam import draw_frame, write_video
 
-from fer_pipeline.collect.album import Album
-from fer_pipeline.collect.app import make_app
-from fer_pipeline.collect.desk import Wish
-from fer_pipeline.config import Recipe
-from fer_pipeline.manifest import read_rows
+from fer_pipeline.config.schema import Preprocessing
+from fer_pipeline.dataset.rows import read_rows
+from fer_pipeline.sources.camera.app import make_app
+from fer_pipeline.sources.camera.capture_store import CaptureStore
+from fer_pipeline.sources.camera.session import SessionOptions
 
-RECIPE = Recipe.model_validate({"detector": {"sides": [200]}, "cut": {"scale": "eyes", "align": True, "size": 64}})
+PREPROCESSING = Preprocessing.model_validate(
+    {"detector": {"sides": [200]}, "cut": {"scale": "eyes", "align": True, "size": 64}}
+)
 TARGET = 3
 LONG = 60_000  # ms
 
@@ -26,8 +28,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(raw: Path) -> Iterator[str]:
-    wish = Wish(("smile", "pout", "neutral"), TARGET, RECIPE)
-    with Album(raw) as album, running(make_app(wish, album)) as url:
+    options = SessionOptions(("smile", "pout", "neutral"), TARGET, PREPROCESSING)
+    with CaptureStore(raw) as store, running(make_app(options, store)) as url:
         yield url
 
 
@@ -49,7 +51,7 @@ def start(page: Page) -> None:
 
 
 def loaded(page: Page) -> None:
-    """Wait for the kept pictures: the server has no longer what is taken back or of an ended sitting."""
+    """Wait for the kept pictures: the server has no longer what is taken back or of an ended session."""
     for picture in page.locator("#recent img").all():
         expect(picture).to_have_js_property("naturalWidth", 64)
 
@@ -75,7 +77,7 @@ def test_a_key_that_is_held_fills_its_class_and_no_other(browser: Browser, url: 
         assert count(page, "pout").startswith(f"0 of {TARGET}")
         expect(page.locator("#recent img")).to_have_count(TARGET)
         loaded(page)
-        name = page.locator("#sitting").inner_text().removeprefix("Sitting: ")
+        name = page.locator("#session").inner_text().removeprefix("Session: ")
         page.reload()
         expect(page.locator(".hold[data-class=smile]")).to_have_attribute("data-full", "true")
         expect(page.locator("#recent img")).to_have_count(TARGET)

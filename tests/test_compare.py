@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.compare`."""
+"""Promises of `fer_pipeline.evaluation.compare`."""
 
 import csv
 from pathlib import Path
@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.errors import InputError
-from fer_pipeline.model.compare import compare_runs, write_differences
+from fer_pipeline.evaluation.compare import compare_runs, write_differences
 
 
 def write_run(folder: Path, guesses: str, labels: str, groups: list[str] | None = None) -> Path:

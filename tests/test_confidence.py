@@ -1,9 +1,9 @@
-"""Promises of `fer_pipeline.model.confidence`."""
+"""Promises of `fer_pipeline.evaluation.confidence`."""
 
 import numpy as np
 import pytest
 
-from fer_pipeline.model.confidence import measure_reliability, measure_selective
+from fer_pipeline.evaluation.confidence import measure_reliability, measure_selective
 
 
 def test_the_error_is_the_mean_gap_weighted_by_count() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from fer_pipeline.config import FOLDERS, Config, Recipe, UnifyConfig
-from fer_pipeline.configfile import MAX_BYTES, Problems, load_config, parse_override
+from fer_pipeline.config.loader import MAX_BYTES, Problems, load_config, parse_override
+from fer_pipeline.config.schema import FOLDERS, Config, Preprocessing, UnifyConfig
 from fer_pipeline.errors import UsageError
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -256,6 +256,6 @@ def test_every_setting_is_described() -> None:
                 assert setting.description, f"{name}.{key}"
 
 
-def test_a_recipe_survives_json() -> None:
-    recipe = Recipe()
-    assert Recipe.model_validate_json(json.dumps(recipe.model_dump(mode="json"))) == recipe
+def test_preprocessing_survives_json() -> None:
+    preprocessing = Preprocessing()
+    assert Preprocessing.model_validate_json(json.dumps(preprocessing.model_dump(mode="json"))) == preprocessing

@@ -8,34 +8,34 @@ import sys
 from pathlib import Path
 
 import pytest
-from drawn import write_config
-from pictures import draw_noise, draw_pair, draw_portrait, draw_view, list_files, make_folder
+from support.drawn import write_config
+from support.pictures import draw_noise, draw_pair, draw_portrait, draw_view, list_files, make_folder
 
-from fer_pipeline import manifest
 from fer_pipeline.__main__ import main
-from fer_pipeline.boxes import Box
-from fer_pipeline.config import Config, SplitConfig
-from fer_pipeline.configfile import load_config
-from fer_pipeline.decisions import Decision
+from fer_pipeline.config.loader import load_config
+from fer_pipeline.config.schema import Config, SplitConfig
+from fer_pipeline.dataset import rows as manifest
+from fer_pipeline.dataset.decisions import Decision
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows
 from fer_pipeline.errors import InputError, StaleError, UsageError
-from fer_pipeline.images import read_image, write_image
-from fer_pipeline.manifest import MANIFEST, Row, Status, read_rows
 from fer_pipeline.report.funnel import find_change, places_below, places_of
-from fer_pipeline.review.writing import Log
-from fer_pipeline.stages.corrections import bring_back, correct, find_folders, rename_moved, tell_decisions
+from fer_pipeline.review.decision_log import Log
+from fer_pipeline.stages.corrections import bring_back, correct, find_folders, format_decisions, rename_moved
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT
 from fer_pipeline.stages.unify import UNIFY
+from fer_pipeline.vision.boxes import Box
+from fer_pipeline.vision.image_io import read_image, write_image
 
 Capture = pytest.CaptureFixture[str]
 BOX = Box(60, 50, 180, 190)  # about where portraits of 240 px have their face
 SPLIT_OR_DIE = """
 import os, signal, sys
 from pathlib import Path
-from fer_pipeline.config import SplitConfig
-from fer_pipeline.manifest import write_rows
+from fer_pipeline.config.schema import SplitConfig
+from fer_pipeline.dataset.rows import write_rows
 from fer_pipeline.stages import runner
 from fer_pipeline.stages.split import SPLIT
 
@@ -104,10 +104,10 @@ def test_a_moved_image_lies_in_the_folder_of_its_new_class(config: Config) -> No
     rows = rows_after(config)
     path = first.path.replace("pout/", "smile/")
     moved = rows[path]
-    assert (moved.label, moved.facts["moved_from"], first.path in rows) == ("smile", first.path, False)
+    assert (moved.label, moved.attributes["moved_from"], first.path in rows) == ("smile", first.path, False)
     file = config.split.output / str(moved.split) / path
     assert file.read_bytes() == (config.crop.output / first.path).read_bytes()
-    assert tell_decisions(config.split) == "1 moved to smile"
+    assert format_decisions(config.split) == "1 moved to smile"
 
 
 def test_decisions_that_change_nothing_change_no_byte(config: Config) -> None:
@@ -134,10 +134,10 @@ def test_a_photo_without_a_face_comes_back_with_the_face_that_was_drawn(config: 
     back = rows_after(config)[path]
     assert (back.status, back.box, back.label) == (Status.KEPT, BOX, "smile")
     assert back.landmarks is not None
-    assert {"mouth", "square", "width"} <= back.facts.keys()
-    assert back.facts["brought_back"] == "no_face"
+    assert {"mouth", "square", "width"} <= back.attributes.keys()
+    assert back.attributes["brought_back"] == "no_face"
     assert back.source == row.source
-    assert tell_decisions(config.split) == "1 brought back"
+    assert format_decisions(config.split) == "1 brought back"
 
 
 def test_a_drawn_face_is_cut_as_the_crop_stage_cuts(config: Config) -> None:
@@ -145,7 +145,7 @@ def test_a_drawn_face_is_cut_as_the_crop_stage_cuts(config: Config) -> None:
     kept = next(row for row in read_rows(config.filter.output) if row.status is Status.KEPT and row.label == "smile")
     assert kept.box is not None
     rows = read_rows(config.filter.output)
-    dropped = kept.but(status=Status.DROPPED, reason="no_face", box=None, facts={})
+    dropped = kept.replace(status=Status.DROPPED, reason="no_face", box=None, attributes={})
     manifest.write_rows(config.filter.output, [dropped if row.path == kept.path else row for row in rows])
     crops = [row for row in read_rows(config.crop.output) if Path(row.path).stem != Path(kept.path).stem]
     manifest.write_rows(config.crop.output, crops)
@@ -168,15 +168,15 @@ def test_of_photos_alike_under_two_labels_the_right_one_comes_back(config: Confi
     smile = next(row for row in pair if row.label == "smile")
     decide(config, Decision(smile.path, "restore"))
     rows = rows_after(config)
-    assert rows[smile.path.replace(".jpg", ".png")].facts["brought_back"] == "conflicting_labels"
-    assert "labels" not in rows[smile.path.replace(".jpg", ".png")].facts
+    assert rows[smile.path.replace(".jpg", ".png")].attributes["brought_back"] == "conflicting_labels"
+    assert "labels" not in rows[smile.path.replace(".jpg", ".png")].attributes
 
 
 def test_copies_that_come_back_stay_in_one_part(config: Config) -> None:
     pair = lost(config, "conflicting_labels", "dedupe")
     decide(config, *(Decision(row.path, "move", "smile") for row in pair))
     rows = rows_after(config).values()
-    back = [row for row in rows if "brought_back" in row.facts]
+    back = [row for row in rows if "brought_back" in row.attributes]
     assert [row.label for row in back] == ["smile", "smile"]
     assert len({row.split for row in back}) == 1
 
@@ -202,7 +202,7 @@ def test_all_faces_of_a_photo_that_is_moved_join_its_new_class(config: Config) -
     manifest.write_rows(crop.output, [one for one in read_rows(crop.output) if one not in files])
     decide(config, Decision(row.path, "move", "pout"))
     rows_after(config)
-    back = [one for one in read_rows(config.split.output) if "brought_back" in one.facts]
+    back = [one for one in read_rows(config.split.output) if "brought_back" in one.attributes]
     assert [(one.label, one.path.partition("/")[0]) for one in back] == [("pout", "pout")] * 2
 
 
@@ -222,7 +222,7 @@ def test_wishes_that_could_not_be_granted_are_told(config: Config) -> None:
     (row,) = lost(config, "no_face", "filter")
     decide(config, Decision(row.path, "restore"), Decision("smile/000000000000.png", "restore"))
     rows_after(config)
-    assert tell_decisions(config.split) == "2 without effect (no_face 1, no such image 1)"
+    assert format_decisions(config.split) == "2 without effect (no_face 1, no such image 1)"
 
 
 def test_a_photo_that_is_gone_ends_in_a_row(config: Config) -> None:

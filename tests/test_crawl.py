@@ -10,22 +10,24 @@ import threading
 from pathlib import Path
 
 import pytest
-from loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, settings
+from support.loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, settings
 
-from fer_pipeline.crawl.content import name_problem
-from fer_pipeline.crawl.crawler import crawl
-from fer_pipeline.crawl.fetcher import Answer
-from fer_pipeline.crawl.ledger import Ledger, Origin
-from fer_pipeline.crawl.pools import PageParser
-from fer_pipeline.crawl.tally import TALLY
-from fer_pipeline.crawl.turns import Task, Turns
+from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows, write_rows
 from fer_pipeline.errors import InputError, SetupError, UsageError
-from fer_pipeline.images import FORMATS, sniff_suffix
-from fer_pipeline.journal import JOURNAL, Journal
-from fer_pipeline.manifest import MANIFEST, Row, Status, hash_file, read_rows, write_rows
-from fer_pipeline.signatures import sniff_signature
+from fer_pipeline.files import hash_file
+from fer_pipeline.sources.crawl.client import Answer
+from fer_pipeline.sources.crawl.content import name_problem
+from fer_pipeline.sources.crawl.crawler import crawl
+from fer_pipeline.sources.crawl.host_queue import HostQueue, Task
+from fer_pipeline.sources.crawl.host_stats import HOST_STATS
+from fer_pipeline.sources.crawl.ledger import Ledger, Origin
+from fer_pipeline.sources.crawl.pools import PageParser
+from fer_pipeline.vision.image_io import FORMATS, sniff_suffix
+from fer_pipeline.vision.signatures import sniff_signature
 
-CRAWL = "import sys; from fer_pipeline.crawl.crawler import crawl; from fer_pipeline.config import CrawlConfig; "
+CRAWL = "import sys; from fer_pipeline.sources.crawl.crawler import crawl; "
+CRAWL += "from fer_pipeline.config.schema import CrawlConfig; "
 CRAWL += "crawl(CrawlConfig.model_validate_json(sys.argv[1]))"
 
 
@@ -161,7 +163,7 @@ def test_of_the_same_bytes_one_file_is_kept_whatever_the_timing(tmp_path: Path) 
         "/z.png": "",
     }
     assert rows["/b.png"].sha256 == rows["/a.png"].sha256
-    assert rows["/b.png"].facts == {"copy_of": rows["/a.png"].path}
+    assert rows["/b.png"].attributes == {"copy_of": rows["/a.png"].path}
     assert sorted(path.name for path in (tmp_path / "raw" / "smile").iterdir()) == sorted(
         Path(rows[name].path).name for name in ("/a.png", "/z.png")
     )
@@ -197,18 +199,18 @@ def test_pictures_of_one_name_and_two_formats_meet_in_no_later_folder(tmp_path: 
 
 
 def test_a_host_that_does_not_answer_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    others, listing, get, work = [f"/{n}.png" for n in range(6)], threading.Event(), Turns.get, PageParser._work
+    others, listing, get, work = [f"/{n}.png" for n in range(6)], threading.Event(), HostQueue.get, PageParser._work
 
     def work_and_tell(parser: PageParser) -> None:
         work(parser)
         listing.set()
 
-    def get_of_all(turns: Turns, timeout: float) -> Task:
+    def get_of_all(turns: HostQueue, timeout: float) -> Task:
         listing.wait()
         return get(turns, timeout)
 
     monkeypatch.setattr(PageParser, "_work", work_and_tell)
-    monkeypatch.setattr(Turns, "get", get_of_all)
+    monkeypatch.setattr(HostQueue, "get", get_of_all)
     with Web({path: Reply(picture(number)) for number, path in enumerate(others)}) as web:
 
         def answer_last(_: int) -> Reply:
@@ -306,7 +308,7 @@ def test_rows_of_an_import_stay_and_their_bytes_are_not_taken_twice(tmp_path: Pa
     with Web(pictures(2)) as web:
         crawl(listed(tmp_path / "first", web, "/0.png"))
         (row,) = read_rows(tmp_path / "first" / "raw")
-        imported = row.but(path="smile/zz.png", source={"name": "mine", "file": "0.png"})
+        imported = row.replace(path="smile/zz.png", source={"name": "mine", "file": "0.png"})
         (tmp_path / "raw" / "smile").mkdir(parents=True)
         (tmp_path / "raw" / "smile" / "zz.png").write_bytes(picture(0))
         write_rows(tmp_path / "raw", [imported])
@@ -336,7 +338,7 @@ def test_a_killed_import_of_the_same_bytes_takes_no_address_and_licence_away(tmp
         crawl(listed(tmp_path, web, "/0.png"))
         (row,) = read_rows(tmp_path / "raw")
         with Journal(tmp_path / "raw") as journal:
-            journal.append("mine 0.png", [row.but(source={"name": "mine", "file": "0.png"})])
+            journal.append("mine 0.png", [row.replace(source={"name": "mine", "file": "0.png"})])
         crawl(listed(tmp_path, web, "/0.png", "/1.png"))
         assert web.asked.count("/0.png") == 1
     assert row in read_rows(tmp_path / "raw")
@@ -403,7 +405,7 @@ def test_two_kills_of_the_command_lose_nothing_and_bring_nothing_twice(tmp_path:
         whole = listed(tmp_path / "whole", web, *pages, "/gone.png")
         crawl(whole)
     assert (codes, len(deaths)) == ([-signal.SIGKILL, -signal.SIGKILL, 0], 2)
-    for name in (MANIFEST, TALLY):
+    for name in (MANIFEST, HOST_STATS):
         assert (tmp_path / "x" / "raw" / name).read_bytes() == (whole.output / name).read_bytes()
     assert len(list((tmp_path / "x" / "raw" / "smile").iterdir())) == 30
     assert len(twice) <= 4  # what the two threads were at when they were killed

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures import draw_noise, draw_pair, draw_portrait, make_folder
+from support.pictures import draw_noise, draw_pair, draw_portrait, make_folder
 
-from fer_pipeline.config import CropConfig, Cut, Detector, FilterConfig, Recipe
-from fer_pipeline.crops import prepare
-from fer_pipeline.images import read_image
-from fer_pipeline.manifest import Row, Status, read_rows
+from fer_pipeline.config.schema import CropConfig, CropSettings, Detector, FilterConfig, Preprocessing
+from fer_pipeline.dataset.rows import Row, Status, read_rows
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
+from fer_pipeline.vision.crop import prepare
+from fer_pipeline.vision.image_io import read_image
 
 SIDES = (480,)
 Crop = Callable[..., dict[str, Row]]
@@ -41,8 +41,8 @@ def crop(faces: Path) -> Crop:
 
 def test_a_crop_is_bit_for_bit_what_predict_cuts_out(faces: Path, crop: Crop) -> None:
     crop(scale="eyes", align=True, size=48)
-    recipe = Recipe(detector=Detector(sides=SIDES), cut=Cut(scale="eyes", align=True, size=48))
-    (wanted,) = prepare(read_image(faces / "smile/one.jpg"), recipe)
+    preprocessing = Preprocessing(detector=Detector(sides=SIDES), cut=CropSettings(scale="eyes", align=True, size=48))
+    (wanted,) = prepare(read_image(faces / "smile/one.jpg"), preprocessing)
     assert np.array_equal(read_image(faces.parent / "crops" / "smile/one.png"), wanted.image)
 
 
@@ -53,19 +53,19 @@ def test_a_row_holds_box_landmarks_square_tilt_and_mouth(crop: Crop) -> None:
     assert row.landmarks is not None
     assert len(row.landmarks) == 68
     assert row.box is not None
-    x, y, side, angle = row.facts["square"]
+    x, y, side, angle = row.attributes["square"]
     assert row.box.left < x < row.box.right
     assert row.box.top < y < row.box.bottom
     assert (side > 20, angle) == (True, 0)
-    assert abs(row.facts["tilt"]) < 20
-    assert row.facts["mouth"]["width"] > 0.3
-    assert "embedding" not in row.facts
+    assert abs(row.attributes["tilt"]) < 20
+    assert row.attributes["mouth"]["width"] > 0.3
+    assert "embedding" not in row.attributes
 
 
 def test_of_several_people_the_largest_is_taken(crop: Crop) -> None:
     rows = crop(size=32)
     assert sorted(rows) == ["smile/one.png", "smile/pair.png"]
-    assert rows["smile/pair.png"].facts["square"][0] < 240
+    assert rows["smile/pair.png"].attributes["square"][0] < 240
 
 
 def test_all_people_are_taken_when_asked_each_under_a_name_of_their_own(faces: Path, crop: Crop) -> None:
@@ -85,12 +85,12 @@ def test_photos_of_several_people_are_dropped_when_asked(crop: Crop) -> None:
 
 
 def test_an_embedding_is_noted_when_asked(crop: Crop) -> None:
-    assert len(crop(embedding=True)["smile/one.png"].facts["embedding"]) == 128
+    assert len(crop(embedding=True)["smile/one.png"].attributes["embedding"]) == 128
 
 
 def test_the_face_is_cut_out_larger_than_the_lips(faces: Path, crop: Crop) -> None:
-    lips = crop()["smile/one.png"].facts["square"][2]
-    face = crop(region="face", output=faces.parent / "whole")["smile/one.png"].facts["square"][2]
+    lips = crop()["smile/one.png"].attributes["square"][2]
+    face = crop(region="face", output=faces.parent / "whole")["smile/one.png"].attributes["square"][2]
     assert face > 1.5 * lips
 
 

@@ -4,16 +4,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from drawn import write_config, write_png
-from pagecheck import check_page, sections_of, text_of
-from pictures import draw_noise, make_folder
+from support.drawn import write_config, write_png
+from support.pagecheck import check_page, sections_of, text_of
+from support.pictures import draw_noise, make_folder
 
 from fer_pipeline.__main__ import main
+from fer_pipeline.dataset.rows import Row, read_rows, write_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.manifest import Row, read_rows, write_rows
 from fer_pipeline.report.data_page import write_data_page
 from fer_pipeline.report.funnel import places_below
-from fer_pipeline.sample.junk import to_jpeg
+from fer_pipeline.sources.sample.junk import to_jpeg
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SMILE = "微笑"
@@ -106,7 +106,7 @@ def test_a_class_of_one_source_is_a_warning(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     make_folder(raw, {f"{label}/{number}.jpg": draw_noise(number) for label in "ab" for number in range(2)})
     sources = {"a": ("bing", "baidu"), "b": ("bing", "bing")}
-    rows = [row.but(source={"engine": sources[str(row.label)][int(row.path[2])]}) for row in read_rows(raw)]
+    rows = [row.replace(source={"engine": sources[str(row.label)][int(row.path[2])]}) for row in read_rows(raw)]
     write_rows(raw, rows)
     told = text_of(check_page(write_data_page(tmp_path, places_below(tmp_path))))
     assert "Every image of b comes from bing" in told
@@ -123,7 +123,7 @@ def test_a_stale_stage_is_a_warning(copy: Path) -> None:
 
 def test_mangled_facts_cost_a_figure_not_the_page(copy: Path) -> None:
     bad = {"width": "wide", "faces": [[None, 1]], "square": {"a": 1}, "copy_of": ["x"]}
-    write_rows(copy / "split", [row.but(facts=bad) for row in read_rows(copy / "split")])
+    write_rows(copy / "split", [row.replace(attributes=bad) for row in read_rows(copy / "split")])
     check_page(write_data_page(copy, places_below(copy)))
 
 
@@ -143,7 +143,7 @@ def test_only_addresses_of_the_web_become_links(tmp_path: Path) -> None:
     raw = make_folder(tmp_path / "raw", {f"a/{number}.jpg": draw_noise(number) for number in range(3)})
     addresses = ("javascript:alert(1)", 'https://a.example/"><script>', "http://[broken")
     rows = zip(read_rows(raw), addresses, strict=True)
-    write_rows(raw, [row.but(source={"url": url, "engine": "bing"}) for row, url in rows])
+    write_rows(raw, [row.replace(source={"url": url, "engine": "bing"}) for row, url in rows])
     page = check_page(write_data_page(tmp_path, places_below(tmp_path)))
     assert page.xpath("//main//a/@href") == ['https://a.example/"><script>']
 

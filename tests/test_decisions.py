@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_pipeline import manifest
-from fer_pipeline.boxes import Box
-from fer_pipeline.decisions import (
+from fer_pipeline.dataset import rows as manifest
+from fer_pipeline.dataset.decisions import (
     DECISIONS,
     HEADER,
     Decision,
@@ -26,7 +25,8 @@ from fer_pipeline.decisions import (
     to_line,
 )
 from fer_pipeline.errors import InputError, SetupError
-from fer_pipeline.review.writing import Log
+from fer_pipeline.review.decision_log import Log
+from fer_pipeline.vision.boxes import Box
 
 HEAD = ",".join(HEADER) + "\n"
 
@@ -189,8 +189,8 @@ def test_a_kill_between_writing_and_syncing_costs_at_most_that_line(tmp_path: Pa
     code = """
 import os, signal, sys
 from pathlib import Path
-from fer_pipeline.decisions import Decision
-from fer_pipeline.review.writing import Log
+from fer_pipeline.dataset.decisions import Decision
+from fer_pipeline.review.decision_log import Log
 
 log = Log(Path(sys.argv[1]))
 log.append([Decision("a/1.png", "keep")])

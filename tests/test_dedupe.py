@@ -4,20 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pictures import draw_noise, draw_portrait, make_folder
+from support.pictures import draw_noise, draw_portrait, make_folder
 
-from fer_pipeline.config import DedupeConfig
-from fer_pipeline.images import Image, resize
-from fer_pipeline.manifest import Row, Status, read_rows
-from fer_pipeline.sample.junk import to_jpeg
+from fer_pipeline.config.schema import DedupeConfig
+from fer_pipeline.dataset.rows import Row, Status, read_rows
+from fer_pipeline.sources.sample.junk import to_jpeg
 from fer_pipeline.stages.dedupe import DEDUPE, drop_copies
 from fer_pipeline.stages.runner import run_stage
+from fer_pipeline.vision.image_io import Image, resize
 
 
 def row(name: str, bits: int, width: int = 100, sharpness: float = 1.0, label: str = "a", group: str = "") -> Row:
     """A measured row whose hash has as many bits set as told, from the lowest."""
-    facts = {"hash": f"{(1 << bits) - 1:016x}", "sharpness": sharpness, "width": width, "height": 100}
-    return Row(path=f"{label}/{name}.jpg", label=label, group=group or None, facts=facts)
+    attributes = {"hash": f"{(1 << bits) - 1:016x}", "sharpness": sharpness, "width": width, "height": 100}
+    return Row(path=f"{label}/{name}.jpg", label=label, group=group or None, attributes=attributes)
 
 
 def settle(rows: list[Row], **changes: Any) -> dict[str, Row]:
@@ -34,7 +34,7 @@ def kept(rows: dict[str, Row]) -> list[str]:
 def test_the_largest_of_some_copies_stays() -> None:
     rows = settle([row("1", 0, width=100, sharpness=9), row("2", 1, width=300), row("3", 2, width=200)])
     assert kept(rows) == ["a/2.jpg"]
-    assert (rows["a/1.jpg"].reason, rows["a/1.jpg"].facts["copy_of"]) == ("copy", "a/2.jpg")
+    assert (rows["a/1.jpg"].reason, rows["a/1.jpg"].attributes["copy_of"]) == ("copy", "a/2.jpg")
 
 
 def test_the_sharpest_of_some_copies_of_one_size_stays() -> None:
@@ -79,7 +79,7 @@ def test_copies_with_conflicting_labels_are_all_dropped() -> None:
     rows = settle([row("1", 0), row("1", 0, label="b"), row("2", 1), row("3", 60)])
     assert kept(rows) == ["a/3.jpg"]
     assert {one.reason for path, one in rows.items() if path != "a/3.jpg"} == {"conflicting_labels"}
-    assert rows["b/1.jpg"].facts["labels"] == ["a", "b"]
+    assert rows["b/1.jpg"].attributes["labels"] == ["a", "b"]
 
 
 def test_conflicting_labels_can_be_kept_the_best_of_each() -> None:
@@ -106,13 +106,13 @@ def test_a_recompressed_and_resized_copy_is_found_and_other_photos_stay(tmp_path
         "a/2.jpg": to_jpeg(resize(photo, 150, 150), 50),
         "a/3.jpg": other,
     }
-    source = make_folder(tmp_path / "in", {**pictures, "a/4.jpg": draw_noise(5, 200, 200)}, facts={"width": 1})
+    source = make_folder(tmp_path / "in", {**pictures, "a/4.jpg": draw_noise(5, 200, 200)}, attributes={"width": 1})
     config = DedupeConfig.model_validate({"input": source, "output": tmp_path / "out", "hash": kind})
     run_stage(DEDUPE, config)
     rows = {one.path: one for one in read_rows(config.output)}
     assert sum(rows[path].status is Status.KEPT for path in ("a/1.jpg", "a/2.jpg")) == 1
     assert rows["a/3.jpg"].status is rows["a/4.jpg"].status is Status.KEPT
-    assert len(rows["a/3.jpg"].facts["hash"]) == 16
+    assert len(rows["a/3.jpg"].attributes["hash"]) == 16
     assert (config.output / "a/3.jpg").samefile(source / "a/3.jpg")
 
 
@@ -123,9 +123,9 @@ def test_a_dropped_copy_is_not_handed_on(tmp_path: Path) -> None:
     assert len(read_rows(tmp_path / "out")) == 2
 
 
-def test_frames_before_one_camera_look_alike_and_all_stay_each_sitting_by_itself() -> None:
-    def frame(name: str, label: str, sitting: str) -> Row:
-        return row(name, 0, label=label, group=sitting).but(source={"name": sitting, "engine": "webcam"})
+def test_frames_before_one_camera_look_alike_and_all_stay_each_session_by_itself() -> None:
+    def frame(name: str, label: str, session: str) -> Row:
+        return row(name, 0, label=label, group=session).replace(source={"name": session, "engine": "webcam"})
 
     frames = [frame("1", "a", "webcam:1"), frame("2", "b", "webcam:1"), frame("3", "a", "webcam:2")]
     rows = settle([*frames, row("4", 60, label="a")])

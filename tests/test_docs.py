@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.crawl.permission import NO
-from fer_pipeline.report.configuration import describe_settings
+from fer_pipeline.config.docs import describe_settings
+from fer_pipeline.sources.crawl.robots import NO
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

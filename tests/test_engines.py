@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from loopback import Reply, Web, picture, settings
+from support.loopback import Reply, Web, picture, settings
 
-from fer_pipeline.crawl import parsers
-from fer_pipeline.crawl.crawler import crawl
-from fer_pipeline.crawl.engines import ENGINES, plan
-from fer_pipeline.crawl.listing import MOST
+from fer_pipeline.dataset.rows import Row, read_rows
 from fer_pipeline.errors import UsageError
-from fer_pipeline.manifest import Row, read_rows
+from fer_pipeline.sources.crawl import parsers
+from fer_pipeline.sources.crawl.crawler import crawl
+from fer_pipeline.sources.crawl.engines import ENGINES, plan
+from fer_pipeline.sources.crawl.listing import MOST
 
 HERE = "https://example.org/page/"
 

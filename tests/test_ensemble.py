@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.ensemble`, `graphs` and `pooled`."""
+"""Promises of `fer_pipeline.training.ensemble`, `graphs` and `pooled`."""
 
 import csv
 import json
@@ -10,28 +10,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import draw_mouth, write_classes, write_split
 from numpy.typing import NDArray
+from support.drawn import draw_mouth, write_classes, write_split
 from torch import Tensor
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.config import Cut, Recipe
+from fer_pipeline.config.schema import CropSettings, Preprocessing
 from fer_pipeline.errors import InputError, StaleError, UsageError
-from fer_pipeline.geometry import OUTLINE
-from fer_pipeline.manifest import write_csv
-from fer_pipeline.model import ensemble as module
-from fer_pipeline.model.bundle import Card, write_bundle
-from fer_pipeline.model.classifier import Classifier
-from fer_pipeline.model.compare import compare_runs
-from fer_pipeline.model.dataset import hash_data
-from fer_pipeline.model.ensemble import make_ensemble
-from fer_pipeline.model.evaluate import evaluate
-from fer_pipeline.model.graphs import FLOOR, pool
-from fer_pipeline.model.networks import build_network, default_normalisation
-from fer_pipeline.model.pooled import pool_folds
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.model.scorer import Scorer
+from fer_pipeline.evaluation.compare import compare_runs
+from fer_pipeline.evaluation.evaluate import evaluate
+from fer_pipeline.files import write_csv
+from fer_pipeline.models.classifier import Classifier
+from fer_pipeline.models.data import hash_data
+from fer_pipeline.models.graphs import FLOOR, pool
+from fer_pipeline.models.model_file import Card, write_bundle
+from fer_pipeline.models.model_module import Scorer
+from fer_pipeline.models.networks import build_network, default_normalisation
+from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.report.card import describe_model
+from fer_pipeline.training import ensemble as module
+from fer_pipeline.training.cv_ensemble import pool_folds
+from fer_pipeline.training.ensemble import make_ensemble
+from fer_pipeline.vision.mouth import OUTLINE
 
 torch.set_num_threads(1)
 WORDS = ["closed", "open"]
@@ -54,7 +54,7 @@ def write_member(run: Path, data: Path, seed: int = 0, size: int = 32, **changes
     network = build_network("simpleconv3", 2, size)
     model: Scorer = Classifier(network, *default_normalisation("simpleconv3"), flip=True)
     model.train()(torch.from_numpy(crops(size)))
-    known: dict[str, Any] = {"labels": WORDS, "size": size, "network": "simpleconv3", "recipe": Recipe()}
+    known: dict[str, Any] = {"labels": WORDS, "size": size, "network": "simpleconv3", "preprocessing": Preprocessing()}
     known |= {"data": hash_data(data), "settings": {"input": str(data)}, **changes}
     run.mkdir(parents=True)
     write_bundle(run / "model.onnx", Ratios() if "measures" in known else model, Card(**known))
@@ -199,7 +199,7 @@ def test_it_is_not_quantised(home: Path, tmp_path: Path, capsys: pytest.CaptureF
         ({"labels": ["closed", "wide"]}, r"know other labels \(closed, wide, not closed, open\): train both"),
         ({"elsewhere": True}, "learned from other data, .* train both on the same split"),
         (
-            {"recipe": Recipe(cut=Cut(region="whole", margin=2))},
+            {"preprocessing": Preprocessing(cut=CropSettings(region="whole", margin=2))},
             r"\(cut\.margin 2\.0, not null\): train both on the same crops",
         ),
         ({"precision": "int8"}, "is quantised: name the run"),
@@ -239,7 +239,7 @@ def test_a_finished_ensemble_is_left_alone_and_another_refused(
     assert main(command) == 0
     assert "is finished, nothing to do" in capsys.readouterr().err
     assert (tmp_path / "run" / "model.onnx").stat().st_mtime_ns == before
-    with pytest.raises(StaleError, match=r"ensemble\.members = .*--force makes it anew, another --output leaves it"):
+    with pytest.raises(StaleError, match=r"ensemble\.members = .*--force rebuilds it, another --output leaves it"):
         make_ensemble([home / "one", home / "turned"], tmp_path / "run")
 
 
@@ -270,7 +270,7 @@ def write_folds(run: Path, says: list[float], groups: list[str] | None = None, *
     write_csv(run / "predictions.csv", header, lines)
     right = float(np.mean([line[1] == line[2] for line in lines]))
     (run / "folds.json").write_text(json.dumps({"pooled": {"count": len(says), "accuracy": right}}))
-    (run / "recipe.json").write_text(json.dumps({"stage": "folds", "folds": 2, "input": "ab"} | changes))
+    (run / "provenance.json").write_text(json.dumps({"stage": "folds", "folds": 2, "input": "ab"} | changes))
     return run
 
 

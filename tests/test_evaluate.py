@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.evaluate`."""
+"""Promises of `fer_pipeline.evaluation.evaluate`."""
 
 import csv
 import json
@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn import tiny_training, write_classes, write_split
+from support.drawn import tiny_training, write_classes, write_split
 
+from fer_pipeline.dataset.journal import Journal
+from fer_pipeline.dataset.rows import read_rows
 from fer_pipeline.errors import InputError, StaleError
-from fer_pipeline.journal import Journal
-from fer_pipeline.manifest import read_rows
-from fer_pipeline.model.evaluate import evaluate, read_metrics
-from fer_pipeline.model.train import train
+from fer_pipeline.evaluation.evaluate import evaluate, read_metrics
+from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 

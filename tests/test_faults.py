@@ -11,20 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from judges import CRASH, INVERT, LINKED, SETTLED
-from pictures import draw_noise, list_files, make_folder, make_noise_folder
+from support.judges import CRASH, INVERT, LINKED, SETTLED
+from support.pictures import draw_noise, list_files, make_folder, make_noise_folder
 
-from fer_pipeline import manifest
-from fer_pipeline.config import UnifyConfig
+from fer_pipeline.config.schema import UnifyConfig
+from fer_pipeline.dataset import rows as manifest
+from fer_pipeline.dataset.rows import MANIFEST, Status, read_rows
 from fer_pipeline.errors import InputError, SetupError
-from fer_pipeline.images import link_image
-from fer_pipeline.manifest import MANIFEST, Status, read_rows
-from fer_pipeline.stages import workers
 from fer_pipeline.stages.runner import run_stage
+from fer_pipeline.vision.image_io import link_image
+from fer_pipeline.workers import stage_workers as workers
 
 COMMAND = """
 import sys
-import judges
+import support.judges
 import fer_pipeline.stages.unify as module
 from fer_pipeline.__main__ import main
 
@@ -34,8 +34,8 @@ sys.exit(main(sys.argv[2:]))
 WORKERS = """
 import sys
 from pathlib import Path
-import judges
-from fer_pipeline.config import UnifyConfig
+import support.judges
+from fer_pipeline.config.schema import UnifyConfig
 from fer_pipeline.stages.runner import run_stage
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import pytest
-from pictures import draw_pair, draw_portrait, draw_view, list_files, make_folder
+from support.pictures import draw_pair, draw_portrait, draw_view, list_files, make_folder
 
-from fer_pipeline.boxes import Box
-from fer_pipeline.config import FilterConfig
+from fer_pipeline.config.schema import FilterConfig
+from fer_pipeline.dataset.rows import MANIFEST, Status, read_rows
 from fer_pipeline.errors import SetupError
-from fer_pipeline.faces import detect_faces
-from fer_pipeline.images import read_image
-from fer_pipeline.manifest import MANIFEST, Status, read_rows
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
+from fer_pipeline.vision.boxes import Box
+from fer_pipeline.vision.image_io import read_image
+from fer_pipeline.vision.landmarks import detect_faces
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_every_face_is_noted_the_largest_first(source: Path) -> None:
     config = FilterConfig(input=source, output=source.parent / "out", sides=(480,))
     run_stage(FILTER, config)
     row = next(row for row in read_rows(config.output) if row.path == "a/pair.jpg")
-    faces = row.facts["faces"]
+    faces = row.attributes["faces"]
     assert len(faces) == 2
     assert row.box == Box(*faces[0][:4])
     assert row.box.area > Box(*faces[1][:4]).area

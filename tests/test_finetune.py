@@ -1,4 +1,4 @@
-"""Promises of `fer train --from`: it mends the camera's mouths, tells what it cost, and refuses what does not fit."""
+"""Promises of `fer train --from`: it fixes the camera's mouths, tells what it cost, and refuses what does not fit."""
 
 import json
 import re
@@ -9,21 +9,22 @@ from typing import Any
 
 import pytest
 import torch
-from drawn import write_config, write_png, write_split
-from sittings import draw_crop
+from support.drawn import write_config, write_png, write_split
+from support.webcam import draw_crop
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.config import SplitConfig, TrainConfig
+from fer_pipeline.config.schema import SplitConfig, TrainConfig
+from fer_pipeline.dataset.rows import Row, read_rows, write_rows
 from fer_pipeline.errors import InputError, StaleError, UsageError
-from fer_pipeline.manifest import Row, hash_file, read_rows, write_rows
-from fer_pipeline.model.base import read_base, read_weights, settle
-from fer_pipeline.model.dataset import list_crops, load_crops
-from fer_pipeline.model.finetune import finetune
-from fer_pipeline.model.gains import learned_from
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.model.train import train
+from fer_pipeline.files import hash_file
+from fer_pipeline.models.data import list_crops, load_crops
+from fer_pipeline.models.predictor import Predictor
+from fer_pipeline.models.pretrained import read_base, read_weights, settle
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT
+from fer_pipeline.training.finetune import finetune
+from fer_pipeline.training.finetune_report import learned_from
+from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 LABELS = ("pout", "smile")
@@ -69,7 +70,7 @@ def split(crops: Path, rows: list[Row], folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`plain`, a split of drawn faces; `run`, a model of them; `camera`, a split with two sittings besides."""
+    """`plain`, a split of drawn faces; `run`, a model of them; `camera`, a split with two sessions besides."""
     home = tmp_path_factory.mktemp("home")
     rows = add_rows(home / "crops", "drawn", range(30), 2)
     train(TrainConfig(input=split(home / "crops", rows, home / "plain"), output=home / "run", **BASE))
@@ -88,7 +89,7 @@ def tuned(home: Path) -> dict[str, Any]:
     return finetune(config_of(home, home / "run"), home / "run", {"epochs"}).gains
 
 
-def test_a_sitting_of_somebody_else_under_the_same_cast_is_told_apart_after_it(tuned: dict[str, Any]) -> None:
+def test_a_session_of_somebody_else_under_the_same_cast_is_told_apart_after_it(tuned: dict[str, Any]) -> None:
     (camera,) = [told for name, told in tuned["sources"].items() if name.startswith("webcam")]
     assert list(tuned["sources"]) == ["drawn", SECOND]
     assert camera["count"] == 40
@@ -120,9 +121,9 @@ def test_the_figures_are_those_of_both_model_files(home: Path, tuned: dict[str, 
 
 
 def test_the_model_it_began_from_is_left_as_it_was_and_named(home: Path, tuned: dict[str, Any]) -> None:
-    recipe = json.loads((home / "run-tuned/recipe.json").read_text())
-    assert recipe["base"] == hash_file(home / "run/model.onnx") == Predictor(home / "run-tuned").card.base
-    assert "base" not in json.loads((home / "run/recipe.json").read_text())
+    provenance = json.loads((home / "run-tuned/provenance.json").read_text())
+    assert provenance["base"] == hash_file(home / "run/model.onnx") == Predictor(home / "run-tuned").card.base
+    assert "base" not in json.loads((home / "run/provenance.json").read_text())
 
 
 def test_a_finished_one_is_left_alone_and_told_again(home: Path, tuned: dict[str, Any]) -> None:
@@ -164,7 +165,7 @@ def test_the_schedule_is_short_and_what_somebody_asks_for_stands(home: Path) -> 
 
 @pytest.mark.parametrize(("name", "value"), [("network", "fer_cnn"), ("size", 64), ("grey", True), ("geometry", True)])
 def test_another_network_or_input_is_refused_by_name(home: Path, name: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=rf"train\.{name} is .*was trained with.*leave it out, or train anew"):
+    with pytest.raises(UsageError, match=rf"train\.{name} is .*was trained with.*leave it out, or train again"):
         finetune(config_of(home, home / "run", **{name: value}), home / "run")
 
 
@@ -190,7 +191,7 @@ def test_other_classes_are_refused_with_the_remedy(home: Path, tmp_path: Path, l
 
 def test_a_class_that_would_be_forgotten_is_named(home: Path, tmp_path: Path) -> None:
     three = tmp_path / "three"
-    rows = [row.but(path=f"{row.split}/{row.path}") for row in read_rows(home / "plain")]
+    rows = [row.replace(path=f"{row.split}/{row.path}") for row in read_rows(home / "plain")]
     for row in rows:
         label = "neutral" if row.label == "pout" and row.path.endswith("0.png") else row.label
         target = three / str(row.split) / str(label) / Path(row.path).name
@@ -203,14 +204,14 @@ def test_a_class_that_would_be_forgotten_is_named(home: Path, tmp_path: Path) ->
 
 def test_crops_cut_otherwise_are_refused_by_the_setting(home: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(home / "camera", tmp_path / "camera"))
-    recipe = json.loads((data / "recipe.json").read_text())
+    provenance = json.loads((data / "provenance.json").read_text())
     lips = {"region": "lips", "margin": 1.4}
-    recipe["upstream"] = {
+    provenance["upstream"] = {
         "stage": "crop",
         "settings": lips,
         "upstream": {"stage": "filter", "settings": {"detector": "hog"}},
     }
-    (data / "recipe.json").write_text(json.dumps(recipe))
+    (data / "provenance.json").write_text(json.dumps(provenance))
     with pytest.raises(InputError, match=r"made with crop\.region = lips, .*run with whole: make the crops as"):
         finetune(TrainConfig(input=data, output=tmp_path / "run", **BASE), home / "run")
 
@@ -242,7 +243,7 @@ def test_a_model_without_weights_is_refused(home: Path, tmp_path: Path) -> None:
 
 
 def test_test_images_that_the_first_model_learned_from_are_left_out(home: Path, tmp_path: Path) -> None:
-    """Where the data were split anew, what was learned from may be test now."""
+    """Where the data were split again, what was learned from may be test now."""
     run = Path(shutil.copytree(home / "run", tmp_path / "run"))
     tests = [row for row in read_rows(home / "camera") if row.split == "test" and row.group != SECOND]
     lines = (run / "seen.csv").read_text() + "".join(f"train/{row.path},{row.label},training\r\n" for row in tests[:7])
@@ -267,10 +268,10 @@ def test_what_an_earlier_model_of_a_chain_learned_from_is_left_out_also_in_anoth
     assert parts.count("base") >= 7
 
 
-def test_with_one_sitting_it_is_learned_from_and_a_second_is_asked_for(
+def test_with_one_session_it_is_learned_from_and_a_second_is_asked_for(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [row.but(split=None, path=row.path) for row in read_rows(home / "camera") if row.group != SECOND]
+    rows = [row.replace(split=None, path=row.path) for row in read_rows(home / "camera") if row.group != SECOND]
     data = split(home / "crops", rows, tmp_path / "data/drawn/split")
     assert {row.split for row in read_rows(data) if row.group == FIRST} == {"train"}
     settings = "\n".join(f"  {name}: {value}" for name, value in BASE.items())
@@ -278,7 +279,7 @@ def test_with_one_sitting_it_is_learned_from_and_a_second_is_asked_for(
     code = main(["train", "--config", str(config), "--from", str(home / "run"), "--set", "train.epochs=1"])
     said = capsys.readouterr()
     assert code == 0, said.err
-    assert "no sitting is held out: a second one (`fer collect`) tells what the camera gained" in said.out
+    assert "no session is held out: a second one (`fer collect`) tells what the camera gained" in said.out
     assert "drawn" in said.out
     assert f"fer serve {home / 'run'} {tmp_path / 'runs/drawn-tuned'}" in said.err.replace("\n", "")
     assert (tmp_path / "runs/drawn-tuned/config.json").is_file()

@@ -10,34 +10,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killed import run_until
-from loopback import Reply, Web, listed, picture
-from pictures import draw_noise, list_files
+from support.killed import run_until
+from support.loopback import Reply, Web, listed, picture
+from support.pictures import draw_noise, list_files
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.config import FOLDERS, Config
-from fer_pipeline.configfile import load_config
-from fer_pipeline.crawl.crawler import crawl
+from fer_pipeline.config.loader import load_config
+from fer_pipeline.config.schema import FOLDERS, Config
+from fer_pipeline.dataset.blocklist import BLOCKLIST, Blocklist, extend_blocklist, read_blocklist
+from fer_pipeline.dataset.experiment import of_config, of_home
+from fer_pipeline.dataset.naming import GIVEN_NAME, photo_of
+from fer_pipeline.dataset.provenance import PROVENANCE
+from fer_pipeline.dataset.rows import MANIFEST, Row, read_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.forgotten import FORGOTTEN, Forgotten, note_forgotten, read_forgotten
-from fer_pipeline.images import Image, write_image
-from fer_pipeline.lineage.experiment import of_config, of_home
+from fer_pipeline.files import write_csv
 from fer_pipeline.lineage.forget import PENDING, forget
 from fer_pipeline.lineage.leavings import find_leavings
 from fer_pipeline.lineage.plan import Plan, prepare
-from fer_pipeline.manifest import MANIFEST, Row, read_rows, write_csv
-from fer_pipeline.naming import GIVEN_NAME, photo_of
-from fer_pipeline.recipe import RECIPE
+from fer_pipeline.sources.crawl.crawler import crawl
+from fer_pipeline.sources.importers import find_in_folder, import_images
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.stages.sources import find_in_folder, import_images
 from fer_pipeline.stages.split import SPLIT
 from fer_pipeline.stages.unify import UNIFY
+from fer_pipeline.vision.image_io import Image, write_image
 
 STAGES = (UNIFY, DEDUPE, FILTER, CROP, SPLIT)
-BESIDE = {".lock", FORGOTTEN, PENDING}
+BESIDE = {".lock", BLOCKLIST, PENDING}
 SETTINGS = """
 name: x
 workers: 1
@@ -171,7 +172,7 @@ def test_other_images_are_not_judged_anew(home: Path, monkeypatch: pytest.Monkey
     def forbidden(*_: object) -> None:
         raise AssertionError("judged")
 
-    monkeypatch.setattr("fer_pipeline.stages.runner.judge_one", forbidden)
+    monkeypatch.setattr("fer_pipeline.stages.runner.process_one", forbidden)
     assert forget_one(home, "a/0.png") == []
 
 
@@ -180,7 +181,7 @@ def test_other_images_are_not_judged_anew(home: Path, monkeypatch: pytest.Monkey
 
 FORGET = """
 import fer_pipeline.lineage.forget as forgetting, fer_pipeline.lineage.replay as replaying
-from fer_pipeline.lineage.experiment import of_home
+from fer_pipeline.dataset.experiment import of_home
 from fer_pipeline.lineage.plan import prepare
 count_in(forgetting, replaying)
 (plan,) = prepare(arguments[1], of_home(Path(arguments[0])), None, copies=False)
@@ -211,10 +212,10 @@ def test_killed_anywhere_the_same_command_finishes(made: Path, tmp_path: Path) -
 def test_the_note_holds_hashes_and_neither_image_nor_name(home: Path) -> None:
     row = row_of(home, "a/0.png")
     forget_one(home, "a/0.png")
-    note = (home / "data/x/raw" / FORGOTTEN).read_text()
+    note = (home / "data/x/raw" / BLOCKLIST).read_text()
     assert row.sha256 in note
     assert "0.png" not in note
-    assert read_forgotten(home / "data/x/raw").knows_origin("photos a/0.png")
+    assert read_blocklist(home / "data/x/raw").knows_origin("photos a/0.png")
 
 
 def test_an_import_does_not_bring_it_back_under_any_name(home: Path) -> None:
@@ -267,7 +268,7 @@ def test_runs_that_saw_it_are_told_and_their_pages_and_arrays_go(
         np.save(folder / "cache/crops-32-0.npy", np.zeros(3, np.uint8))
         (folder / "report.html").write_text("<img>")
         (folder / "model.onnx").write_bytes(b"model")
-        (folder / RECIPE).write_text('{"stage": "train", "input": "old"}')
+        (folder / PROVENANCE).write_text('{"stage": "train", "input": "old"}')
         write_csv(folder / "seen.csv", ["path", "label", "part"], [[path, "a", "validation"]])
     (home / "data/x/report.html").write_text("<img>")
     arguments = ["forget", split.path, "--config", str(home / "config.yaml")]
@@ -275,9 +276,9 @@ def test_runs_that_saw_it_are_told_and_their_pages_and_arrays_go(
     assert (run / "report.html").is_file()
     assert main([*arguments, "--yes"]) == 0
     told = capsys.readouterr().out
-    assert "run x saw it (validation): its model holds what it learned: train it anew with --force" in told
+    assert "run x saw it (validation): its model holds what it learned: train it again with --force" in told
     assert "run other" not in told
-    assert sorted(path.name for path in run.iterdir()) == ["cache", "model.onnx", "recipe.json", "seen.csv"]
+    assert sorted(path.name for path in run.iterdir()) == ["cache", "model.onnx", "provenance.json", "seen.csv"]
     assert not list((run / "cache").iterdir())
     assert not (home / "data/x/report.html").exists()
     assert (other / "report.html").is_file()
@@ -303,17 +304,17 @@ def test_another_experiment_that_has_it_is_named(home: Path) -> None:
     assert any(line.startswith(f"also in {home}/data/y") for line in plan(home, "a/0.png").describe())
 
 
-# --- what cannot be made anew
+# --- what cannot be rebuilt
 
 
 def test_a_folder_that_was_out_of_date_stays_so_and_loses_the_image_all_the_same(home: Path) -> None:
-    recipe = home / "data/x/faces" / RECIPE
-    made = json.loads(recipe.read_text()) | {"input": "of another time"}
-    recipe.write_text(json.dumps(made))
+    provenance = home / "data/x/faces" / PROVENANCE
+    made = json.loads(provenance.read_text()) | {"input": "of another time"}
+    provenance.write_text(json.dumps(made))
     digest = row_of(home, "a/0.png").sha256
     forget_one(home, "a/0.png")
     assert all(digest not in (home / "data/x" / name / MANIFEST).read_text() for _, name in FOLDERS.values())
-    assert json.loads(recipe.read_text())["input"] == "of another time"
+    assert json.loads(provenance.read_text())["input"] == "of another time"
     assert not run_stage(CROP, configure(home).crop).fresh
 
 
@@ -325,7 +326,7 @@ def test_a_split_that_would_lack_a_class_says_so_and_loses_the_image_all_the_sam
     run_stages(configure(tmp_path))
     digest = row_of(tmp_path, "b/0.png").sha256
     (trouble,) = forget_one(tmp_path, "b/0.png")
-    assert "cannot be made anew" in trouble
+    assert "cannot be rebuilt" in trouble
     assert "class 'b'" in trouble
     assert digest not in (tmp_path / "data/x/split" / MANIFEST).read_text()
     assert not list((tmp_path / "data/x/split").rglob(f"{digest[:12]}*"))
@@ -361,11 +362,11 @@ def test_what_nobody_knows_is_an_error_of_one_line(home: Path, what: str, capsys
 
 @pytest.mark.parametrize("line", ["no json", "[]", '{"origins": 1}', '{"origins": [], "contents": [1], "photos": []}'])
 def test_a_mangled_note_is_an_error_that_names_the_line(tmp_path: Path, line: str) -> None:
-    note_forgotten(tmp_path, Forgotten(origins=frozenset({"00"})))
-    with (tmp_path / FORGOTTEN).open("a") as file:
+    extend_blocklist(tmp_path, Blocklist(origins=frozenset({"00"})))
+    with (tmp_path / BLOCKLIST).open("a") as file:
         file.write(f"{line}\n")
-    with pytest.raises(InputError, match=f"{FORGOTTEN}:2"):
-        read_forgotten(tmp_path)
+    with pytest.raises(InputError, match=f"{BLOCKLIST}:2"):
+        read_blocklist(tmp_path)
 
 
 def test_an_experiment_of_a_raw_folder_alone_is_enough(tmp_path: Path) -> None:
@@ -377,9 +378,9 @@ def test_an_experiment_of_a_raw_folder_alone_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_note_nested_without_end_is_told_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / FORGOTTEN).write_text("[" * 100_000)
-    with pytest.raises(InputError, match=r"forgotten.jsonl:1: not a line of"):
-        read_forgotten(tmp_path)
+    (tmp_path / BLOCKLIST).write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"blocklist.jsonl:1: not a line of"):
+        read_blocklist(tmp_path)
 
 
 @pytest.mark.parametrize(("stem", "is_ours"), [("0" * 12, True), ("0" * 64 + "-2", True), ("face", False)])

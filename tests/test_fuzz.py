@@ -11,7 +11,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from fer_pipeline.images import BadImage, read_header, read_image, sniff_suffix
+from fer_pipeline.vision.image_io import BadImage, read_header, read_image, sniff_suffix
 
 ROOT = Path(__file__).parent.parent
 MISBEHAVE = """

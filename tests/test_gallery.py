@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import requests
-from loopback import Web, picture, settings
+from support.loopback import Web, picture, settings
 
-from fer_pipeline.config import SampleConfig
-from fer_pipeline.crawl.crawler import crawl
-from fer_pipeline.crawl.gallery import DATE, lay_out, read_index, serve_gallery
+from fer_pipeline.config.schema import SampleConfig
+from fer_pipeline.dataset.rows import Row, read_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.manifest import Row, read_rows
+from fer_pipeline.sources.crawl.crawler import crawl
+from fer_pipeline.sources.crawl.local_gallery import DATE, lay_out, read_index, serve_gallery
 
 
 def draw(folder: Path, per_label: int = 3) -> Path:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from pictures import list_files
+from support.pictures import list_files
 
+from fer_pipeline.dataset.journal import JOURNAL, Journal, existing_rows
+from fer_pipeline.dataset.rows import MANIFEST, Row, read_rows, write_rows
 from fer_pipeline.errors import InputError, SetupError
-from fer_pipeline.journal import JOURNAL, Journal, existing_rows
-from fer_pipeline.manifest import MANIFEST, Row, read_rows, write_rows
 
 ITEMS = ("b", "a", "c")
 

@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.leakage`."""
+"""Promises of `fer_pipeline.evaluation.leakage`."""
 
 import csv
 import json
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import tiny_training, write_png
-from pictures import draw_noise
+from support.drawn import tiny_training, write_png
+from support.pictures import draw_noise
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.images import Image, resize
-from fer_pipeline.manifest import Row
-from fer_pipeline.model.dataset import Crops
-from fer_pipeline.model.leakage import find_leaks
-from fer_pipeline.model.train import train
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.evaluation.leakage import find_leaks
+from fer_pipeline.models.data import Crops
+from fer_pipeline.training.train import train
+from fer_pipeline.vision.image_io import Image, resize
 
 torch.set_num_threads(1)
 
@@ -27,9 +27,9 @@ def texture(seed: int, side: int = 48) -> Image:
     return resize(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8), side, side)
 
 
-def crops(pictures: list[Image], **facts: Any) -> Crops:
+def crops(pictures: list[Image], **attributes: Any) -> Crops:
     rows = [
-        Row(path=f"a/{index}.png", facts={name: values[index] for name, values in facts.items()})
+        Row(path=f"a/{index}.png", attributes={name: values[index] for name, values in attributes.items()})
         for index in range(len(pictures))
     ]
     return Crops(np.stack(pictures), np.zeros(len(pictures), np.int64), rows, ["a"])
@@ -42,11 +42,11 @@ def brighter(picture: Image) -> Image:
     return np.clip(small * 0.7 + 60 + noise, 0, 255).astype(np.uint8)
 
 
-def test_two_sittings_before_one_camera_are_alike_but_the_same_frame_is_a_copy() -> None:
+def test_two_sessions_before_one_camera_are_alike_but_the_same_frame_is_a_copy() -> None:
     first, second = crops([texture(1)]), crops([brighter(texture(1)), texture(1)])
     assert len(find_leaks(second, first)) == 2
     for part, name in ((first, "webcam:1"), (second, "webcam:2")):
-        part.rows[:] = [row.but(source={"name": name, "engine": "webcam"}) for row in part.rows]
+        part.rows[:] = [row.replace(source={"name": name, "engine": "webcam"}) for row in part.rows]
     assert [(leak.test, leak.kind) for leak in find_leaks(second, first)] == [(1, "exact")]
 
 
@@ -63,7 +63,7 @@ def test_exact_near_and_mirrored_copies_are_found_and_others_are_not() -> None:
 
 
 def test_training_crops_beyond_the_first_block_are_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_pipeline.model.leakage.AT_ONCE", 3)
+    monkeypatch.setattr("fer_pipeline.evaluation.leakage.AT_ONCE", 3)
     train_crops = crops([texture(seed) for seed in range(10)])
     leaks = find_leaks(crops([brighter(texture(8)), brighter(texture(1))]), train_crops)
     assert [(leak.test, leak.train) for leak in leaks] == [(0, 8), (1, 1)]
@@ -85,7 +85,7 @@ def test_where_photos_were_hashed_their_hashes_decide() -> None:
 
 def test_two_crops_of_one_file_are_a_leak() -> None:
     one, other = crops([texture(1)]), crops([texture(2)])
-    rows = [[row.but(sha256="ab") for row in part.rows] for part in (one, other)]
+    rows = [[row.replace(sha256="ab") for row in part.rows] for part in (one, other)]
     leaks = find_leaks(
         Crops(one.images, one.targets, rows[0], ["a"]), Crops(other.images, other.targets, rows[1], ["a"])
     )

@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.learner` and of what `fer_pipeline.model.fit` settles for it."""
+"""Promises of `fer_pipeline.training.learner` and of what `fer_pipeline.training.fit` settles for it."""
 
 from pathlib import Path
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import tiny_training, write_split
+from support.drawn import tiny_training, write_split
 from torch import Tensor, nn
 
-from fer_pipeline.config import TrainConfig
-from fer_pipeline.manifest import Row
-from fer_pipeline.model.classifier import Classifier
-from fer_pipeline.model.dataset import Crops
-from fer_pipeline.model.fit import _class_weights, computes_bf16
-from fer_pipeline.model.history import read_history
-from fer_pipeline.model.learner import Learner
-from fer_pipeline.model.processes import Share
-from fer_pipeline.model.train import train
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.models.classifier import Classifier
+from fer_pipeline.models.data import Crops
+from fer_pipeline.models.distributed import Share
+from fer_pipeline.training.fit import _class_weights, computes_bf16
+from fer_pipeline.training.history import read_history
+from fer_pipeline.training.learner import Learner
+from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 HALF = (0.5, 0.5, 0.5)
@@ -45,15 +45,15 @@ def learner(seed: int = 0, **changes: Any) -> Learner:
 
 
 def batch(count: int = 6, side: int = 19) -> tuple[Tensor, Tensor, Share]:
-    dice = torch.Generator().manual_seed(5)
-    images = torch.randint(0, 256, (count, side, side, 3), generator=dice, dtype=torch.uint8)
+    rng = torch.Generator().manual_seed(5)
+    images = torch.randint(0, 256, (count, side, side, 3), generator=rng, dtype=torch.uint8)
     return images, torch.arange(count) % 2, Share(0, count, count)
 
 
 def shown(made: Learner, epoch: int = 0) -> Tensor:
     """The pictures of one step of an epoch, as the network saw them."""
     made.random.seed(epoch)
-    made.dice.manual_seed(epoch)
+    made.rng.manual_seed(epoch)
     made.training_step(batch(), 0)
     seen: Tensor = made.classifier.network.seen  # type: ignore[assignment]
     return seen

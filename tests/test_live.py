@@ -7,16 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from loopback import Reply, Web
-from pictures import draw_portrait
-from served import draw_people, serving, write_run
+from support.loopback import Reply, Web
+from support.pictures import draw_portrait
+from support.served import draw_people, serving, write_run
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.boxes import Box
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.sample import LABELS
-from fer_pipeline.serve.film import annotate, open_output
+from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.smoothing import Tracker, overlap
+from fer_pipeline.serve.video_writer import annotate, open_output
+from fer_pipeline.sources.sample import LABELS
+from fer_pipeline.vision.boxes import Box
 
 BOX, FAR = Box(0, 0, 100, 100), Box(300, 0, 400, 100)
 

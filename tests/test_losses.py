@@ -1,18 +1,18 @@
-"""Promises of `fer_pipeline.model.losses`."""
+"""Promises of `fer_pipeline.models.losses`."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fer_pipeline.model.losses import weigh_losses
+from fer_pipeline.models.losses import weigh_losses
 
 torch.set_num_threads(1)
 
 
 def drawn() -> tuple[Tensor, Tensor]:
-    dice = torch.Generator().manual_seed(1)
-    return 3 * torch.randn(64, 4, generator=dice), torch.randint(0, 4, (64,), generator=dice)
+    rng = torch.Generator().manual_seed(1)
+    return 3 * torch.randn(64, 4, generator=rng), torch.randint(0, 4, (64,), generator=rng)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -1,11 +1,11 @@
-"""Promises of `fer_pipeline.model.metrics`."""
+"""Promises of `fer_pipeline.evaluation.metrics`."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from fer_pipeline.model.metrics import bootstrap_macro_f1, score, wilson_interval
+from fer_pipeline.evaluation.metrics import bootstrap_macro_f1, score, wilson_interval
 
 
 @pytest.mark.parametrize(

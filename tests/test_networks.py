@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.networks`."""
+"""Promises of `fer_pipeline.models.networks`."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fer_pipeline.model.networks import OWN, build_network, default_normalisation, default_size, network_names
+from fer_pipeline.models.networks import OWN, build_network, default_normalisation, default_size, network_names
 
 torch.set_num_threads(1)
 

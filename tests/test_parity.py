@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import write_png
+from support.drawn import write_png
 from typer.testing import CliRunner
 
 from fer_pipeline.cli import app
-from fer_pipeline.config import CropConfig, Cut, Detector, FilterConfig, SplitConfig, TrainConfig
-from fer_pipeline.images import read_image
-from fer_pipeline.manifest import Row, kept_rows, write_rows
-from fer_pipeline.model import train as training
-from fer_pipeline.model.bundle import write_bundle
-from fer_pipeline.model.dataset import load_crops
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.model.scorer import Scorer, feed
-from fer_pipeline.sample import draw_photo, random_face
+from fer_pipeline.config.schema import CropConfig, CropSettings, Detector, FilterConfig, SplitConfig, TrainConfig
+from fer_pipeline.dataset.rows import Row, kept_rows, write_rows
+from fer_pipeline.models.data import load_crops
+from fer_pipeline.models.model_file import write_bundle
+from fer_pipeline.models.model_module import Scorer, feed
+from fer_pipeline.models.predictor import Predictor
+from fer_pipeline.sources.sample import draw_photo, random_face
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT
+from fer_pipeline.training import train as training
+from fer_pipeline.vision.image_io import read_image
 
 torch.set_num_threads(1)
 KINDS: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append(Row(path=f"{label}/{number}.png", label=label))
     write_rows(home / "unified", rows)
     haar = Detector(detector="haar", sides=(480,)).model_dump()
-    cut = Cut(scale="eyes", align=True, size=64).model_dump()
+    cut = CropSettings(scale="eyes", align=True, size=64).model_dump()
     run_stage(FILTER, FilterConfig(input=home / "unified", output=home / "faces", **haar))
     run_stage(CROP, CropConfig(input=home / "faces", output=home / "crops", **cut))
     run_stage(SPLIT, SplitConfig(input=home / "crops", output=home / "split", test_share=0.25))
@@ -81,7 +81,7 @@ def test_all_ways_to_an_answer_agree(home: Path, tmp_path: Path, kept: list[Scor
     predictor = Predictor(run, threads=1)
     card, row = predictor.card, next(row for row in kept_rows(home / "crops"))
     labelled = load_crops(
-        home / "crops", [row], card.labels, card.size, tmp_path / "cache", card.measures, card.recipe.cut
+        home / "crops", [row], card.labels, card.size, tmp_path / "cache", card.measures, card.preprocessing.cut
     )
     with torch.inference_mode():
         by_torch = kept[0](*next(feed(kept[0], labelled)))[0].tolist()

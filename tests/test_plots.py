@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import write_split
+from support.drawn import write_split
 
 from fer_pipeline.errors import InputError
-from fer_pipeline.images import read_image
 from fer_pipeline.report.plots import contact_sheet, plot_confusion, plot_curves, plot_funnel
+from fer_pipeline.vision.image_io import read_image
 
 
 def history(epochs: int) -> list[dict[str, float]]:

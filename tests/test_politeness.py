@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import DATE, TIME, Reply, Web, settings
+from support.loopback import DATE, TIME, Reply, Web, settings
 
-from fer_pipeline.crawl.fetcher import Answer, Fetcher, Later, Stopped
-from fer_pipeline.crawl.politeness import HostPace, NotYet, user_agent
-from fer_pipeline.crawl.urls import normalise
+from fer_pipeline.sources.crawl.client import Answer, Fetcher, HostBusy, Stopped
+from fer_pipeline.sources.crawl.politeness import Deferred, HostPace, user_agent
+from fer_pipeline.sources.crawl.urls import normalise
 
 
 class Clock:
@@ -83,13 +83,13 @@ def test_requests_to_one_host_are_spaced_and_other_hosts_do_not_wait() -> None:
 def test_a_turn_that_is_too_far_off_is_not_taken() -> None:
     clock = Clock()
     pace = HostPace(4, clock=clock, sleep=clock.sleep)
-    assert pace.wait("http://a.org/1", patience=1)
+    assert pace.wait("http://a.org/1", max_wait=1)
     for _ in range(2):
         assert pace.delay("a.org") == 4
-        with pytest.raises(NotYet):
-            pace.wait("http://a.org/2", patience=1)
+        with pytest.raises(Deferred):
+            pace.wait("http://a.org/2", max_wait=1)
     clock.now += 3
-    assert pace.wait("http://a.org/2", patience=1)
+    assert pace.wait("http://a.org/2", max_wait=1)
     assert clock.slept == [1]
 
 
@@ -97,7 +97,7 @@ def test_a_host_that_is_given_up_is_told_at_once() -> None:
     pace = HostPace(0.5, clock=Clock())
     pace.hold("http://a.org/1", 31)
     assert pace.delay("a.org") == 0
-    assert not pace.wait("http://a.org/1", patience=1)
+    assert not pace.wait("http://a.org/1", max_wait=1)
 
 
 def test_a_picture_put_off_is_tried_no_more_often_than_others(tmp_path: Path) -> None:
@@ -105,11 +105,13 @@ def test_a_picture_put_off_is_tried_no_more_often_than_others(tmp_path: Path) ->
     with Web({"/a.png": Reply(status=503, headers={"Retry-After": "20"})}) as web:
         pace = HostPace(0, clock=clock, sleep=clock.sleep)
         with closing(Fetcher(settings(tmp_path, retries=2), pace, threading.Event())) as fetcher:
-            ask = partial(fetcher.fetch_soon, f"{web.url}/a.png", patience=1, with_leave=False, is_own=False)
-            with pytest.raises(Later) as later:
+            ask = partial(
+                fetcher.fetch_soon, f"{web.url}/a.png", max_wait=1, respect_robots=False, is_local_gallery=False
+            )
+            with pytest.raises(HostBusy) as later:
                 ask(0)
             clock.now += 20
-            assert ask(later.value.tried).reason == "http_503"
+            assert ask(later.value.attempts).reason == "http_503"
         assert len(web.asked) == 2
     assert not clock.slept, "a thread has better things to do"
 
@@ -214,7 +216,7 @@ def test_a_refusal_in_the_headers_hides_neither_patience_nor_what_was_answered(t
     with Web({"/a": busy, "/gone": Reply(status=404, headers=refused), "/b": Reply(b"x", headers=refused)}) as web:
         pace = HostPace(0, clock=clock, sleep=clock.sleep)
         with closing(Fetcher(settings(tmp_path, retries=2), pace, threading.Event())) as fetcher:
-            told = [fetcher.fetch(f"{web.url}/{name}", with_leave=True).reason for name in ("a", "gone", "b")]
+            told = [fetcher.fetch(f"{web.url}/{name}", respect_robots=True).reason for name in ("a", "gone", "b")]
     assert (told, clock.slept) == (["", "http_404", "noindex"], [7])
 
 

@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.predictor`."""
+"""Promises of `fer_pipeline.models.predictor`."""
 
 import json
 import subprocess
@@ -8,35 +8,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn import draw_mouth, write_classes, write_png
+from support.drawn import draw_mouth, write_classes, write_png
 from torch import nn
 
-from fer_pipeline.config import CropConfig, Cut, Detector, FilterConfig, Recipe
+from fer_pipeline.config.schema import CropConfig, CropSettings, Detector, FilterConfig, Preprocessing
+from fer_pipeline.dataset.rows import Row, Status, kept_rows, read_rows, write_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.images import read_image
-from fer_pipeline.manifest import Row, Status, kept_rows, read_rows, write_rows
-from fer_pipeline.model.bundle import Card, write_bundle
-from fer_pipeline.model.classifier import Classifier
-from fer_pipeline.model.predictor import Predictor, list_photos, predict_file
-from fer_pipeline.sample import draw_photo, random_face
+from fer_pipeline.models.classifier import Classifier
+from fer_pipeline.models.model_file import Card, write_bundle
+from fer_pipeline.models.predictor import Predictor, list_photos, predict_file
+from fer_pipeline.sources.sample import draw_photo, random_face
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
+from fer_pipeline.vision.image_io import read_image
 
 torch.set_num_threads(1)
 HALF = (0.5, 0.5, 0.5)
 HAAR = Detector(detector="haar", sides=(480,))
 
 
-def write_model(folder: Path, recipe: Recipe, size: int = 32) -> Path:
-    """A run folder with a model of that recipe, which has learned nothing."""
+def write_model(folder: Path, preprocessing: Preprocessing, size: int = 32) -> Path:
+    """A run folder with a model of that preprocessing, which has learned nothing."""
     torch.manual_seed(2)
     folder.mkdir(parents=True)
     # Random weights on every pixel: unlike an untrained deep network it tells crops apart that differ by a pixel.
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * size * size, 2))
     nn.init.normal_(network.get_parameter("1.weight"), std=0.05)
     classifier = Classifier(network, HALF, HALF, grey=False, flip=False)
-    card = Card(labels=["closed", "open"], size=size, network="simpleconv3", recipe=recipe)
+    card = Card(labels=["closed", "open"], size=size, network="simpleconv3", preprocessing=preprocessing)
     write_bundle(folder / "model.onnx", classifier, card)
     return folder
 
@@ -58,14 +58,18 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "cut",
-    [Cut(scale="eyes", align=True), Cut(scale="mouth", size=64), Cut(region="face", size=48)],
+    [
+        CropSettings(scale="eyes", align=True),
+        CropSettings(scale="mouth", size=64),
+        CropSettings(region="face", size=48),
+    ],
     ids=["eyes", "mouth", "face"],
 )
-def test_a_photo_and_the_crop_cut_from_it_get_the_same_answer(photos: Path, tmp_path: Path, cut: Cut) -> None:
+def test_a_photo_and_the_crop_cut_from_it_get_the_same_answer(photos: Path, tmp_path: Path, cut: CropSettings) -> None:
     """What the stages write and training sees is what prediction cuts out of the photo."""
     run_stage(FILTER, FilterConfig(input=photos, output=tmp_path / "faces", **HAAR.model_dump()))
     run_stage(CROP, CropConfig(input=tmp_path / "faces", output=tmp_path / "crops", **cut.model_dump()))
-    predictor = Predictor(write_model(tmp_path / "run", Recipe(detector=HAAR, cut=cut)), threads=1)
+    predictor = Predictor(write_model(tmp_path / "run", Preprocessing(detector=HAAR, cut=cut)), threads=1)
     rows = list(kept_rows(tmp_path / "crops"))
     assert len(rows) >= 3, "Haar no longer finds the drawn faces"
     shifted = read_image(tmp_path / "crops" / rows[0].path)[2:, 2:]
@@ -80,7 +84,7 @@ def test_a_photo_and_the_crop_cut_from_it_get_the_same_answer(photos: Path, tmp_
 
 
 def test_photos_are_answered_by_their_outcome(photos: Path, tmp_path: Path) -> None:
-    run = write_model(tmp_path / "run", Recipe(detector=HAAR, cut=Cut()))
+    run = write_model(tmp_path / "run", Preprocessing(detector=HAAR, cut=CropSettings()))
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 no photo")
     good = predict_file(run, False, photos / "smile" / "0.png")
     assert good.outcome == "ok"
@@ -95,7 +99,7 @@ def test_photos_are_answered_by_their_outcome(photos: Path, tmp_path: Path) -> N
 
 
 def test_a_folder_of_many_crops_is_answered_as_one_by_one(tmp_path: Path) -> None:
-    predictor = Predictor(write_model(tmp_path / "run", Recipe()), threads=1)
+    predictor = Predictor(write_model(tmp_path / "run", Preprocessing()), threads=1)
     crops = np.stack([draw_mouth("open", number, 32) for number in range(300)])
     together = predictor.classify(crops)
     assert together.shape == (300, 2)
@@ -105,7 +109,7 @@ def test_a_folder_of_many_crops_is_answered_as_one_by_one(tmp_path: Path) -> Non
 
 
 def test_a_crop_of_another_size_or_shape_is_taken_as_it_is(tmp_path: Path) -> None:
-    predictor = Predictor(write_model(tmp_path / "run", Recipe()), threads=1)
+    predictor = Predictor(write_model(tmp_path / "run", Preprocessing()), threads=1)
     answer = predictor.predict(draw_mouth("open", 1, 90)[:60], is_crop=True)[0]
     assert tuple(answer.box) == (0, 0, 90, 60)
 
@@ -125,7 +129,7 @@ def test_folders_and_files_are_listed_by_path_and_what_is_missing_is_named(tmp_p
 PREDICT = """
 import sys
 from pathlib import Path
-from fer_pipeline.model.predictor import predict_file
+from fer_pipeline.models.predictor import predict_file
 prediction = predict_file(Path(sys.argv[1]), False, Path(sys.argv[2]))
 heavy = {"torch", "torchvision", "lightning", "sklearn", "matplotlib", "onnx"} & sys.modules.keys()
 print(prediction.outcome, sorted(heavy))
@@ -133,7 +137,7 @@ print(prediction.outcome, sorted(heavy))
 
 
 def test_prediction_needs_no_torch(photos: Path, tmp_path: Path) -> None:
-    run = write_model(tmp_path / "run", Recipe(detector=HAAR, cut=Cut()))
+    run = write_model(tmp_path / "run", Preprocessing(detector=HAAR, cut=CropSettings()))
     command = [sys.executable, "-c", PREDICT, str(run), str(photos / "smile" / "0.png")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "ok []"
@@ -142,7 +146,7 @@ def test_prediction_needs_no_torch(photos: Path, tmp_path: Path) -> None:
 def test_the_stages_noted_the_photo_without_a_face(photos: Path, tmp_path: Path) -> None:
     """Prediction and filter agree on what a face is."""
     run_stage(FILTER, FilterConfig(input=photos, output=tmp_path / "faces", **HAAR.model_dump()))
-    run = write_model(tmp_path / "run", Recipe(detector=HAAR, cut=Cut()))
+    run = write_model(tmp_path / "run", Preprocessing(detector=HAAR, cut=CropSettings()))
     for row in read_rows(tmp_path / "faces"):
         outcome = predict_file(run, False, photos / row.path).outcome
         assert outcome == ("ok" if row.status is Status.KEPT else row.reason)

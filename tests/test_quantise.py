@@ -1,17 +1,17 @@
-"""Promises of `fer_pipeline.model.quantise`."""
+"""Promises of `fer_pipeline.training.quantise`."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from drawn import tiny_training, write_split
+from support.drawn import tiny_training, write_split
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.errors import InputError
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.model.quantise import quantise
-from fer_pipeline.model.train import train
+from fer_pipeline.models.predictor import Predictor
+from fer_pipeline.training.quantise import quantise
+from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from drawn import tiny_training, write_split
+from support.drawn import tiny_training, write_split
 
-from fer_pipeline.config import Config, TrainConfig
-from fer_pipeline.configfile import load_config
-from fer_pipeline.model.augment import choose_strength
-from fer_pipeline.model.history import read_history
-from fer_pipeline.model.networks import OWN
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.model.train import train
+from fer_pipeline.config.loader import load_config
+from fer_pipeline.config.schema import Config, TrainConfig
+from fer_pipeline.models.augment import choose_strength
+from fer_pipeline.models.networks import OWN
+from fer_pipeline.models.predictor import Predictor
+from fer_pipeline.training.history import read_history
+from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn import write_classes, write_config
-from pagecheck import check_page
+from support.drawn import write_classes, write_config
+from support.pagecheck import check_page
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.report.pages import load_templates

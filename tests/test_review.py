@@ -11,21 +11,21 @@ from typing import Any
 
 import httpx
 import pytest
-from browser import running
-from pictures import draw_portrait, list_files
-from reviewed import make_home, name, open_desk
+from support.browser import running
+from support.pictures import draw_portrait, list_files
+from support.reviewed import make_home, name, open_session
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.config import SplitConfig
-from fer_pipeline.decisions import DECISIONS, Decision, read_decisions
-from fer_pipeline.images import read_image, write_image
-from fer_pipeline.manifest import MANIFEST, read_rows, write_rows
+from fer_pipeline.config.schema import SplitConfig
+from fer_pipeline.dataset.decisions import DECISIONS, Decision, read_decisions
+from fer_pipeline.dataset.rows import MANIFEST, read_rows, write_rows
 from fer_pipeline.review.app import make_app
-from fer_pipeline.review.desk import Desk
+from fer_pipeline.review.decision_log import Log
 from fer_pipeline.review.pictures import Memory
-from fer_pipeline.review.writing import Log
+from fer_pipeline.review.session import ReviewSession
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT
+from fer_pipeline.vision.image_io import read_image, write_image
 
 Capture = pytest.CaptureFixture[str]
 
@@ -36,18 +36,18 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def desk(home: Path) -> Desk:
-    return open_desk(home)
+def session(home: Path) -> ReviewSession:
+    return open_session(home)
 
 
 @pytest.fixture
-def client(desk: Desk) -> Iterator[httpx.Client]:
-    with running(make_app(desk)) as url, httpx.Client(base_url=url, timeout=30) as client:
+def client(session: ReviewSession) -> Iterator[httpx.Client]:
+    with running(make_app(session)) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client
 
 
-def place_of(desk: Desk, image: str) -> int:
-    return desk.catalogue.places[image]
+def place_of(session: ReviewSession, image: str) -> int:
+    return session.catalogue.places[image]
 
 
 def order(client: httpx.Client, action: str, *places: int, since: int = 0, **fields: Any) -> Any:
@@ -71,7 +71,7 @@ FIRST, SECOND = f"pout/{name(0)}", f"pout/{name(1)}"
 # --- what is there
 
 
-def test_every_image_is_there_once_where_its_way_ended(client: httpx.Client, desk: Desk) -> None:
+def test_every_image_is_there_once_where_its_way_ended(client: httpx.Client, session: ReviewSession) -> None:
     about = client.get("/api/data").json()
     assert (about["total"], about["labels"], about["name"]) == (17, ["pout", "smile"], "mine")
     rows = client.get("/api/rows", params={"token": about["token"], "start": 0, "count": 100}).json()
@@ -88,29 +88,31 @@ def test_every_image_is_there_once_where_its_way_ended(client: httpx.Client, des
 
 def test_photos_that_were_not_cut_yet_can_be_reviewed(home: Path) -> None:
     (home / "crops" / MANIFEST).unlink()
-    desk = open_desk(home)
-    assert {item.stage for item in desk.catalogue.items if not item.reason} == {"filter"}
-    assert all(item.picture == item.photo for item in desk.catalogue.items)
+    session = open_session(home)
+    assert {item.stage for item in session.catalogue.items if not item.reason} == {"filter"}
+    assert all(item.picture == item.photo for item in session.catalogue.items)
 
 
-def test_the_source_is_told_as_text_and_only_web_addresses_are_links(client: httpx.Client, desk: Desk) -> None:
-    token = desk.catalogue.token
-    plain = client.get(f"/api/images/{token}/{place_of(desk, FIRST)}").json()
+def test_the_source_is_told_as_text_and_only_web_addresses_are_links(
+    client: httpx.Client, session: ReviewSession
+) -> None:
+    token = session.catalogue.token
+    plain = client.get(f"/api/images/{token}/{place_of(session, FIRST)}").json()
     assert plain["link"].startswith("https://photos.example.org/pout/")
-    hostile = client.get(f"/api/images/{token}/{place_of(desk, NO_FACE)}").json()
+    hostile = client.get(f"/api/images/{token}/{place_of(session, NO_FACE)}").json()
     assert (hostile["link"], hostile["source"]["url"]) == ("", "javascript:alert(1)")
 
 
-def test_each_sitting_before_a_camera_is_a_source_of_its_own(home: Path) -> None:
+def test_each_session_before_a_camera_is_a_source_of_its_own(home: Path) -> None:
     rows = read_rows(home / "crops")
-    sittings = [{"engine": "webcam", "name": f"webcam:2026-11-2{number % 2}"} for number in range(len(rows))]
-    write_rows(home / "crops", [row.but(source=source) for row, source in zip(rows, sittings, strict=True)])
-    assert {"webcam:2026-11-20", "webcam:2026-11-21"} < set(open_desk(home).describe()["sources"])
+    sessions = [{"engine": "webcam", "name": f"webcam:2026-11-2{number % 2}"} for number in range(len(rows))]
+    write_rows(home / "crops", [row.replace(source=source) for row, source in zip(rows, sessions, strict=True)])
+    assert {"webcam:2026-11-20", "webcam:2026-11-21"} < set(open_session(home).describe()["sources"])
 
 
-def test_those_alike_are_told_of_each_other(client: httpx.Client, desk: Desk) -> None:
-    told = client.get(f"/api/images/{desk.catalogue.token}/{place_of(desk, COPY)}").json()
-    assert sorted(told["group"]) == sorted([place_of(desk, COPY), place_of(desk, f"smile/{name(5)}")])
+def test_those_alike_are_told_of_each_other(client: httpx.Client, session: ReviewSession) -> None:
+    told = client.get(f"/api/images/{session.catalogue.token}/{place_of(session, COPY)}").json()
+    assert sorted(told["group"]) == sorted([place_of(session, COPY), place_of(session, f"smile/{name(5)}")])
 
 
 def test_opinions_of_audit_and_model_are_shown_also_after_a_move(home: Path) -> None:
@@ -123,17 +125,17 @@ def test_opinions_of_audit_and_model_are_shown_also_after_a_move(home: Path) -> 
         (home.parent.parent / "runs" / folder).mkdir(parents=True)
         with (home.parent.parent / "runs" / folder / table).open("w", newline="") as file:
             csv.writer(file).writerows(lines)
-    desk = open_desk(home)
-    assert desk.opinions[FIRST][:3] == (0.01, True, "smile")
-    assert desk.opinions[SECOND][3:] == (0.7, "smile")
-    assert (desk.describe()["audited"], desk.describe()["judged"]) == (True, True)
+    session = open_session(home)
+    assert session.opinions[FIRST][:3] == (0.01, True, "smile")
+    assert session.opinions[SECOND][3:] == (0.7, "smile")
+    assert (session.describe()["audited"], session.describe()["judged"]) == (True, True)
 
 
 # --- pictures
 
 
-def test_pictures_are_those_of_the_manifests(client: httpx.Client, desk: Desk, home: Path) -> None:
-    token, place = desk.catalogue.token, place_of(desk, FIRST)
+def test_pictures_are_those_of_the_manifests(client: httpx.Client, session: ReviewSession, home: Path) -> None:
+    token, place = session.catalogue.token, place_of(session, FIRST)
     thumb = client.get(f"/thumb/{token}/{place}")
     assert (thumb.content, thumb.headers["content-type"]) == (
         (home / "crops" / f"{FIRST}.png").read_bytes(),
@@ -161,17 +163,19 @@ def test_pictures_in_memory_are_bounded_by_their_bytes_and_the_last_asked_for_st
     assert memory.size == 0
 
 
-def test_a_file_that_nobody_looked_at_is_never_sent_as_it_is(client: httpx.Client, desk: Desk) -> None:
-    place = place_of(desk, "smile/broken")
-    for address in (f"/thumb/{desk.catalogue.token}/{place}", f"/photo/{desk.catalogue.token}/{place}"):
+def test_a_file_that_nobody_looked_at_is_never_sent_as_it_is(client: httpx.Client, session: ReviewSession) -> None:
+    place = place_of(session, "smile/broken")
+    for address in (f"/thumb/{session.catalogue.token}/{place}", f"/photo/{session.catalogue.token}/{place}"):
         answer = client.get(address)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
         assert b"svg" not in answer.content
 
 
-def test_a_picture_that_is_gone_is_missing_without_a_path(client: httpx.Client, desk: Desk, home: Path) -> None:
+def test_a_picture_that_is_gone_is_missing_without_a_path(
+    client: httpx.Client, session: ReviewSession, home: Path
+) -> None:
     (home / "crops" / f"{FIRST}.png").unlink()
-    answer = client.get(f"/thumb/{desk.catalogue.token}/{place_of(desk, FIRST)}")
+    answer = client.get(f"/thumb/{session.catalogue.token}/{place_of(session, FIRST)}")
     refused(answer, 404, "no such image")
     assert str(home) not in answer.text
 
@@ -180,35 +184,37 @@ def test_a_picture_that_is_gone_is_missing_without_a_path(client: httpx.Client, 
     "/thumb/{token}/99999", "/photo/{token}/-1", "/photo/{token}/..%2f..%2fmanifest.jsonl", "/own/../app.py",
     "/own/%2e%2e/app.py", "/static/..%2fserver.py", "/api/images/{token}/100",
 ])  # fmt: skip
-def test_nothing_else_is_served(client: httpx.Client, desk: Desk, path: str) -> None:
-    answer = client.get(path.format(token=desk.catalogue.token))
+def test_nothing_else_is_served(client: httpx.Client, session: ReviewSession, path: str) -> None:
+    answer = client.get(path.format(token=session.catalogue.token))
     assert answer.status_code in {404, 422}
 
 
-def test_old_addresses_say_that_the_data_changed(client: httpx.Client, desk: Desk) -> None:
+def test_old_addresses_say_that_the_data_changed(client: httpx.Client, session: ReviewSession) -> None:
     refused(client.get("/thumb/0000/1"), 409, "reload")
     refused(client.get("/api/rows?token=0000&start=0&count=1"), 409, "reload")
 
 
-def test_a_crop_is_shown_before_it_is_decided(client: httpx.Client, desk: Desk) -> None:
-    address = f"/preview/{desk.catalogue.token}/{place_of(desk, NO_FACE)}"
+def test_a_crop_is_shown_before_it_is_decided(client: httpx.Client, session: ReviewSession) -> None:
+    address = f"/preview/{session.catalogue.token}/{place_of(session, NO_FACE)}"
     shown = client.get(f"{address}?box=10&box=10&box=50&box=50")
     assert read_image(shown.content).shape == (32, 32, 3)
     refused(client.get(f"{address}?box=900&box=900&box=950&box=950"), 404, "no crop")
     assert client.get(f"{address}?box=nan&box=0&box=1&box=1").status_code == 422
 
 
-def test_the_crop_that_was_shown_is_the_crop_that_split_makes(client: httpx.Client, desk: Desk, home: Path) -> None:
-    place = place_of(desk, NO_FACE)
-    shown = client.get(f"/preview/{desk.catalogue.token}/{place}?box=10&box=10&box=50&box=50").content
+def test_the_crop_that_was_shown_is_the_crop_that_split_makes(
+    client: httpx.Client, session: ReviewSession, home: Path
+) -> None:
+    place = place_of(session, NO_FACE)
+    shown = client.get(f"/preview/{session.catalogue.token}/{place}?box=10&box=10&box=50&box=50").content
     assert order(client, "keep", place, box=[10, 10, 50, 50]).status_code == 200
     run_stage(SPLIT, SplitConfig(input=home / "crops", output=home / "split", test_share=0.25))
-    row = next(row for row in read_rows(home / "split") if "brought_back" in row.facts)
+    row = next(row for row in read_rows(home / "split") if "brought_back" in row.attributes)
     assert (home / "split" / str(row.split) / row.path).read_bytes() == shown
 
 
-def test_a_face_that_was_missed_is_guessed(client: httpx.Client, desk: Desk, home: Path) -> None:
-    address = f"/api/face/{desk.catalogue.token}/{place_of(desk, NO_FACE)}"
+def test_a_face_that_was_missed_is_guessed(client: httpx.Client, session: ReviewSession, home: Path) -> None:
+    address = f"/api/face/{session.catalogue.token}/{place_of(session, NO_FACE)}"
     assert client.get(address).json() == {"box": None}
     write_image(home / "unified" / f"{NO_FACE}.jpg", draw_portrait(3, side=240)[0])
     left, top, right, bottom = client.get(address).json()["box"]
@@ -219,8 +225,10 @@ def test_a_face_that_was_missed_is_guessed(client: httpx.Client, desk: Desk, hom
 # --- decisions
 
 
-def test_what_was_decided_is_in_the_file_before_the_answer(client: httpx.Client, desk: Desk, home: Path) -> None:
-    first, second = place_of(desk, FIRST), place_of(desk, SECOND)
+def test_what_was_decided_is_in_the_file_before_the_answer(
+    client: httpx.Client, session: ReviewSession, home: Path
+) -> None:
+    first, second = place_of(session, FIRST), place_of(session, SECOND)
     answer = order(client, "drop", first, second).json()
     assert answer["decisions"] == [[first, "drop", "", 2], [second, "drop", "", 3]]
     order(client, "move", first, label="smile")
@@ -228,13 +236,13 @@ def test_what_was_decided_is_in_the_file_before_the_answer(client: httpx.Client,
     assert (home / DECISIONS).read_text().startswith("time,path,action,label,box,by\n20")
 
 
-def test_keeping_what_a_stage_dropped_brings_it_back(client: httpx.Client, desk: Desk, home: Path) -> None:
-    order(client, "keep", place_of(desk, FIRST), place_of(desk, CLASH))
+def test_keeping_what_a_stage_dropped_brings_it_back(client: httpx.Client, session: ReviewSession, home: Path) -> None:
+    order(client, "keep", place_of(session, FIRST), place_of(session, CLASH))
     assert actions(home) == {FIRST: "keep", CLASH: "restore"}
 
 
-def test_a_photo_without_a_face_needs_a_box(client: httpx.Client, desk: Desk, home: Path) -> None:
-    place = place_of(desk, NO_FACE)
+def test_a_photo_without_a_face_needs_a_box(client: httpx.Client, session: ReviewSession, home: Path) -> None:
+    place = place_of(session, NO_FACE)
     refused(order(client, "keep", place), 422, "draw a box around the face first")
     refused(order(client, "move", place, label="pout"), 422, "draw a box")
     for box in ([500, 500, 600, 600], [1, 1, 5, 5], [9, 9, 1, 1], [-900, -900, 900, 900]):
@@ -244,23 +252,25 @@ def test_a_photo_without_a_face_needs_a_box(client: httpx.Client, desk: Desk, ho
     assert read_decisions(home)[NO_FACE].box == (-5, 10, 70, 90)  # a face may reach beyond its photo
 
 
-def test_what_has_no_picture_cannot_come_back(client: httpx.Client, desk: Desk, home: Path) -> None:
-    broken = place_of(desk, "smile/broken")
-    refused(order(client, "keep", place_of(desk, FIRST), broken), 422, "no face can be cut out of it")
+def test_what_has_no_picture_cannot_come_back(client: httpx.Client, session: ReviewSession, home: Path) -> None:
+    broken = place_of(session, "smile/broken")
+    refused(order(client, "keep", place_of(session, FIRST), broken), 422, "no face can be cut out of it")
     assert actions(home) == {}
     assert order(client, "drop", broken).status_code == 200
 
 
-def test_undo_gives_back_what_was_before(client: httpx.Client, desk: Desk, home: Path) -> None:
-    place = place_of(desk, FIRST)
+def test_undo_gives_back_what_was_before(client: httpx.Client, session: ReviewSession, home: Path) -> None:
+    place = place_of(session, FIRST)
     order(client, "keep", place)
     line = order(client, "drop", place).json()["decisions"][0][3]
     assert order(client, "undo", place, lines=[line]).json()["decisions"] == [[place, "keep", "", 2]]
     assert actions(home) == {FIRST: "keep"}
 
 
-def test_an_undo_does_not_undo_what_somebody_else_decided(client: httpx.Client, desk: Desk, home: Path) -> None:
-    place = place_of(desk, FIRST)
+def test_an_undo_does_not_undo_what_somebody_else_decided(
+    client: httpx.Client, session: ReviewSession, home: Path
+) -> None:
+    place = place_of(session, FIRST)
     line = order(client, "drop", place).json()["decisions"][0][3]
     Log(home).append([Decision(f"{FIRST}.png", "keep")])
     refused(order(client, "undo", place, lines=[line]), 409, "decided otherwise since")
@@ -283,7 +293,7 @@ def test_what_makes_no_sense_is_refused(client: httpx.Client, home: Path, fields
     assert actions(home) == {}
 
 
-def test_pages_of_other_sites_decide_nothing(client: httpx.Client, desk: Desk, home: Path) -> None:
+def test_pages_of_other_sites_decide_nothing(client: httpx.Client, session: ReviewSession, home: Path) -> None:
     token = client.get("/api/data").json()["token"]
     body = {"token": token, "action": "drop", "places": [0]}
     foreign = client.post("/api/decisions?since=0", json=body, headers={"origin": "https://evil.example"})
@@ -291,22 +301,24 @@ def test_pages_of_other_sites_decide_nothing(client: httpx.Client, desk: Desk, h
     assert client.get("/api/data", headers={"host": "evil.example"}).status_code == 400
 
 
-def test_only_what_is_new_is_told(client: httpx.Client, desk: Desk, home: Path) -> None:
-    order(client, "drop", place_of(desk, FIRST))
+def test_only_what_is_new_is_told(client: httpx.Client, session: ReviewSession, home: Path) -> None:
+    order(client, "drop", place_of(session, FIRST))
     seen = client.get("/api/news?since=0").json()
     assert (seen["line"], seen["all"], len(seen["decisions"])) == (2, True, 1)
     Log(home).append([Decision(f"{SECOND}.png", "keep"), Decision("gone/1.png", "drop")])
     fresh = client.get("/api/news", params={"since": 2, "rewritten": seen["rewritten"]}).json()
-    assert (fresh["all"], fresh["decisions"]) == (False, [[place_of(desk, SECOND), "keep", "", 3]])
+    assert (fresh["all"], fresh["decisions"]) == (False, [[place_of(session, SECOND), "keep", "", 3]])
     (home / DECISIONS).unlink()
     again = client.get("/api/news", params={"since": 4, "rewritten": seen["rewritten"]}).json()
     assert (again["all"], again["decisions"]) == (True, [])
 
 
-def test_a_file_edited_into_garbage_is_told_by_its_line(client: httpx.Client, desk: Desk, home: Path) -> None:
+def test_a_file_edited_into_garbage_is_told_by_its_line(
+    client: httpx.Client, session: ReviewSession, home: Path
+) -> None:
     (home / DECISIONS).write_text("time,path,action,label,box,by\n\nnonsense\n")
     refused(client.get("/api/news?since=0"), 422, "decisions.csv:3: not a line")
-    body = {"token": desk.catalogue.token, "action": "drop", "places": [0]}
+    body = {"token": session.catalogue.token, "action": "drop", "places": [0]}
     refused(client.post("/api/decisions?since=0", json=body), 422, "decisions.csv:3")
 
 
@@ -321,7 +333,7 @@ def test_a_full_disk_is_told_and_nothing_kept(
     assert actions(home) == {}
 
 
-def test_a_stage_made_anew_is_noticed(client: httpx.Client, desk: Desk, home: Path) -> None:
+def test_a_stage_made_anew_is_noticed(client: httpx.Client, session: ReviewSession, home: Path) -> None:
     before = client.get("/api/data").json()
     write_rows(home / "crops", read_rows(home / "crops")[1:])
     assert client.get("/api/news?since=0").json()["token"] != before["token"]
@@ -331,7 +343,7 @@ def test_a_stage_made_anew_is_noticed(client: httpx.Client, desk: Desk, home: Pa
 
 
 def test_while_a_stage_is_made_anew_the_images_stay_and_then_the_new_ones_come(
-    client: httpx.Client, desk: Desk, home: Path
+    client: httpx.Client, session: ReviewSession, home: Path
 ) -> None:
     before = client.get("/api/data").json()
     rows = read_rows(home / "crops")
@@ -344,15 +356,15 @@ def test_while_a_stage_is_made_anew_the_images_stay_and_then_the_new_ones_come(
 
 def test_a_stage_that_was_not_there_when_the_page_began_is_noticed(home: Path) -> None:
     (home / "crops").rename(home.parent / "crops")
-    with running(make_app(open_desk(home))) as url, httpx.Client(base_url=url, timeout=30) as client:
+    with running(make_app(open_session(home))) as url, httpx.Client(base_url=url, timeout=30) as client:
         assert client.get("/api/data").json()["stages"] == ["unify", "dedupe", "filter"]
         (home.parent / "crops").rename(home / "crops")
         assert client.get("/api/data").json()["stages"] == ["unify", "dedupe", "filter", "crop"]
 
 
-def test_reviewing_changes_no_stage(client: httpx.Client, desk: Desk, home: Path) -> None:
+def test_reviewing_changes_no_stage(client: httpx.Client, session: ReviewSession, home: Path) -> None:
     before = list_files(home)
-    order(client, "drop", place_of(desk, FIRST))
+    order(client, "drop", place_of(session, FIRST))
     after = list_files(home)
     assert {name for name in after if after[name] != before.get(name)} <= {DECISIONS, ".decisions.lock"}
 

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import check_access, chromium, page_of, running
-from pictures import draw_noise
 from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
-from reviewed import make_home, name, open_desk
+from support.browser import check_access, chromium, page_of, running
+from support.pictures import draw_noise
+from support.reviewed import make_home, name, open_session
 
-from fer_pipeline.decisions import DECISIONS, Decision, read_decisions
-from fer_pipeline.images import write_image
-from fer_pipeline.manifest import Row, read_rows, write_rows
-from fer_pipeline.recipe import RECIPE
+from fer_pipeline.dataset.decisions import DECISIONS, Decision, read_decisions
+from fer_pipeline.dataset.provenance import PROVENANCE
+from fer_pipeline.dataset.rows import Row, read_rows, write_rows
 from fer_pipeline.review.app import make_app
-from fer_pipeline.review.writing import Log
+from fer_pipeline.review.decision_log import Log
+from fer_pipeline.vision.image_io import write_image
 
 NO_FACE = f"smile/{name(903)}"
 NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 740}}
@@ -39,7 +39,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(home: Path) -> Iterator[str]:
-    with running(make_app(open_desk(home))) as url:
+    with running(make_app(open_session(home))) as url:
         yield url
 
 
@@ -220,14 +220,14 @@ def test_the_most_doubtful_come_first(browser: Browser, home: Path) -> None:
     (runs / "mine").mkdir()
     told = f"path,predicted,confidence\ntest/{pout(1)}.png,smile,0.55\n"
     (runs / "mine" / "predictions.csv").write_text(told)
-    with running(make_app(open_desk(home))) as url, opened(browser, url) as page:
+    with running(make_app(open_session(home))) as url, opened(browser, url) as page:
         page.get_by_label("Order").select_option("quality")
         expect(page.get_by_role("gridcell").first).to_have_attribute("title", f"{pout(4)}.png")
         page.get_by_label("Doubt").select_option("wrong")
         expect(page.get_by_role("gridcell")).to_have_count(1)
         page.get_by_label("Doubt").select_option("suspect")
         page.locator("#grid [tabindex='0']").press("Enter")
-        expect(page.locator("#facts")).to_contain_text("smile (pout: 2 %)")
+        expect(page.locator("#attributes")).to_contain_text("smile (pout: 2 %)")
 
 
 def test_a_face_that_was_missed_is_drawn_and_brought_back(browser: Browser, url: str, home: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_face_that_was_missed_is_drawn_and_brought_back(browser: Browser, url:
         page.mouse.up()
         expect(page.locator("#crop")).to_have_js_property("naturalWidth", 32)
         page.keyboard.press("Enter")
-        expect(page.locator("#facts")).to_contain_text("brought back")
+        expect(page.locator("#attributes")).to_contain_text("brought back")
         written(page)
         found = read_decisions(home)[NO_FACE]
         assert found.action == "restore"
@@ -260,7 +260,7 @@ def test_the_box_is_moved_and_resized_by_keys(browser: Browser, url: str, home: 
         expect(box).to_be_enabled()
         for key in ("ArrowRight", "ArrowRight", "ArrowDown", "Shift+ArrowLeft", "2"):
             box.press(key)
-        expect(page.locator("#facts")).to_contain_text("moved to smile")
+        expect(page.locator("#attributes")).to_contain_text("moved to smile")
         written(page)
         found = read_decisions(home)[NO_FACE]
         assert found.box == pytest.approx((31, 14, 65, 50), abs=0.5)  # from 27, 12, 63, 48, by steps of 2 pixels
@@ -272,37 +272,37 @@ def test_the_details_show_photo_and_source_and_step_on(browser: Browser, url: st
         link = page.get_by_role("link")
         expect(link).to_have_attribute("rel", "noreferrer noopener")
         assert re.match(r"https://photos\.example\.org/pout/\w+\.jpg\?<b>&q=1", link.inner_text())
-        expect(page.locator("#facts")).to_contain_text("<img src=x onerror=alert(1)>")
+        expect(page.locator("#attributes")).to_contain_text("<img src=x onerror=alert(1)>")
         expect(page.locator("#photo")).to_have_js_property("naturalWidth", 90)
         page.keyboard.press("d")
         page.keyboard.press("ArrowRight")
-        expect(page.locator("#facts")).to_contain_text(pout(2))
+        expect(page.locator("#attributes")).to_contain_text(pout(2))
         page.keyboard.press("Escape")
         expect(cell(page, pout(2))).to_be_focused()
         decided(page, pout(0), "drop")
         cell(page, f"smile/{name(5)}").dblclick()
         page.locator("#siblings button").click()
-        expect(page.locator("#facts")).to_contain_text(name(901))
+        expect(page.locator("#attributes")).to_contain_text(name(901))
 
 
 def test_what_is_told_of_one_image_never_stands_beside_another(browser: Browser, url: str) -> None:
     with opened(browser, url, "Failed to load resource") as page:
         page.keyboard.press("Enter")
-        expect(page.locator("#facts")).to_contain_text(f"{pout(0)}.png")
+        expect(page.locator("#attributes")).to_contain_text(f"{pout(0)}.png")
         page.route("**/api/images/**", lambda route: route.abort())
         page.keyboard.press("ArrowRight")
         expect(page.locator("#photo")).to_have_attribute("src", re.compile("/1$"))
-        expect(page.locator("#facts")).to_be_empty()
+        expect(page.locator("#attributes")).to_be_empty()
         page.keyboard.press("k")
-        expect(page.locator("#facts")).to_be_empty()
+        expect(page.locator("#attributes")).to_be_empty()
 
 
 def test_an_address_that_is_none_is_no_link(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
         page.get_by_label("Show", exact=True).select_option("filter no_face")
         page.locator("#grid [tabindex='0']").press("Enter")
-        expect(page.locator("#facts")).to_contain_text("javascript:alert(1)")
-        expect(page.locator("#facts a")).to_have_count(0)
+        expect(page.locator("#attributes")).to_contain_text("javascript:alert(1)")
+        expect(page.locator("#attributes a")).to_have_count(0)
 
 
 def test_what_the_server_refuses_is_rolled_back_and_told(browser: Browser, url: str, home: Path) -> None:
@@ -403,7 +403,7 @@ def make_many(home: Path, count: int) -> Path:
     for row in rows:
         os.link(home / "crops" / "a" / "one.png", home / "crops" / row.path)
     write_rows(home / "crops", rows)
-    (home / "crops" / RECIPE).write_text(json.dumps({"stage": "crop", "settings": {}}))
+    (home / "crops" / PROVENANCE).write_text(json.dumps({"stage": "crop", "settings": {}}))
     return home
 
 
@@ -418,7 +418,7 @@ def test_more_images_than_one_request_should_hold_are_decided_and_undone_at_once
             sent.append(len(request.post_data_json["places"]))
 
     write_rows(home / "crops", [Row(path=f"a/{name(number)}.png", label="a") for number in range(4_010)])
-    with running(make_app(open_desk(home))) as url, opened(browser, url, "Failed to load resource") as page:
+    with running(make_app(open_session(home))) as url, opened(browser, url, "Failed to load resource") as page:
         expect(page.locator("#progress")).to_contain_text("4,010 shown")
         page.on("request", count)
         page.keyboard.press("a")
@@ -433,7 +433,7 @@ def test_more_images_than_one_request_should_hold_are_decided_and_undone_at_once
 
 def test_thousands_are_shown_by_few_elements(browser: Browser, tmp_path: Path) -> None:
     home = make_many(tmp_path / "data" / "many", 6000)
-    with running(make_app(open_desk(home))) as url, opened(browser, url) as page:
+    with running(make_app(open_session(home))) as url, opened(browser, url) as page:
         expect(page.locator("#progress")).to_contain_text("6,000 shown")
         last, cells = cell(page, f"a/{name(5999)}"), page.get_by_role("gridcell")
         page.keyboard.press("End")

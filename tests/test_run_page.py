@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from drawn import tiny_training, write_split
-from pagecheck import check_page, sections_of, text_of
+from support.drawn import tiny_training, write_split
+from support.pagecheck import check_page, sections_of, text_of
 
 from fer_pipeline.errors import InputError
-from fer_pipeline.model.evaluate import evaluate
-from fer_pipeline.model.train import train
+from fer_pipeline.evaluation.evaluate import evaluate
 from fer_pipeline.report.run_page import write_run_page
+from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 

@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judges import BAD, BROKEN, INVERT, OR_DIE, SETTLED, lose_a_share
-from pictures import draw_noise, list_files, make_folder, make_noise_folder
+from support.judges import BAD, BROKEN, INVERT, OR_DIE, SETTLED, lose_a_share
+from support.pictures import draw_noise, list_files, make_folder, make_noise_folder
 
-from fer_pipeline import manifest
-from fer_pipeline.config import CropConfig, DedupeConfig, SplitConfig, StageConfig, UnifyConfig
+from fer_pipeline.config.schema import CropConfig, DedupeConfig, SplitConfig, StageConfig, UnifyConfig
+from fer_pipeline.dataset import rows as manifest
+from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.provenance import PROVENANCE, read_provenance, settings_of
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, kept_rows, parse_row, read_rows, write_rows
 from fer_pipeline.errors import FerError, InputError, SetupError, StaleError, UsageError
-from fer_pipeline.images import link_image, read_image
-from fer_pipeline.journal import JOURNAL, Journal
-from fer_pipeline.manifest import MANIFEST, Row, Status, kept_rows, parse_row, read_rows, write_rows
-from fer_pipeline.recipe import RECIPE, read_recipe, settings_of
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import drop_copies
 from fer_pipeline.stages.runner import run_stage, summarise
-from fer_pipeline.stages.split import settle_split
+from fer_pipeline.stages.split import assign_parts
 from fer_pipeline.stages.stage import Drop, Keep, Stage
+from fer_pipeline.vision.image_io import link_image, read_image
 
 RUN_OR_DIE = """
 import sys
 from pathlib import Path
-import judges
-from fer_pipeline.config import UnifyConfig
+import support.judges
+from fer_pipeline.config.schema import UnifyConfig
 from fer_pipeline.stages.runner import run_stage
 
 run_stage(getattr(judges, sys.argv[3]), UnifyConfig(input=Path(sys.argv[1]), output=Path(sys.argv[2])))
@@ -101,16 +101,18 @@ def test_only_kept_images_have_a_file(tmp_path: Path) -> None:
 
 
 def test_what_was_known_of_an_image_goes_on_with_it(tmp_path: Path) -> None:
-    source = make_folder(tmp_path / "in", {"a/1.jpg": draw_noise(1)}, source={"url": "u"}, group="g", facts={"x": 1})
+    source = make_folder(
+        tmp_path / "in", {"a/1.jpg": draw_noise(1)}, source={"url": "u"}, group="g", attributes={"x": 1}
+    )
     run_stage(INVERT, settings(source))
     (row,) = read_rows(tmp_path / "out")
-    assert (row.source, row.group, row.label, row.facts["x"]) == ({"url": "u"}, "g", "a", 1)
-    assert "mean" in row.facts
+    assert (row.source, row.group, row.label, row.attributes["x"]) == ({"url": "u"}, "g", "a", 1)
+    assert "mean" in row.attributes
 
 
 def test_an_untouched_image_is_linked_and_a_changed_one_written_anew(source: Path) -> None:
     config = CropConfig(input=source, output=source.parent / "linked")
-    run_stage(Stage("crop", judge=lambda *_: Keep()), config)
+    run_stage(Stage("crop", process_image=lambda *_: Keep()), config)
     assert (source / "a/00.jpg").samefile(config.output / "a/00.jpg")
     run_stage(INVERT, settings(source))
     assert not (source / "a/00.jpg").samefile(source.parent / "out/a/00.jpg")
@@ -176,10 +178,10 @@ def test_a_run_killed_between_manifest_and_journal_is_finished(source: Path) -> 
     assert not (config.output / JOURNAL).exists()
 
 
-def test_a_run_killed_while_it_wrote_its_recipe_can_go_on(source: Path) -> None:
+def test_a_run_killed_while_it_wrote_its_provenance_can_go_on(source: Path) -> None:
     config = settings(source)
     config.output.mkdir()
-    (config.output / f".{RECIPE}.part").write_bytes(b'{"sta')
+    (config.output / f".{PROVENANCE}.part").write_bytes(b'{"sta')
     assert run_stage(INVERT, config).kept == 6
 
 
@@ -202,10 +204,10 @@ def test_the_manifest_is_sorted_by_path(tmp_path: Path) -> None:
     assert paths == sorted(paths)
 
 
-def test_a_finished_folder_holds_images_manifest_and_recipe_only(source: Path) -> None:
+def test_a_finished_folder_holds_images_manifest_and_provenance_only(source: Path) -> None:
     run_stage(INVERT, settings(source))
     assert sorted(list_files(source.parent / "out")) == [
-        *(f"a/{number:02d}.jpg" for number in range(6)), MANIFEST, RECIPE]  # fmt: skip
+        *(f"a/{number:02d}.jpg" for number in range(6)), MANIFEST, PROVENANCE]  # fmt: skip
 
 
 # 4. other settings or another input are refused
@@ -253,7 +255,7 @@ def test_force_leaves_nothing_of_the_old_run(source: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("name", ["thesis.txt", RECIPE])
+@pytest.mark.parametrize("name", ["thesis.txt", PROVENANCE])
 def test_a_folder_not_made_by_fer_is_never_emptied(source: Path, name: str, force: bool) -> None:
     folder = source.parent / "out"
     (folder / "deep").mkdir(parents=True)
@@ -277,21 +279,21 @@ def test_a_folder_made_by_another_stage_is_never_emptied(source: Path, force: bo
     assert list_files(folder) == before
 
 
-def test_an_unreadable_recipe_is_told_in_one_line(source: Path) -> None:
+def test_an_unreadable_provenance_is_told_in_one_line(source: Path) -> None:
     run_stage(INVERT, settings(source))
-    (source.parent / "out" / RECIPE).write_text("{")
-    with pytest.raises(InputError, match=r"recipe.json: unreadable .* delete the folder"):
+    (source.parent / "out" / PROVENANCE).write_text("{")
+    with pytest.raises(InputError, match=r"provenance.json: unreadable .* delete the folder"):
         run_stage(INVERT, settings(source), force=True)
 
 
-def test_recipes_are_nested_so_that_the_way_to_a_folder_is_known(source: Path) -> None:
+def test_provenance_are_nested_so_that_the_way_to_a_folder_is_known(source: Path) -> None:
     run_stage(INVERT, settings(source, quality=77))
     second = CropConfig(input=source.parent / "out", output=source.parent / "second")
-    run_stage(Stage("crop", judge=lambda *_: Drop("no")), second)
+    run_stage(Stage("crop", process_image=lambda *_: Drop("no")), second)
     assert (settings_of(second.output, "unify") or {})["quality"] == 77
     assert (settings_of(second.output, "crop") or {})["size"] == 96
     assert settings_of(second.output, "filter") is None
-    assert read_recipe(source) is None
+    assert read_provenance(source) is None
 
 
 # 5. a broken set-up is not taken for a broken image
@@ -301,7 +303,7 @@ def test_a_broken_set_up_stops_the_stage_before_a_manifest_exists(source: Path) 
     with pytest.raises(SetupError, match=r"model.dat is missing"):
         run_stage(BROKEN, settings(source))
     assert not (source.parent / "out" / MANIFEST).exists()
-    assert run_stage(INVERT, settings(source)).kept == 6  # once mended, it goes on
+    assert run_stage(INVERT, settings(source)).kept == 6  # once fixed, it goes on
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -316,7 +318,7 @@ def test_a_set_up_that_breaks_on_the_way_stops_the_stage(tmp_path: Path, workers
 @pytest.mark.parametrize("share", ["in", "in/a"])
 def test_an_input_that_is_no_longer_mounted_stops_the_stage(source: Path, share: str, workers: int) -> None:
     config, folder = settings(source), source.parent / share
-    losing = replace(INVERT, judge=partial(lose_a_share, folder))
+    losing = replace(INVERT, process_image=partial(lose_a_share, folder))
     with pytest.raises(SetupError, match=r"in/a/0\d.jpg: cannot be read \(No such file or directory\): mount its"):
         run_stage(losing, config, workers=workers)
     assert not (config.output / MANIFEST).exists()
@@ -381,7 +383,7 @@ def test_a_full_disk_while_an_image_is_written_is_not_that_images_fault(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as full:
-        full.setattr("fer_pipeline.images.write_aside", refuse)
+        full.setattr("fer_pipeline.vision.image_io.write_aside", refuse)
         with pytest.raises(SetupError, match="No space left"):
             run_stage(INVERT, settings(source))
     assert run_stage(INVERT, settings(source)).reasons == {}
@@ -434,21 +436,21 @@ def test_what_settle_drops_has_a_row_and_no_file(source: Path) -> None:
 
 
 def test_a_settle_that_loses_a_row_is_a_bug_and_no_result(source: Path) -> None:
-    stage: Stage[StageConfig] = Stage("dedupe", settle=lambda rows, _: list(rows)[1:])
+    stage: Stage[StageConfig] = Stage("dedupe", finalize_rows=lambda rows, _: list(rows)[1:])
     with pytest.raises(AssertionError, match="settle lost rows"):
         run_stage(stage, StageConfig(input=source, output=source.parent / "out"))
     assert not (source.parent / "out" / MANIFEST).exists()
 
 
 def test_a_kept_row_lands_where_the_stage_says(source: Path) -> None:
-    stage: Stage[StageConfig] = Stage("split", settle=lambda rows, _: rows, locate=lambda row: f"sub/{row.path}")
+    stage: Stage[StageConfig] = Stage("split", finalize_rows=lambda rows, _: rows, locate=lambda row: f"sub/{row.path}")
     config = StageConfig(input=source, output=source.parent / "out")
     run_stage(stage, config)
     assert (config.output / "sub/a/00.jpg").samefile(source / "a/00.jpg")
 
 
 def test_stages_run_in_order_and_each_is_summarised(source: Path) -> None:
-    first: Stage[StageConfig] = Stage("dedupe", settle=lambda rows, _: rows)
+    first: Stage[StageConfig] = Stage("dedupe", finalize_rows=lambda rows, _: rows)
     second = replace(first, name="filter")
     middle = StageConfig(input=source, output=source.parent / "one")
     last = StageConfig(input=middle.output, output=source.parent / "two")
@@ -484,11 +486,12 @@ class Watched:
             yield parse_row(line, "test")
 
 
-@pytest.mark.parametrize("settle", [drop_copies, settle_split])
+@pytest.mark.parametrize("settle", [drop_copies, assign_parts])
 def test_settling_holds_no_rows(settle: Callable[[Iterable[Row], Any], Iterable[Row]], tmp_path: Path) -> None:
-    facts = {"sharpness": 1.0, "width": 9, "height": 9}
+    attributes = {"sharpness": 1.0, "width": 9, "height": 9}
     rows = Watched(
-        Row(path=f"a/{number:04d}.png", label="a", facts={**facts, "hash": f"{number:016x}"}) for number in range(400)
+        Row(path=f"a/{number:04d}.png", label="a", attributes={**attributes, "hash": f"{number:016x}"})
+        for number in range(400)
     )
     kind = DedupeConfig if settle is drop_copies else SplitConfig
     gc.freeze()  # `get_objects` names what is made from here on, and not the millions of other modules

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from pictures import list_files, read_index
+from support.pictures import list_files, read_index
 
-from fer_pipeline.boxes import bounding_box
-from fer_pipeline.geometry import measure_mouth
-from fer_pipeline.images import BadImage, hash_image, read_image
-from fer_pipeline.sample import LABELS, draw_gallery, draw_photo, random_face
-from fer_pipeline.sample.gallery import plan_gallery
-from fer_pipeline.sample.junk import ENCODINGS
+from fer_pipeline.sources.sample import LABELS, draw_gallery, draw_photo, random_face
+from fer_pipeline.sources.sample.gallery import plan_gallery
+from fer_pipeline.sources.sample.junk import ENCODINGS
+from fer_pipeline.vision.boxes import bounding_box
+from fer_pipeline.vision.image_io import BadImage, hash_image, read_image
+from fer_pipeline.vision.mouth import measure_mouth
 
 
 def test_the_same_arguments_give_the_same_bytes(gallery: Path, tmp_path: Path) -> None:

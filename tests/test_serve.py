@@ -19,22 +19,22 @@ import numpy as np
 import pytest
 import requests
 import schemathesis
-from hostile import prepare_or_fail
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 from schemathesis.core.result import Ok
-from served import ask_json, draw_people, fer_serve, predict, serving, write_run
+from support.hostile import prepare_or_fail
+from support.served import ask_json, draw_people, fer_serve, predict, serving, write_run
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from fer_pipeline.config import Recipe
-from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.config.schema import Preprocessing
+from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.batching import Batcher
 from fer_pipeline.serve.limits import Full, Gate, Limits, TooLarge
-from fer_pipeline.serve.pool import Need
 from fer_pipeline.serve.service import Model
 from fer_pipeline.web.frames import Newest
+from fer_pipeline.workers.picture_pool import InputSpec
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_an_upload_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> No
 def test_a_picture_that_kills_its_process_costs_only_itself(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.serve.pool.prepare_bytes", prepare_or_fail)
+    monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
     with serving(runs[0], timeout=600) as url, ThreadPoolExecutor(3) as clients:
         pictures = [b"die", draw_people(1), draw_people(1, 1)]
         outcomes = clients.map(lambda picture: ask_json(predict(url, picture))["results"][0]["outcome"], pictures)
@@ -391,4 +391,4 @@ def test_crops_wait_only_for_company_that_may_come() -> None:
 def test_what_a_model_needs_of_a_photo_can_travel_to_a_worker() -> None:
     import pickle
 
-    assert pickle.loads(pickle.dumps(Need(Recipe(), 32))) == Need(Recipe(), 32)
+    assert pickle.loads(pickle.dumps(InputSpec(Preprocessing(), 32))) == InputSpec(Preprocessing(), 32)

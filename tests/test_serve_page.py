@@ -9,14 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 import PIL.Image
 import pytest
-from browser import check_access, chromium, fake_camera, page_of
-from camera import HIDE_PAGE, HOLD_CAMERA, TRACK_STATES, WATCH_STREAMS, film_people
-from pictures import draw_pair, draw_portrait, draw_view
 from playwright.sync_api import FilePayload, Page, Route, WebSocketRoute, expect
-from served import predict, serving, write_run
+from support.browser import check_access, chromium, fake_camera, page_of
+from support.camera import HIDE_PAGE, HOLD_CAMERA, TRACK_STATES, WATCH_STREAMS, film_people
+from support.pictures import draw_pair, draw_portrait, draw_view
+from support.served import predict, serving, write_run
 
-from fer_pipeline.sample import LABELS
-from fer_pipeline.sample.junk import to_jpeg
+from fer_pipeline.sources.sample import LABELS
+from fer_pipeline.sources.sample.junk import to_jpeg
 
 READY = "body[data-ready]"
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"

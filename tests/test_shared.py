@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from drawn import tiny_training, write_config, write_split
+from support.drawn import tiny_training, write_config, write_split
 
-from fer_pipeline.model.history import read_history
-from fer_pipeline.model.processes import neighbours, take_share
-from fer_pipeline.model.train import train
+from fer_pipeline.models.distributed import neighbours, take_share
+from fer_pipeline.training.history import read_history
+from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 # All that is drawn by chance, a batch that two cannot halve, and batch norm.

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures import draw_noise, make_folder
+from support.pictures import draw_noise, make_folder
 
-from fer_pipeline.config import SplitConfig
+from fer_pipeline.config.schema import SplitConfig
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows
 from fer_pipeline.errors import InputError, UsageError
-from fer_pipeline.manifest import MANIFEST, Row, Status, read_rows
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.stages.split import SPLIT, group_rows, settle_split
+from fer_pipeline.stages.split import SPLIT, assign_parts, group_rows
 
 SEEDS = range(5)
 
@@ -26,7 +26,7 @@ def make_rows(count: int = 100, label: str = "a", **fields: Any) -> list[Row]:
 
 
 def settle(rows: list[Row], **changes: Any) -> list[Row]:
-    settled = list(settle_split(rows, settings(**changes)))
+    settled = list(assign_parts(rows, settings(**changes)))
     assert [row.path for row in settled] == [row.path for row in rows]
     return settled
 
@@ -43,7 +43,7 @@ def test_each_class_is_parted_nine_to_one() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_group_stays_in_one_split(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rows = [row.but(group=f"g{rng.integers(60)}") for row in make_rows(150, "a") + make_rows(80, "b")]
+    rows = [row.replace(group=f"g{rng.integers(60)}") for row in make_rows(150, "a") + make_rows(80, "b")]
     parts = defaultdict(set)
     for row in settle(rows, seed=seed, test_share=0.2):
         parts[row.group].add(row.split)
@@ -64,7 +64,7 @@ def test_people_alike_stay_in_one_split_when_asked(seed: int) -> None:
     rng = np.random.default_rng(seed)
     people = rng.normal(0, 1, (20, 16))
     rows = [
-        row.but(facts={"embedding": (people[number % 20] + rng.normal(0, 0.01, 16)).tolist()})
+        row.replace(attributes={"embedding": (people[number % 20] + rng.normal(0, 0.01, 16)).tolist()})
         for number, row in enumerate(make_rows(100))
     ]
     settled = settle(rows, seed=seed, same_person=0.5, test_share=0.2)
@@ -81,7 +81,7 @@ def test_people_cannot_be_told_apart_without_embeddings() -> None:
 def test_official_splits_are_kept_and_the_rest_is_parted() -> None:
     official = make_rows(20, "a", split="train") + make_rows(7, "b", split="test")
     official += [Row(path="a/x.png", label="a", split="test")]
-    free = make_rows(20, "c") + [row.but(path=f"b/x{row.path[2:]}") for row in make_rows(20, "b")]
+    free = make_rows(20, "c") + [row.replace(path=f"b/x{row.path[2:]}") for row in make_rows(20, "b")]
     rows = settle(official + free)
     assert count(rows[:20]) == {("a", "train"): 20}
     assert count(rows[20:27]) == {("b", "test"): 7}
@@ -125,7 +125,7 @@ def test_no_label_at_all_is_refused() -> None:
 
 
 def test_a_class_of_one_group_is_refused_by_name() -> None:
-    rows = make_rows(20, "a") + [row.but(group="one person") for row in make_rows(20, "b")]
+    rows = make_rows(20, "a") + [row.replace(group="one person") for row in make_rows(20, "b")]
     with pytest.raises(InputError, match=r"class 'b' has too few images .* for a test part"):
         settle(rows)
 
@@ -166,15 +166,15 @@ def test_a_split_that_cannot_be_made_leaves_no_manifest(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / MANIFEST).exists()
 
 
-def make_sitting(day: int, label: str = "a", count: int = 20, **fields: Any) -> list[Row]:
+def make_session(day: int, label: str = "a", count: int = 20, **fields: Any) -> list[Row]:
     name = f"webcam:2026-11-{day}"
     rows = make_rows(count, label, source={"name": name, "engine": "webcam"}, group=name, **fields)
-    return [row.but(path=f"{label}/{day}{row.path[2:]}") for row in rows]
+    return [row.replace(path=f"{label}/{day}{row.path[2:]}") for row in rows]
 
 
-def test_of_two_sittings_one_is_tested_on_and_no_other_image_moves() -> None:
+def test_of_two_sessions_one_is_tested_on_and_no_other_image_moves() -> None:
     before = settle(make_rows(100, "a") + make_rows(30, "b"))
-    after = settle(make_rows(100, "a") + make_rows(30, "b") + make_sitting(20) + make_sitting(21))
+    after = settle(make_rows(100, "a") + make_rows(30, "b") + make_session(20) + make_session(21))
     assert [row.split for row in after[:130]] == [row.split for row in before]
     assert {(row.group, row.split) for row in after[130:]} == {
         ("webcam:2026-11-20", "train"),
@@ -182,13 +182,13 @@ def test_of_two_sittings_one_is_tested_on_and_no_other_image_moves() -> None:
     }
 
 
-def test_a_persons_other_sitting_may_be_tested_on_where_people_are_kept_together() -> None:
-    own: dict[str, Any] = {"facts": {"embedding": [1.0, 0.0]}}
-    rows = make_sitting(20, **own) + make_sitting(21, **own) + make_rows(20, facts={"embedding": [9.0, 0.0]})
+def test_a_persons_other_session_may_be_tested_on_where_people_are_kept_together() -> None:
+    own: dict[str, Any] = {"attributes": {"embedding": [1.0, 0.0]}}
+    rows = make_session(20, **own) + make_session(21, **own) + make_rows(20, attributes={"embedding": [9.0, 0.0]})
     parts = {row.group: row.split for row in settle(rows, same_person=0.5) if "webcam" in str(row.group)}
     assert parts == {"webcam:2026-11-20": "train", "webcam:2026-11-21": "test"}
 
 
-def test_where_there_is_nothing_but_one_sitting_another_is_asked_for() -> None:
-    with pytest.raises(InputError, match="add another sitting"):
-        settle(make_sitting(20))
+def test_where_there_is_nothing_but_one_session_another_is_asked_for() -> None:
+    with pytest.raises(InputError, match="add another session"):
+        settle(make_session(20))

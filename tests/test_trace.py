@@ -7,27 +7,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import write_classes
-from loopback import Reply, Web, listed, picture
-from pictures import draw_pair, draw_portrait
+from support.drawn import write_classes
+from support.loopback import Reply, Web, listed, picture
+from support.pictures import draw_pair, draw_portrait
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.config import Config
-from fer_pipeline.configfile import load_config
-from fer_pipeline.crawl.crawler import crawl
-from fer_pipeline.images import write_image
-from fer_pipeline.lineage.experiment import of_home
+from fer_pipeline.config.loader import load_config
+from fer_pipeline.config.schema import Config
+from fer_pipeline.dataset.experiment import of_home
+from fer_pipeline.dataset.rows import Row, read_rows
+from fer_pipeline.files import write_csv
 from fer_pipeline.lineage.find import find_photos
 from fer_pipeline.lineage.trace import Trace
 from fer_pipeline.lineage.trace import trace as follow
-from fer_pipeline.manifest import Row, read_rows, write_csv
+from fer_pipeline.sources.crawl.crawler import crawl
+from fer_pipeline.sources.importers import find_in_folder, import_images
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.stages.sources import find_in_folder, import_images
 from fer_pipeline.stages.split import SPLIT
 from fer_pipeline.stages.unify import UNIFY
+from fer_pipeline.vision.image_io import write_image
 
 Capture = pytest.CaptureFixture[str]
 
@@ -70,12 +71,13 @@ def row_of(home: Path, file: str, folder: str = "raw") -> Row:
 
 def write_run(home: Path, name: str, stage: str = "train", **files: list[list[Any]]) -> Path:
     """A run of the split as it is now, with tables of what it saw and said."""
-    from fer_pipeline.manifest import MANIFEST, hash_file
+    from fer_pipeline.dataset.rows import MANIFEST
+    from fer_pipeline.files import hash_file
 
     run = home / "runs" / name
     run.mkdir(parents=True)
     made = {"stage": stage, "input": hash_file(home / "data/x/split" / MANIFEST)}
-    (run / "recipe.json").write_text(json.dumps(made))
+    (run / "provenance.json").write_text(json.dumps(made))
     (run / "config.json").write_text(json.dumps({"train": {"input": str(home / "data/x/split")}}))
     headers = {"seen": ["path", "label", "part"], "predictions": ["path", "label", "predicted", "confidence"]}
     for table, rows in files.items():
@@ -96,8 +98,8 @@ def test_the_chain_goes_from_the_split_back_to_the_source(home: Path) -> None:
     assert found.source["file"] == "pout/0.jpg"
     assert found.ended == ""
     assert all(step.exists for step in found.steps)
-    assert found.steps[3].facts(found.steps[2]).keys() == {"box", "faces"}
-    assert "hash" in found.steps[2].facts(found.steps[1])
+    assert found.steps[3].attributes(found.steps[2]).keys() == {"box", "faces"}
+    assert "hash" in found.steps[2].attributes(found.steps[1])
 
 
 @pytest.mark.parametrize("folder", ["raw", "unified", "unique", "faces", "crops"])
@@ -134,10 +136,14 @@ def test_a_photo_that_was_dropped_says_where_and_why(home: Path, file: str, ende
 
 
 def test_copies_name_each_other(home: Path) -> None:
-    pairs = [(row, str(row.facts["copy_of"])) for row in read_rows(home / "data/x/unique") if "copy_of" in row.facts]
+    pairs = [
+        (row, str(row.attributes["copy_of"]))
+        for row in read_rows(home / "data/x/unique")
+        if "copy_of" in row.attributes
+    ]
     ((copy, kept),) = pairs
     assert of(home, copy.path).ended == "dropped by dedupe: copy"
-    assert of(home, copy.path).steps[-1].facts(None)["copy_of"] == kept
+    assert of(home, copy.path).steps[-1].attributes(None)["copy_of"] == kept
     assert of(home, kept).copies == [f"dedupe: {copy.path}"]
 
 
@@ -175,7 +181,7 @@ def test_a_run_that_noted_nothing_is_known_by_the_split_it_was_made_from(home: P
 def test_a_run_before_the_data_changed_says_so(home: Path, runs: Path) -> None:
     row = row_of(home, "pout/0.jpg", "split")
     run = write_run(home, "a", seen=[[f"{row.split}/{row.path}", "pout", "training"]])
-    (run / "recipe.json").write_text('{"stage": "train", "input": "of before"}')
+    (run / "provenance.json").write_text('{"stage": "train", "input": "of before"}')
     assert [one.stale for one in of(home, row.path).runs] == [True]
 
 
@@ -201,7 +207,7 @@ def test_a_run_on_class_folders_leads_to_the_file(tmp_path: Path, capsys: Captur
     photos = write_classes(tmp_path / "mine")
     run = tmp_path / "runs/a"
     run.mkdir(parents=True)
-    (run / "recipe.json").write_text('{"stage": "train"}')
+    (run / "provenance.json").write_text('{"stage": "train"}')
     (run / "config.json").write_text(json.dumps({"train": {"input": str(photos)}}))
     write_csv(run / "seen.csv", ["path", "label", "part"], [["open/1.png", "open", "training"]])
     assert main(["trace", "open/1.png", "--run", str(run)]) == 0

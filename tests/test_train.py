@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.model.train`."""
+"""Promises of `fer_pipeline.training.train`."""
 
 import csv
 import json
@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import tiny_training, write_split
 from numpy.typing import NDArray
+from support.drawn import tiny_training, write_split
 
-from fer_pipeline.config import TrainConfig
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.dataset.rows import read_rows
 from fer_pipeline.errors import InputError, StaleError, UsageError
-from fer_pipeline.manifest import hash_file, read_rows
-from fer_pipeline.model.dataset import list_crops, load_crops
-from fer_pipeline.model.fit import settle_length
-from fer_pipeline.model.history import Checkpoints, read_history
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.model.train import train
+from fer_pipeline.files import hash_file
+from fer_pipeline.models.data import list_crops, load_crops
+from fer_pipeline.models.predictor import Predictor
+from fer_pipeline.training.fit import choose_length
+from fer_pipeline.training.history import Checkpoints, read_history
+from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 SIMPLE: dict[str, Any] = {"network": "simpleconv3"}
@@ -136,10 +137,10 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
 
 def test_a_class_that_is_one_group_is_refused(tmp_path: Path) -> None:
     """Near-copies of one picture cannot be parted, so that nothing is left to validate on."""
-    from fer_pipeline.manifest import read_rows, write_rows
+    from fer_pipeline.dataset.rows import read_rows, write_rows
 
     data = write_split(tmp_path / "split", train=4, test=1)
-    write_rows(data, [row.but(group=row.label) for row in read_rows(data)])
+    write_rows(data, [row.replace(group=row.label) for row in read_rows(data)])
     with pytest.raises(InputError, match="too few images to hold back a validation part"):
         train(tiny_training(data, tmp_path / "run", **SIMPLE))
 
@@ -207,10 +208,10 @@ def test_a_run_of_few_steps_ends_too(data: Path, tmp_path: Path, batch: int) -> 
 
 def test_length_and_batch_follow_the_data_where_they_are_left_open() -> None:
     open_config = TrainConfig(input=Path("in"), output=Path("out"))
-    assert settle_length(open_config, 150) == (200, 32)
-    assert settle_length(open_config, 5_000) == (20, 64)
-    assert settle_length(open_config, 50_000) == (20, 128)
-    assert settle_length(open_config.model_copy(update={"epochs": 3, "batch": 7}), 150) == (3, 7)
+    assert choose_length(open_config, 150) == (200, 32)
+    assert choose_length(open_config, 5_000) == (20, 64)
+    assert choose_length(open_config, 50_000) == (20, 128)
+    assert choose_length(open_config.model_copy(update={"epochs": 3, "batch": 7}), 150) == (3, 7)
 
 
 TRAIN = """
@@ -218,8 +219,8 @@ import json, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from fer_pipeline.config import TrainConfig
-from fer_pipeline.model.train import train
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.training.train import train
 train(TrainConfig.model_validate_json(sys.argv[1]))
 """
 
@@ -278,7 +279,7 @@ def test_a_resumed_run_knows_the_best_epoch_so_far(data: Path, tmp_path: Path) -
 
 
 def test_a_run_is_written_by_one_command_at_a_time(data: Path, tmp_path: Path) -> None:
-    from fer_pipeline.journal import Journal
+    from fer_pipeline.dataset.journal import Journal
 
     with Journal(tmp_path / "run"), pytest.raises(InputError, match="another fer command is writing here"):
         train(tiny_training(data, tmp_path / "run", **SIMPLE))
@@ -316,17 +317,17 @@ def test_what_a_run_learned_from_is_noted(data: Path, tmp_path: Path) -> None:
     assert set(seen.values()) == {"training", "validation"}
 
 
-def test_a_sitting_is_learned_from_and_other_images_choose_the_epoch(tmp_path: Path) -> None:
+def test_a_session_is_learned_from_and_other_images_choose_the_epoch(tmp_path: Path) -> None:
     """One group of many: held back by chance, the camera would be no part of what is learned."""
-    from fer_pipeline.manifest import write_rows
+    from fer_pipeline.dataset.rows import write_rows
 
     data = write_split(tmp_path / "split", train=24, test=1)
     camera = {"source": {"name": "webcam:1", "engine": "webcam"}, "group": "webcam:1"}
-    write_rows(data, [row.but(**camera) if row.path[-5] in "05" else row for row in read_rows(data)])
+    write_rows(data, [row.replace(**camera) if row.path[-5] in "05" else row for row in read_rows(data)])
     run = train(tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE)).model.parent
     with (run / "seen.csv").open(newline="") as file:
         parts = {(row["path"][-5] in "05", row["part"]) for row in csv.DictReader(file)}
     assert parts == {(True, "training"), (False, "training"), (False, "validation")}
-    write_rows(data, [row.but(**camera) for row in read_rows(data)])
-    with pytest.raises(InputError, match="add another sitting"):
+    write_rows(data, [row.replace(**camera) for row in read_rows(data)])
+    with pytest.raises(InputError, match="add another session"):
         train(tiny_training(data, tmp_path / "other", epochs=1, **SIMPLE))

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import tiny_training, write_config, write_split
+from support.drawn import tiny_training, write_config, write_split
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.cli.tune import judge_winner, to_yaml
-from fer_pipeline.config import TrainConfig
-from fer_pipeline.configfile import load_config
+from fer_pipeline.config.loader import load_config
+from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.errors import InputError, StaleError
-from fer_pipeline.model.luck import compare_hits
-from fer_pipeline.model.space import apply_settings, given_settings, list_ranges, make_study
-from fer_pipeline.model.tune import Trial, Tuning, tune
+from fer_pipeline.evaluation.significance import compare_hits
+from fer_pipeline.training.search_space import apply_settings, given_settings, list_ranges, make_study
+from fer_pipeline.training.tune import Trial, Tuning, tune
 
 CHEAP: dict[str, Any] = {"network": "simpleconv3", "size": 48, "epochs": 3}
 
@@ -78,8 +78,8 @@ def test_the_same_search_ends_the_same_and_is_added_to_by_a_larger_number(
 
 KILLED = """
 import os, signal, sys
-from fer_pipeline.config import TrainConfig
-from fer_pipeline.model import history, tune
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.training import history, tune
 left = int(sys.argv[2])
 saved = history.Checkpoints.on_train_epoch_end
 def save(self, *args):
@@ -106,7 +106,7 @@ def test_a_search_killed_within_a_trial_goes_on_and_ends_the_same(found: Tuning,
 
 
 def test_a_trial_that_is_worse_than_the_median_is_broken_off(data: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("fer_pipeline.model.space.UNPRUNED", 0)
+    monkeypatch.setattr("fer_pipeline.training.search_space.UNPRUNED", 0)
     monkeypatch.setattr("optuna.Trial.should_prune", lambda _: True)
     result = tune(tiny_training(data, tmp_path / "x", **CHEAP), 2)
     assert [(one.state, one.epochs) for one in result.trials] == [("complete", 3), ("pruned", 1)]
@@ -119,7 +119,7 @@ def test_no_trial_begins_when_time_is_over_and_what_was_begun_is_kept(
     config = tiny_training(data, tmp_path / "x", **CHEAP)
     tune(config, 1)
     clock = iter([0.0, 0.0, 0.0, *[1e6] * 1000])
-    monkeypatch.setattr("fer_pipeline.model.tune.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("fer_pipeline.training.tune.time.monotonic", lambda: next(clock))
     result = tune(config, 5, minutes=1)
     monkeypatch.undo()
     assert len(result.trials) == 1

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from pictures import draw_noise, make_folder, read_index
+from support.pictures import draw_noise, make_folder, read_index
 
-from fer_pipeline.config import UnifyConfig
-from fer_pipeline.images import Image, read_image
-from fer_pipeline.manifest import Row, Status, read_rows
-from fer_pipeline.sample.junk import ENCODINGS, HTML, encode, to_jpeg
+from fer_pipeline.config.schema import UnifyConfig
+from fer_pipeline.dataset.rows import Row, Status, read_rows
+from fer_pipeline.sources.importers import find_in_folder, import_images
+from fer_pipeline.sources.sample.junk import ENCODINGS, HTML, encode, to_jpeg
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.stages.sources import find_in_folder, import_images
 from fer_pipeline.stages.unify import UNIFY
+from fer_pipeline.vision.image_io import Image, read_image
 
 
 def unify(folder: Path, pictures: dict[str, Image | bytes], **changes: int) -> dict[str, Row]:
@@ -31,7 +31,7 @@ def test_every_encoding_becomes_an_upright_jpeg_of_the_same_size(tmp_path: Path)
         with PIL.Image.open(tmp_path / "out" / path) as image:
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (96, 64))
         assert row.status is Status.KEPT
-        assert (row.facts["width"], row.facts["height"]) == (96, 64)
+        assert (row.attributes["width"], row.attributes["height"]) == (96, 64)
 
 
 def test_no_metadata_goes_on(tmp_path: Path) -> None:
@@ -57,8 +57,8 @@ def test_what_is_no_picture_says_why(tmp_path: Path) -> None:
 def test_a_large_photo_is_shrunk_and_a_small_one_dropped_with_its_size(tmp_path: Path) -> None:
     rows = unify(tmp_path, {"a/large.png": draw_noise(0, 400, 200), "a/small.png": draw_noise(1, 300, 30)}, longest=100)
     assert read_image(tmp_path / "out" / "a" / "large.jpg").shape == (50, 100, 3)
-    assert rows["a/large.jpg"].facts == {"width": 400, "height": 200}
-    assert (rows["a/small.png"].reason, rows["a/small.png"].facts) == ("too_small", {"width": 300, "height": 30})
+    assert rows["a/large.jpg"].attributes == {"width": 400, "height": 200}
+    assert (rows["a/small.png"].reason, rows["a/small.png"].attributes) == ("too_small", {"width": 300, "height": 30})
 
 
 def test_a_photo_that_claims_too_many_pixels_is_dropped(tmp_path: Path) -> None:
@@ -84,5 +84,5 @@ def test_a_crawled_gallery_loses_only_what_is_broken(gallery: Path, tmp_path: Pa
     reasons.pop("not_an_image")  # index.json and the page of an error
     assert reasons == {"empty": 1, "truncated": 1}
     kinds = Counter(entry["kind"] for entry in read_index(gallery))
-    kept = [row for row in rows if row.status is Status.KEPT and "width" in row.facts]
+    kept = [row for row in rows if row.status is Status.KEPT and "width" in row.attributes]
     assert len(kept) == kinds.total() - kinds["html"] - kinds["empty"] - kinds["truncated"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.errors import SetupError
-from fer_pipeline.weights import CNN_DETECTOR, EMBEDDING, LANDMARKS, find_weights
+from fer_pipeline.vision.weights import CNN_DETECTOR, EMBEDDING, LANDMARKS, find_weights
 
 
 @pytest.mark.parametrize("name", [LANDMARKS, EMBEDDING, CNN_DETECTOR])

@@ -13,7 +13,7 @@ from fer_pipeline import __version__, console
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fer_pipeline.config import Config
+    from fer_pipeline.config.schema import Config
 
 # In the order in which one needs them.
 COMMANDS = (
@@ -85,7 +85,7 @@ def common(
 
 def read_config(path: Path, overrides: list[str] | None, workers: str | None = None) -> Config:
     """The experiment with its overrides; `--workers` is one more."""
-    from fer_pipeline.configfile import load_config
+    from fer_pipeline.config.loader import load_config
 
     extra = [] if workers is None else [f"workers={workers}"]
     return load_config(path, [*(overrides or []), *extra])
@@ -99,7 +99,7 @@ def check_given(data: Path | None) -> None:
         raise UsageError(f"--data {data}: no such folder: name one that is there")
 
 
-def tell_options(config: Path, overrides: Sequence[str]) -> str:
+def format_options(config: Path, overrides: Sequence[str]) -> str:
     """The options again, so that a command that is told can be pasted."""
     import shlex
 

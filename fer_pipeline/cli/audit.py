@@ -13,8 +13,8 @@ from fer_pipeline.cli.app import ClassFolders, ConfigFile, Force, Overrides, app
 from fer_pipeline.cli.model import need_extra
 
 if TYPE_CHECKING:
-    from fer_pipeline.config import Config, TrainConfig
-    from fer_pipeline.model.audit import Audit
+    from fer_pipeline.config.schema import Config, TrainConfig
+    from fer_pipeline.evaluation.audit import Audit
 
 
 @app.command()
@@ -47,8 +47,8 @@ def audit(
 
 def run_audit(config: Config, originals: Path, out: Path | None = None) -> Audit:
     """Audit, write the page, print the sentences."""
-    from fer_pipeline.manifest import MANIFEST
-    from fer_pipeline.model.audit import AUDIT_FIGURES, AUDIT_TABLE, audit
+    from fer_pipeline.dataset.rows import MANIFEST
+    from fer_pipeline.evaluation.audit import AUDIT_FIGURES, AUDIT_TABLE, audit
     from fer_pipeline.report.audit_page import write_audit_page
 
     folder = out or config.train.output.with_name(f"{config.train.output.name}-audit")
@@ -70,7 +70,7 @@ def run_audit(config: Config, originals: Path, out: Path | None = None) -> Audit
 
 def _train(config: Config, *, networks: bool, by_source: bool, force: bool) -> None:
     """Cross-validate networks; what is finished is left alone."""
-    from fer_pipeline.model.folds import cross_validate
+    from fer_pipeline.training.cross_validation import cross_validate
 
     settings: TrainConfig = config.train
     if networks:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_pipeline import console
-from fer_pipeline.cli.app import Overrides, app, available_cores, read_config, tell_options
+from fer_pipeline.cli.app import Overrides, app, available_cores, format_options, read_config
 from fer_pipeline.cli.model import need_extra
 from fer_pipeline.cli.serve import AllowHost, Host, Open, Port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fer_pipeline.collect.album import Album
-    from fer_pipeline.config import Config, Recipe
-    from fer_pipeline.lineage.experiment import Experiment
+    from fer_pipeline.config.schema import Config, Preprocessing
+    from fer_pipeline.dataset.experiment import Experiment
+    from fer_pipeline.sources.camera.capture_store import CaptureStore
 
 
 @app.command()
@@ -28,7 +28,7 @@ def collect(
     label: Annotated[
         list[str] | None, typer.Option(help="A class to collect; default: those the data have, else the config's.")
     ] = None,
-    target: Annotated[int, typer.Option(min=1, max=10_000, help="Photos of each class a sitting.")] = 40,
+    target: Annotated[int, typer.Option(min=1, max=10_000, help="Photos of each class a session.")] = 40,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     open_: Open = False,
@@ -36,45 +36,48 @@ def collect(
 ) -> None:
     """Collect photos with your own camera: hold a class's key.  Example: fer collect data/mine --label smile --open"""
     need_extra("serve", "uvicorn", "websockets", "starlette")
-    from fer_pipeline.collect.album import Album
-    from fer_pipeline.collect.app import make_app
-    from fer_pipeline.collect.desk import Wish, check_labels
-    from fer_pipeline.collect.place import find_labels, find_place
+    from fer_pipeline.sources.camera.app import make_app
+    from fer_pipeline.sources.camera.capture_store import CaptureStore
+    from fer_pipeline.sources.camera.session import SessionOptions, check_labels
+    from fer_pipeline.sources.camera.target import find_labels, find_target
     from fer_pipeline.web.server import listen, serve
 
-    place = find_place(data, None if config is None else read_config(config, set_))
+    place = find_target(data, None if config is None else read_config(config, set_))
     labels = check_labels(label or find_labels(place))
-    _check_models(place.recipe)
+    _check_models(place.preprocessing)
     bound = listen(host, port)
-    with Album(place.raw) as album:
-        wish = Wish(labels, target, place.recipe)
+    with CaptureStore(place.raw) as store:
+        options = SessionOptions(labels, target, place.preprocessing)
         serve(
-            make_app(wish, album, min(2, available_cores()), host, allow_host or ()), bound, "collect", open_page=open_
+            make_app(options, store, min(2, available_cores()), host, allow_host or ()),
+            bound,
+            "collect",
+            open_page=open_,
         )
-    tell_sittings(album)
-    if sum(album.before.values()) + len(album.kept):
+    print_sessions(store)
+    if sum(store.before.values()) + len(store.kept):
         bring_along(place.experiment(), place.config, config, set_ or ())
 
 
-def _check_models(recipe: Recipe) -> None:
+def _check_models(preprocessing: Preprocessing) -> None:
     """Say what is missing before the page is up."""
     from fer_pipeline.console import note
-    from fer_pipeline.faces import load_detector, load_landmarks
-    from fer_pipeline.weights import LICENCE_NOTE
+    from fer_pipeline.vision.landmarks import load_detector, load_landmarks
+    from fer_pipeline.vision.weights import LICENCE_NOTE
 
-    load_detector(recipe.detector)
-    if recipe.cut.region != "whole":
-        load_landmarks(recipe.cut.landmarks)
+    load_detector(preprocessing.detector)
+    if preprocessing.cut.region != "whole":
+        load_landmarks(preprocessing.cut.landmarks)
         note(f"collect: {LICENCE_NOTE}")
 
 
-def tell_sittings(album: Album) -> None:
-    """What is there now of the last sitting and of all."""
-    if album.kept:
-        told = ", ".join(f"{name} {count:,}" for name, count in sorted(album.counts.items()))
-        console.note(f"collect: {album.sitting}: {told} -> {album.raw}")
-    total = sum(album.before.values()) + len(album.kept)
-    console.note(f"collect: photos of all sittings in {album.raw}: {total:,}")
+def print_sessions(store: CaptureStore) -> None:
+    """What is there now of the last session and of all."""
+    if store.kept:
+        told = ", ".join(f"{name} {count:,}" for name, count in sorted(store.counts.items()))
+        console.note(f"collect: {store.session}: {told} -> {store.raw}")
+    total = sum(store.before.values()) + len(store.kept)
+    console.note(f"collect: photos of all sessions in {store.raw}: {total:,}")
 
 
 def bring_along(
@@ -84,7 +87,7 @@ def bring_along(
     from fer_pipeline.lineage.grow import grow
 
     name = experiment.raw.parent.name if experiment.raw else "NAME"
-    told = tell_options(path, overrides) if path else f"--config YOUR.yaml --set name={name}"
+    told = format_options(path, overrides) if path else f"--config YOUR.yaml --set name={name}"
     done, stale = [], ""
     for stage, trouble in grow(experiment):
         stale = trouble

@@ -9,7 +9,7 @@ import typer
 
 from fer_pipeline import console
 from fer_pipeline.cli.app import Force, app
-from fer_pipeline.cli.figures import print_comparison, print_metrics, tell_score
+from fer_pipeline.cli.figures import format_score, print_comparison, print_metrics
 from fer_pipeline.cli.model import need_extra
 from fer_pipeline.errors import UsageError
 
@@ -24,7 +24,7 @@ def ensemble(
 
     Of cross-validations the answers are averaged and measured: each image is judged by models that did not see it.
     """
-    from fer_pipeline.model.pooled import is_cross_validation
+    from fer_pipeline.training.cv_ensemble import is_cross_validation
 
     folds = [run for run in runs if is_cross_validation(run)]
     if folds and len(folds) < len(runs):
@@ -39,7 +39,7 @@ def ensemble(
 def join_models(runs: list[Path], output: Path, *, force: bool) -> None:
     """Write the model file and say what it costs."""
     need_extra("train", "onnx")
-    from fer_pipeline.model.ensemble import make_ensemble
+    from fer_pipeline.training.ensemble import make_ensemble
 
     made = make_ensemble(runs, output, force=force)
     if not made.fresh:
@@ -55,11 +55,11 @@ def join_models(runs: list[Path], output: Path, *, force: bool) -> None:
 def average_folds(runs: list[Path], output: Path, *, force: bool) -> None:
     """Print every member's score, that of their mean, and whether it is better than the best of them."""
     need_extra("train", "sklearn", "scipy")
-    from fer_pipeline.model.pooled import pool_folds
+    from fer_pipeline.training.cv_ensemble import pool_folds
 
     result = pool_folds(runs, output, force=force)
     for name, figures in result.figures["members"].items():
-        console.out.print(f"{name}: {tell_score(figures)}", markup=False)
+        console.out.print(f"{name}: {format_score(figures)}", markup=False)
     print_metrics(result.figures["pooled"])
     print_comparison(result.paired, str(result.best), str(output))
     console.note("ensemble: members chosen for these figures, or after others were tried, make them a little too good")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_pipeline import console
-from fer_pipeline.cli.app import ConfigFile, Overrides, app, read_config, tell_options
+from fer_pipeline.cli.app import ConfigFile, Overrides, app, format_options, read_config
 
 if TYPE_CHECKING:
-    from fer_pipeline.config import Config
-    from fer_pipeline.report.stand import Stand
+    from fer_pipeline.config.schema import Config
+    from fer_pipeline.report.status import StageStatus
 
 
 @app.command()
@@ -25,18 +25,18 @@ def status(
     from rich.markup import escape
     from rich.table import Table
 
-    from fer_pipeline.report.stand import read_stand
+    from fer_pipeline.report.status import read_status
 
     settings = read_config(config, set_)
     table = Table("step", "kept", "dropped", "why", "folder", box=None)
-    stands = read_stand(settings)
+    stands = read_status(settings)
     for stand in stands:
         table.add_row(stand.step, stand.kept, stand.dropped, escape(stand.told), escape(str(stand.folder)))
     console.out.print(table)
     for stand in stands:
         if stand.stale:
             console.out.print(f"stale: {stand.folder} was {stand.stale}", markup=False)
-    console.out.print(_next_step(settings, stands, tell_options(config, set_ or ())), markup=False)
+    console.out.print(_next_step(settings, stands, format_options(config, set_ or ())), markup=False)
     if picture is not None:
         from fer_pipeline.report.funnel import places_of, read_steps
         from fer_pipeline.report.plots import plot_funnel
@@ -45,7 +45,7 @@ def status(
         console.note(f"status: {picture}")
 
 
-def _next_step(config: Config, stands: list[Stand], options: str) -> str:
+def _next_step(config: Config, stands: list[StageStatus], options: str) -> str:
     """The first step that is missing, or must be done again, as a command to paste."""
     from fer_pipeline.cli.stages import ORDER
 
@@ -77,14 +77,14 @@ def show(
 @app.command("config")
 def config_() -> None:
     """Print every setting with its default and meaning.  Example: fer config"""
-    from fer_pipeline.report.configuration import describe_settings
+    from fer_pipeline.config.docs import describe_settings
 
     typer.echo(describe_settings(), nl=False)
 
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine has and lacks, and how to mend it.  Example: fer doctor"""
+    """Say what this machine has and lacks, and how to fix it.  Example: fer doctor"""
     from fer_pipeline.report.doctor import examine
 
     ailing = False

@@ -10,12 +10,12 @@ import typer
 
 from fer_pipeline import console
 from fer_pipeline.cli.app import app, check_given
-from fer_pipeline.cli.figures import print_comparison, print_metrics, tell_score
+from fer_pipeline.cli.figures import format_score, print_comparison, print_metrics
 from fer_pipeline.cli.model import Run, need_extra
 from fer_pipeline.cli.report import add_run_page
 
 if TYPE_CHECKING:
-    from fer_pipeline.model.evaluate import Evaluation
+    from fer_pipeline.evaluation.evaluate import Evaluation
 
 
 @app.command("eval")
@@ -38,11 +38,11 @@ def eval_(
 def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None, **gate: Any) -> None:
     """Evaluate, draw the pictures, print the tables; raises InputError for a score that leaks."""
     need_extra("train", "sklearn", "matplotlib")
-    from fer_pipeline.manifest import MANIFEST
-    from fer_pipeline.model.evaluate import evaluate
-    from fer_pipeline.model.leakage import refuse_leaks
-    from fer_pipeline.report.cautions import caution_guessing
+    from fer_pipeline.dataset.rows import MANIFEST
+    from fer_pipeline.evaluation.evaluate import evaluate
+    from fer_pipeline.evaluation.leakage import refuse_leaks
     from fer_pipeline.report.plots import plot_confusion, plot_reliability
+    from fer_pipeline.report.warnings import warn_of_guessing
 
     if data is not None and not (data / MANIFEST).is_file():
         console.note(
@@ -52,7 +52,7 @@ def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None,
     plot_confusion(result.metrics, result.folder / "confusion.png")
     plot_reliability(result.metrics, result.folder / "reliability.png")
     print_metrics(result.metrics)
-    for sentence in caution_guessing(result.metrics):
+    for sentence in warn_of_guessing(result.metrics):
         console.note(f"eval: {sentence}")
     console.note(f"eval: {result.folder / 'metrics.json'}, predictions.csv, leaks.csv, confusion.png, reliability.png")
     add_run_page(run, result.folder)
@@ -61,8 +61,8 @@ def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None,
 
 def ensure_evaluation(run: Path, data: Path) -> None:
     """Evaluate a run unless its figures are there already; what leaks too much is refused either way."""
-    from fer_pipeline.model.evaluate import is_evaluated, read_metrics
-    from fer_pipeline.model.leakage import refuse_leaks
+    from fer_pipeline.evaluation.evaluate import is_evaluated, read_metrics
+    from fer_pipeline.evaluation.leakage import refuse_leaks
 
     if is_evaluated(run, data):
         refuse_leaks(read_metrics(run), run)
@@ -82,7 +82,7 @@ def compare(
 ) -> None:
     """Tell whether one model is better, or lucky.  Example: fer compare runs/lips runs/tutorial --out differ.csv"""
     need_extra("train", "scipy")
-    from fer_pipeline.model.compare import compare_runs, write_differences
+    from fer_pipeline.evaluation.compare import compare_runs, write_differences
 
     result = compare_runs(run_a, run_b)
     if as_json:
@@ -97,14 +97,14 @@ def compare(
 def quantise(run: Run) -> None:
     """Make an 8-bit model file and weigh it against the float one.  Example: fer quantise runs/sample"""
     need_extra("train", "onnx", "scipy", "sklearn")
-    from fer_pipeline.model.quantise import FIGURES, QUANTISED
-    from fer_pipeline.model.quantise import quantise as make
+    from fer_pipeline.training.quantise import FIGURES, QUANTISED
+    from fer_pipeline.training.quantise import quantise as make
 
     figures = make(run)
     for name in ("float32", "int8"):
         told = figures[name] | {"count": figures["count"]}
         size = f"{figures['bytes'][name] / 1e6:.2f} MB, {told['images_per_second']:,.0f} images/s a thread"
-        console.out.print(f"{name}: {tell_score(told)}; {size}", markup=False)
+        console.out.print(f"{name}: {format_score(told)}; {size}", markup=False)
     console.out.print(f"float32 (A) against int8 (B): {figures['paired']['verdict']}", markup=False)
     console.out.print(f"int8 is {figures['speed_ratio']:.2f} times as fast here", markup=False)
     console.note(f"quantise: {QUANTISED}, {FIGURES} beside the model of {run}")

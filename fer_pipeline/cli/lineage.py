@@ -14,8 +14,8 @@ from fer_pipeline.cli.app import Overrides, app, read_config
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fer_pipeline.lineage.experiment import Experiment
-    from fer_pipeline.lineage.sightings import Sighting
+    from fer_pipeline.dataset.experiment import Experiment
+    from fer_pipeline.lineage.run_usage import RunUsage
     from fer_pipeline.lineage.trace import Step, Trace
 
 What = Annotated[str, typer.Argument(metavar="PATH", help="Path as in predictions.csv, a file, a name, or a URL.")]
@@ -28,7 +28,7 @@ SHOWN = 300  # characters of a value
 
 def find_experiment(config: Path | None, overrides: list[str] | None) -> Experiment | None:
     """The experiment of a configuration, if one is given."""
-    from fer_pipeline.lineage.experiment import of_config
+    from fer_pipeline.dataset.experiment import of_config
 
     return of_config(read_config(config, overrides)) if config is not None else None
 
@@ -84,7 +84,7 @@ def forget(
         troubles = take_out(plan.experiment, plan.rows, plan.leavings)
         for line in troubles:
             console.note(f"forget: {line}")
-        console.note(f"forget: done; {plan.experiment.raw}/forgotten.jsonl keeps it from coming back")
+        console.note(f"forget: done; {plan.experiment.raw}/blocklist.jsonl keeps it from coming back")
 
 
 def _ask() -> None:
@@ -117,7 +117,7 @@ def _branches(found: Trace) -> Iterator[tuple[str, list[str]]]:
         yield f"ends here: {found.ended}", []
     befores = [_before(found.steps, index) for index in range(len(found.steps))]
     for step, before in reversed(list(zip(found.steps, befores, strict=True))):
-        yield _told(step), [f"{key}: {_short(value)}" for key, value in step.facts(before).items()]
+        yield _told(step), [f"{key}: {_short(value)}" for key, value in step.attributes(before).items()]
     if found.steps:
         source = {**found.source, "sha256": found.steps[0].row.sha256}
         yield "source", [f"{key}: {_short(value)}" for key, value in source.items() if value != ""]
@@ -137,7 +137,7 @@ def _told(step: Step) -> str:
     return f"{'raw' if step.stage == 'crawl' else step.stage}: {step.file}: {outcome}{missing}"
 
 
-def _seen(one: Sighting) -> str:
+def _seen(one: RunUsage) -> str:
     part = {"train": "train (training or validation)", "folds": "held out once, trained on in the other folds"}
     told = f"{one.run}: {part.get(one.part, one.part)}"
     if one.predicted:

@@ -19,15 +19,15 @@ from fer_pipeline.cli.app import (
     check_given,
     read_config,
 )
-from fer_pipeline.cli.figures import print_gains, print_metrics, tell_score
+from fer_pipeline.cli.figures import format_score, print_gains, print_metrics
 from fer_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fer_pipeline.config import Config
-    from fer_pipeline.model.predictor import Answer, Prediction
-    from fer_pipeline.model.train import Outcome
+    from fer_pipeline.config.schema import Config
+    from fer_pipeline.models.predictor import Answer, Prediction
+    from fer_pipeline.training.train import Outcome
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run, as in runs/sample, or its model.onnx.")]
 
@@ -59,14 +59,15 @@ def train(
 def run_folds(config: Config, folds: int, *, by_source: bool, force: bool) -> None:
     """Cross-validate, print the pooled figures and each fold's."""
     need_extra("train", "torch", "lightning", "sklearn")
-    from fer_pipeline.model.folds import FOLDS, cross_validate
-    from fer_pipeline.report.cautions import caution_guessing
+    from fer_pipeline.models.data import FOLDS
+    from fer_pipeline.report.warnings import warn_of_guessing
+    from fer_pipeline.training.cross_validation import cross_validate
 
     result = cross_validate(config.train, folds, by_source=by_source, force=force)
     for name, figures in result.figures["folds"].items():
-        console.out.print(f"fold {name}: {tell_score(figures)}", markup=False)
+        console.out.print(f"fold {name}: {format_score(figures)}", markup=False)
     print_metrics(result.figures["pooled"])
-    for sentence in caution_guessing(result.figures["pooled"]):
+    for sentence in warn_of_guessing(result.figures["pooled"]):
         console.note(f"train: {sentence}")
     console.note(f"train: {result.folder / FOLDS}, predictions.csv")
 
@@ -74,16 +75,16 @@ def run_folds(config: Config, folds: int, *, by_source: bool, force: bool) -> No
 def run_training(config: Config, *, force: bool) -> None:
     """Train, then write the resolved configuration, the environment and the curves beside the model."""
     need_extra("train", "torch", "lightning", "sklearn", "matplotlib", "onnx")
-    from fer_pipeline.model.train import train as fit
+    from fer_pipeline.training.train import train as fit
 
     complete_run(config, fit(config.train, force=force))
 
 
 def complete_run(config: Config, outcome: Outcome) -> None:
     """Put configuration, environment and curves beside a model, and say where it is."""
-    from fer_pipeline.model.history import read_history
     from fer_pipeline.report.environment import write_environment
     from fer_pipeline.report.plots import plot_curves
+    from fer_pipeline.training.history import read_history
 
     folder = outcome.model.parent
     if not console.is_lead():
@@ -104,7 +105,7 @@ def run_finetuning(config: Config, begin: Path, overrides: list[str], *, judging
     if judging:
         raise UsageError(f"--from {begin}: it has seen the images that --folds and --by-source would judge: use one")
     need_extra("train", "torch", "lightning", "sklearn", "scipy", "matplotlib", "onnx")
-    from fer_pipeline.model.finetune import finetune
+    from fer_pipeline.training.finetune import finetune
 
     chosen = {one.partition("=")[0].strip().removeprefix("train.") for one in overrides if one.startswith("train.")}
     result = finetune(config.train, begin, chosen, force=force)
@@ -141,14 +142,14 @@ def predict(
         if as_json:
             typer.echo(json.dumps(prediction.as_dict(), ensure_ascii=False))
         else:
-            faces = ", ".join(_tell_face(face) for face in prediction.faces)
+            faces = ", ".join(_format_face(face) for face in prediction.faces)
             typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
 
 
 def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -> Iterator[Prediction]:
     """The predictions of a server; what it serves settles crops, threshold and processes."""
-    from fer_pipeline.model.bundle import MODEL
-    from fer_pipeline.model.predictor import list_photos
+    from fer_pipeline.models.model_file import MODEL
+    from fer_pipeline.models.predictor import list_photos
     from fer_pipeline.serve.client import predict_at
 
     for option, value in given.items():
@@ -159,7 +160,7 @@ def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -
     return predict_at(url, list_photos(paths), model)
 
 
-def _tell_face(face: Answer) -> str:
+def _format_face(face: Answer) -> str:
     guess = f"{face.guess} {face.confidence:.0%}"
     return guess if face.outcome == "answered" else f"uncertain ({guess})"
 
@@ -169,8 +170,8 @@ def _predict_all(
 ) -> Iterator[Prediction]:
     from functools import partial
 
-    from fer_pipeline.model.predictor import Prediction, list_photos, load_predictor, predict_file
-    from fer_pipeline.stages.workers import WorkerCrash, work
+    from fer_pipeline.models.predictor import Prediction, list_photos, load_predictor, predict_file
+    from fer_pipeline.workers.stage_workers import WorkerCrash, work
 
     if not paths:
         raise UsageError("no photos: name some, or folders of photos, after the run")

@@ -14,7 +14,7 @@ from fer_pipeline.cli.serve import Open
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fer_pipeline.config import Config
+    from fer_pipeline.config.schema import Config
 
 
 @app.command()
@@ -39,8 +39,8 @@ def report(
 
 def _report_folder(path: Path) -> list[Path]:
     """The page of a run or of a data folder, told apart by what lies in it; a stage's folder means the data around."""
+    from fer_pipeline.dataset.rows import MANIFEST
     from fer_pipeline.errors import InputError
-    from fer_pipeline.manifest import MANIFEST
     from fer_pipeline.report.data_page import write_data_page
     from fer_pipeline.report.funnel import places_below
     from fer_pipeline.report.run_page import write_run_page

@@ -14,7 +14,7 @@ from fer_pipeline.cli.serve import AllowHost, Host, Open, Port
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fer_pipeline.lineage.experiment import Experiment
+    from fer_pipeline.dataset.experiment import Experiment
 
 
 @app.command()
@@ -41,18 +41,18 @@ def review(
         raise UsageError("name a data folder, or an experiment by --config: as in `fer review data/lips`")
     need_extra("serve", "fastapi", "uvicorn")
     from fer_pipeline.review.app import make_app
-    from fer_pipeline.review.desk import Desk
+    from fer_pipeline.review.session import ReviewSession
     from fer_pipeline.web.server import listen, serve
 
     find, usual = _find(path) if path is not None else _named(config or Path(), set_)
-    desk = Desk(find, run or usual, by)
-    serve(make_app(desk, host, allow_host or ()), listen(host, port), "review", open_page=open_)
+    session = ReviewSession(find, run or usual, by)
+    serve(make_app(session, host, allow_host or ()), listen(host, port), "review", open_page=open_)
 
 
 def _find(path: Path) -> tuple[Callable[[], Experiment], Path]:
     """What finds the experiment of a data folder or of a stage's folder in it, and where its run would lie."""
+    from fer_pipeline.dataset.experiment import find_stage_folder, of_home
     from fer_pipeline.errors import InputError
-    from fer_pipeline.lineage.experiment import find_stage_folder, of_home
 
     if not path.is_dir():
         raise InputError(f"{path}: no such folder: name a data folder, as in data/lips")
@@ -63,7 +63,7 @@ def _find(path: Path) -> tuple[Callable[[], Experiment], Path]:
 
 
 def _named(config: Path, set_: list[str] | None) -> tuple[Callable[[], Experiment], Path]:
-    from fer_pipeline.lineage.experiment import of_config
+    from fer_pipeline.dataset.experiment import of_config
 
     settings = read_config(config, set_)
     return lambda: of_config(settings), settings.train.output

@@ -13,7 +13,7 @@ from fer_pipeline.cli.app import app
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fer_pipeline.stages.sources import Found
+    from fer_pipeline.sources.importers import Found
 
 imports = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,7 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other faces.")] = 0,
 ) -> None:
     """Draw a gallery of faces with known mouths and landmarks.  Example: fer sample faces --per-label 12"""
-    from fer_pipeline.sample import draw_gallery
+    from fer_pipeline.sources.sample import draw_gallery
 
     draw_gallery(folder, per_label, seed)
     console.note(f"sample: drawn in {folder}")
@@ -48,7 +48,7 @@ def import_folder(
     ] = None,
 ) -> None:
     """Copy a folder of images.  Example: fer import folder photos --output data/mine/raw --group '(.+)_[0-9]+'"""
-    from fer_pipeline.stages.sources import check_apart, find_in_folder
+    from fer_pipeline.sources.importers import check_apart, find_in_folder
 
     check_apart(source, output)
     _bring(find_in_folder(source, group), output, name or source.resolve().name)
@@ -60,7 +60,7 @@ def import_fer2013(
     output: Output,
 ) -> None:
     """Read FER2013 with its official parts.  Example: fer import fer2013 fer2013.csv --output data/fer2013/raw"""
-    from fer_pipeline.stages.datasets import find_fer2013
+    from fer_pipeline.sources.published import find_fer2013
 
     _bring(find_fer2013(source), output, "fer2013")
 
@@ -77,26 +77,26 @@ def import_celeba(
 
     Example: fer import celeba img_align_celeba list_attr_celeba.txt --output data/smiles/raw
     """
-    from fer_pipeline.stages.datasets import find_celeba
+    from fer_pipeline.sources.published import find_celeba
 
     _bring(find_celeba(images, attributes, attribute, per_class), output, "celeba")
 
 
 def _bring(found: Iterable[Found], output: Path, name: str) -> None:
-    from fer_pipeline.stages.sources import import_images
+    from fer_pipeline.sources.importers import import_images
 
     counts = import_images(found, output, name)
     told = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common()) or "nothing new"
     console.note(f"import: {told} -> {output}")
-    _tell_classes(output)
+    _format_classes(output)
 
 
-def _tell_classes(output: Path) -> None:
+def _format_classes(output: Path) -> None:
     """What the raw folder holds now, class by class: a wrong folder shows here, before a class is lost."""
     from collections import Counter
 
+    from fer_pipeline.dataset.rows import UNLABELLED, kept_rows
     from fer_pipeline.errors import InputError
-    from fer_pipeline.manifest import UNLABELLED, kept_rows
 
     labels = Counter(row.label or UNLABELLED for row in kept_rows(output))
     if not labels:

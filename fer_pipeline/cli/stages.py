@@ -13,7 +13,7 @@ from fer_pipeline.cli.report import add_data_page
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fer_pipeline.config import Config
+    from fer_pipeline.config.schema import Config
     from fer_pipeline.stages.runner import Summary
 
 ORDER = ("crawl", "unify", "dedupe", "filter", "crop", "split", "train", "eval")
@@ -71,7 +71,7 @@ def run(
     config: ConfigFile,
     set_: Overrides = None,
     workers: Workers = None,
-    force: Annotated[bool, typer.Option("--force", help="Make anew what was made with other settings.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Make again what was made with other settings.")] = False,
     until: Annotated[str, typer.Option("--until", help=f"Last step: {', '.join(ORDER)}.")] = "eval",
 ) -> None:
     """Do every step in order, from crawl to eval.  Example: fer run --config configs/sample.yaml --until crop"""
@@ -109,13 +109,13 @@ def _step(name: str, config: Config, *, force: bool) -> None:
 
 def _is_filled(raw: Path) -> bool:
     """Whether a crawl or an import has brought at least one image."""
-    from fer_pipeline.manifest import MANIFEST, kept_rows
+    from fer_pipeline.dataset.rows import MANIFEST, kept_rows
 
     return (raw / MANIFEST).is_file() and next(kept_rows(raw), None) is not None
 
 
 def _crawl(config: Config, *, force: bool) -> None:
-    from fer_pipeline.crawl.crawler import crawl as fetch
+    from fer_pipeline.sources.crawl.crawler import crawl as fetch
 
     summary = fetch(config.crawl, force=force, on_progress=console.note, progress=console.progress)
     console.note(str(summary))
@@ -127,9 +127,9 @@ def _run_one(name: str, config: Config, *, force: bool) -> None:
     summary = run_stage(_stage(name), getattr(config, name), workers=count_workers(config), force=force)
     tell(summary)
     if name == "split" and summary.fresh:
-        from fer_pipeline.stages.corrections import tell_decisions
+        from fer_pipeline.stages.corrections import format_decisions
 
-        changed = tell_decisions(config.split)
+        changed = format_decisions(config.split)
         if changed:
             console.note(f"split: decisions: {changed}")
         add_data_page(config)

@@ -13,8 +13,8 @@ from fer_pipeline.cli.app import ConfigFile, Force, Overrides, app, read_config
 from fer_pipeline.cli.model import need_extra
 
 if TYPE_CHECKING:
-    from fer_pipeline.config import Config
-    from fer_pipeline.model.tune import Tuning
+    from fer_pipeline.config.schema import Config
+    from fer_pipeline.training.tune import Tuning
 
 SHOWN = 10  # trials in the printed table
 
@@ -33,10 +33,10 @@ def tune(
     Example: fer tune --config configs/lips.yaml --trials 20 --epochs 15
     """
     need_extra("train", "torch", "lightning", "sklearn", "optuna", "matplotlib")
-    from fer_pipeline.model.space import given_settings
-    from fer_pipeline.model.tune import tune as search
     from fer_pipeline.report.environment import write_environment
     from fer_pipeline.report.tuning import plot_trials
+    from fer_pipeline.training.search_space import given_settings
+    from fer_pipeline.training.tune import tune as search
 
     settings = read_config(config, set_)
     found = search(settings.train, trials, minutes=minutes, epochs=epochs, force=force)
@@ -49,8 +49,8 @@ def tune(
 
 def write_best(found: Tuning, config: Config, origin: Path) -> None:
     """The configuration with the winner's settings, as YAML that `fer train` takes; its run lies beside the given's."""
-    from fer_pipeline.manifest import write_aside
-    from fer_pipeline.model.space import apply_settings
+    from fer_pipeline.files import write_aside
+    from fer_pipeline.training.search_space import apply_settings
 
     settings = config.model_dump(mode="json", exclude_unset=True)
     winner = apply_settings(config.train, found.best.settings)
@@ -64,7 +64,7 @@ def write_best(found: Tuning, config: Config, origin: Path) -> None:
 
 
 def _changed(settings: dict[str, Any]) -> list[str]:
-    from fer_pipeline.model.space import STRENGTHS
+    from fer_pipeline.training.search_space import STRENGTHS
 
     return list(dict.fromkeys("strength" if name in STRENGTHS else name for name in settings))
 
@@ -84,7 +84,7 @@ def to_yaml(value: Any, indent: int = 0) -> str:
 def _print(found: Tuning) -> None:
     from rich.table import Table
 
-    from fer_pipeline.model.metrics import wilson_interval
+    from fer_pipeline.evaluation.metrics import wilson_interval
 
     ranked = sorted(found.trials, key=lambda one: (one.state != "complete", -one.accuracy, one.number))
     table = Table("trial", "validation", "95 %", "settings", box=None)

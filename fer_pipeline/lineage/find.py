@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_pipeline.errors import InputError
-from fer_pipeline.lineage.experiment import (
+from fer_pipeline.dataset.experiment import (
     Experiment,
     find_homes,
     find_stage_folder,
@@ -14,9 +13,11 @@ from fer_pipeline.lineage.experiment import (
     rows_with,
     strip_part,
 )
-from fer_pipeline.lineage.sightings import find_data
-from fer_pipeline.manifest import Row, hash_file
-from fer_pipeline.naming import photo_of
+from fer_pipeline.dataset.naming import photo_of
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.errors import InputError
+from fer_pipeline.files import hash_file
+from fer_pipeline.lineage.run_usage import find_data
 
 FACES = ("crop", "split")  # the stages that know a photo's faces by number
 
@@ -70,7 +71,7 @@ def _in_stage(path: Path, folder: Path, experiment: Experiment | None) -> Photo:
     """A path in a stage's folder; its file may be gone, as with a photo that was dropped."""
     inside = path.relative_to(folder).as_posix()
     inside = strip_part(inside)
-    moved = [str(row.facts["moved_from"]) for row in rows_with(folder, inside) if _was_moved_to(row, inside)]
+    moved = [str(row.attributes["moved_from"]) for row in rows_with(folder, inside) if _was_moved_to(row, inside)]
     inside = moved[0] if moved else inside
     own = experiment or of_home(folder.resolve().parent if folder == Path() else folder.parent)
     stage = next((stage for stage, one in own.folders.items() if one.resolve() == folder.resolve()), "")
@@ -78,7 +79,7 @@ def _in_stage(path: Path, folder: Path, experiment: Experiment | None) -> Photo:
 
 
 def _was_moved_to(row: Row, path: str) -> bool:
-    return row.path == path and "moved_from" in row.facts
+    return row.path == path and "moved_from" in row.attributes
 
 
 def _search(what: str, experiment: Experiment) -> list[str]:

@@ -1,7 +1,7 @@
 """Take images out of every folder of an experiment, as if they had never been there; killed, it is done again.
 
 The order makes it safe to stop anywhere: first a note of what is to go (`forgetting.json`) and what must not come back
-(`forgotten.jsonl`), then the files, then the manifests from raw to split, and the first note last.
+(`blocklist.jsonl`), then the files, then the manifests from raw to split, and the first note last.
 """
 
 import json
@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.config import FOLDERS
+from fer_pipeline.config.schema import FOLDERS
 from fer_pipeline.console import progress
-from fer_pipeline.crawl.tally import TALLY, write_tally
+from fer_pipeline.dataset.blocklist import Blocklist, blocklist_of, extend_blocklist, parse_blocklist
+from fer_pipeline.dataset.experiment import Experiment
+from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.naming import photo_of
+from fer_pipeline.dataset.rows import MANIFEST, Row, iter_rows, write_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.forgotten import Forgotten, forget_rows, note_forgotten, parse_forgotten
-from fer_pipeline.journal import JOURNAL, Journal
-from fer_pipeline.lineage.experiment import Experiment
+from fer_pipeline.files import hash_file, write_aside
 from fer_pipeline.lineage.leavings import Leavings, find_files
 from fer_pipeline.lineage.replay import is_up_to_date, remove_empty, remove_rows, replay
-from fer_pipeline.manifest import MANIFEST, Row, hash_file, iter_rows, write_aside, write_rows
-from fer_pipeline.naming import photo_of
+from fer_pipeline.sources.crawl.host_stats import HOST_STATS, write_host_stats
 
 PENDING = "forgetting.json"
 
@@ -29,7 +30,7 @@ PENDING = "forgetting.json"
 class Pending:
     """What a forgetting is about, and what every folder held before it began."""
 
-    forgotten: Forgotten
+    forgotten: Blocklist
     before: dict[str, str] = field(default_factory=dict)  # stage: hash of its manifest
 
 
@@ -57,7 +58,7 @@ def read_pending(experiment: Experiment) -> Pending | None:
     if path is None or not path.is_file():
         return None
     text = path.read_bytes()
-    forgotten = parse_forgotten(text, str(path))
+    forgotten = parse_blocklist(text, str(path))
     before: Any = json.loads(text).get("before")
     if not isinstance(before, dict) or not all(isinstance(value, str) for value in before.values()):
         raise InputError(f"{path}: not what `fer forget` wrote: remove it")
@@ -72,12 +73,12 @@ def forget(experiment: Experiment, rows: Sequence[Row], leavings: Leavings) -> l
     raw = _raw(experiment)
     with Journal(raw):
         pending = _begin(experiment, raw, rows)
-        note_forgotten(raw, pending.forgotten)
+        extend_blocklist(raw, pending.forgotten)
         for path in [*find_files(experiment, pending.forgotten), *leavings.caches, *leavings.pages]:
             path.unlink(missing_ok=True)  # one of its names; the others are found by themselves
         write_rows(raw, [row for row in iter_rows(raw) if not pending.forgotten.knows_row(row)])
-        if (raw / TALLY).is_file():
-            write_tally(raw, iter_rows(raw))
+        if (raw / HOST_STATS).is_file():
+            write_host_stats(raw, iter_rows(raw))
         remove_empty(raw)
         troubles = list(filter(None, _make_anew(experiment, pending)))
         (raw / PENDING).unlink()
@@ -88,7 +89,7 @@ def _begin(experiment: Experiment, raw: Path, rows: Sequence[Row]) -> Pending:
     """Note what is to be done before anything is."""
     held = read_pending(experiment)
     before = held.before if held else dict(_hashes(experiment))
-    forgotten = forget_rows(rows) | (held.forgotten if held else Forgotten())
+    forgotten = blocklist_of(rows) | (held.forgotten if held else Blocklist())
     text = json.dumps(forgotten.as_dict() | {"before": before}, ensure_ascii=False)
     write_aside(raw / PENDING, [text.encode()])
     return Pending(forgotten, before)

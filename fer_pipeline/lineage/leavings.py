@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_pipeline.config import FOLDERS
-from fer_pipeline.forgotten import Forgotten
-from fer_pipeline.lineage.experiment import PARTS, Experiment, file_of, find_homes, name_of, rows_with
-from fer_pipeline.lineage.sightings import Sighting, find_data, find_runs, sightings
-from fer_pipeline.manifest import MANIFEST, Row, iter_rows
-from fer_pipeline.naming import photo_of
-from fer_pipeline.recipe import settings_of
+from fer_pipeline.config.schema import FOLDERS
+from fer_pipeline.dataset.blocklist import Blocklist
+from fer_pipeline.dataset.experiment import PARTS, Experiment, file_of, find_homes, name_of, rows_with
+from fer_pipeline.dataset.naming import photo_of
+from fer_pipeline.dataset.provenance import settings_of
+from fer_pipeline.dataset.rows import MANIFEST, Row, iter_rows
+from fer_pipeline.lineage.run_usage import RunUsage, find_data, find_runs, run_usage
 
 PICTURES = {".html", ".npy", ".part"}  # pages with pictures in them, arrays of crops
 
@@ -23,19 +23,19 @@ class Leavings:
 
     caches: list[Path]
     pages: list[Path]
-    runs: list[Sighting]
+    runs: list[RunUsage]
     near: dict[str, int]  # path in `unique` of a near-copy that stays: differing bits
     elsewhere: list[Path]  # manifests of other experiments that know the image
 
 
-def find_leavings(experiment: Experiment, forgotten: Forgotten) -> Leavings:
+def find_leavings(experiment: Experiment, forgotten: Blocklist) -> Leavings:
     """Look everywhere, changing nothing."""
     seen, caches, pages = [], [], []
     for run in find_runs(experiment.roots):
-        found = [one for photo in sorted(forgotten.photos) for one in sightings(run, photo, experiment)]
+        found = [one for photo in sorted(forgotten.photos) for one in run_usage(run, photo, experiment)]
         seen += found
         if found or _is_of(run, experiment):
-            folders = (run, run.with_name(f"{run.name}-audit"))  # `fer audit` shows pictures, and leaves no recipe
+            folders = (run, run.with_name(f"{run.name}-audit"))  # `fer audit` shows pictures, and leaves no provenance
             paths = [path for folder in folders for path in sorted(folder.rglob("*"))]
             files = [path for path in paths if path.suffix in PICTURES and path.is_file()]
             caches += [path for path in files if path.parent.name == "cache"]
@@ -51,15 +51,15 @@ def _is_of(run: Path, experiment: Experiment) -> bool:
     return data is not None and data.resolve() in {folder.resolve() for folder in experiment.folders.values()}
 
 
-def find_near(experiment: Experiment, forgotten: Forgotten) -> dict[str, int]:
+def find_near(experiment: Experiment, forgotten: Blocklist) -> dict[str, int]:
     """The photos that look like a forgotten one: as near as those that `dedupe` ties together, and the bits between."""
     folder = experiment.folders.get("dedupe")
     if folder is None or not (folder / MANIFEST).is_file():
         return {}
     settings = settings_of(folder, "dedupe") or {}
     limit = max(int(settings.get("distance", 4)), int(settings.get("group_distance", 8)))
-    rows = [row for row in iter_rows(folder) if "hash" in row.facts]
-    hashes = np.array([int(str(row.facts["hash"]), 16) for row in rows], dtype=np.uint64)
+    rows = [row for row in iter_rows(folder) if "hash" in row.attributes]
+    hashes = np.array([int(str(row.attributes["hash"]), 16) for row in rows], dtype=np.uint64)
     chosen = [index for index, row in enumerate(rows) if forgotten.knows_row(row)]
     near: dict[str, int] = {}
     for index in chosen:
@@ -71,7 +71,7 @@ def find_near(experiment: Experiment, forgotten: Forgotten) -> dict[str, int]:
     return dict(sorted(near.items(), key=lambda item: (item[1], item[0])))
 
 
-def find_elsewhere(experiment: Experiment, forgotten: Forgotten) -> list[Path]:
+def find_elsewhere(experiment: Experiment, forgotten: Blocklist) -> list[Path]:
     """The manifests of other experiments below the same data folder that know one of the images."""
     own = {folder.resolve() for folder in experiment.folders.values()}
     names = [photo.rpartition("/")[2].encode() for photo in forgotten.photos]
@@ -86,7 +86,7 @@ def _holds(manifest: Path, names: Iterable[bytes]) -> bool:
     return any(name in text for name in names)
 
 
-def find_files(experiment: Experiment, forgotten: Forgotten) -> Iterator[Path]:
+def find_files(experiment: Experiment, forgotten: Blocklist) -> Iterator[Path]:
     """Every file of the images in the stages' folders, whatever a manifest says, halves of files too."""
     for folder in experiment.folders.values():
         for root in (folder, *(folder / part for part in PARTS)):
@@ -96,13 +96,13 @@ def find_files(experiment: Experiment, forgotten: Forgotten) -> Iterator[Path]:
     yield from _moved(experiment, forgotten)
 
 
-def _named(folder: Path, label: str, forgotten: Forgotten) -> Iterator[Path]:
+def _named(folder: Path, label: str, forgotten: Blocklist) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_file() and photo_of(f"{label}/{path.name.lstrip('.')}") in forgotten.photos:
             yield path
 
 
-def _moved(experiment: Experiment, forgotten: Forgotten) -> Iterator[Path]:
+def _moved(experiment: Experiment, forgotten: Blocklist) -> Iterator[Path]:
     """Files that people moved into the folder of another class of the split."""
     split = experiment.folders.get("split")
     rows = rows_with(split, "moved_from") if split else iter(())
@@ -110,9 +110,9 @@ def _moved(experiment: Experiment, forgotten: Forgotten) -> Iterator[Path]:
     yield from (path for path in files if path.is_file())
 
 
-def shadowed(experiment: Experiment, forgotten: Forgotten) -> list[Row]:
+def shadowed(experiment: Experiment, forgotten: Blocklist) -> list[Row]:
     """The rows that `dedupe` dropped as copies of a forgotten image."""
     folder = experiment.folders.get("dedupe")
     if folder is None or not (folder / MANIFEST).is_file():
         return []
-    return [row for row in iter_rows(folder) if photo_of(str(row.facts.get("copy_of", ""))) in forgotten.photos]
+    return [row for row in iter_rows(folder) if photo_of(str(row.attributes.get("copy_of", ""))) in forgotten.photos]

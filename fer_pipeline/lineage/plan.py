@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_pipeline.dataset.blocklist import Blocklist, blocklist_of, read_blocklist
+from fer_pipeline.dataset.experiment import Experiment, find_homes, is_file, of_home
+from fer_pipeline.dataset.naming import GIVEN_NAME, photo_of
+from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import FerError, InputError
-from fer_pipeline.forgotten import Forgotten, forget_rows, read_forgotten
-from fer_pipeline.lineage.experiment import Experiment, find_homes, is_file, of_home
+from fer_pipeline.files import hash_file
 from fer_pipeline.lineage.find import find_photos
 from fer_pipeline.lineage.forget import choose_rows, read_pending
 from fer_pipeline.lineage.leavings import Leavings, find_files, find_leavings, shadowed
-from fer_pipeline.manifest import Row, hash_file
-from fer_pipeline.naming import GIVEN_NAME, photo_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Plan:
 
     experiment: Experiment
     rows: list[Row]
-    forgotten: Forgotten  # these rows, and those of a forgetting that was killed
+    forgotten: Blocklist  # these rows, and those of a forgetting that was killed
     leavings: Leavings
 
     def describe(self, *, copies: bool = False) -> Iterator[str]:
@@ -39,13 +40,13 @@ class Plan:
             yield "the originals that were imported are not touched"
 
     def _runs(self) -> Iterator[str]:
-        """Which models have to be trained anew."""
+        """Which models have to be trained again."""
         runs: dict[str, set[str]] = {}
         for one in self.leavings.runs:
             runs.setdefault(one.run, set()).add(one.part)
         for run, parts in sorted(runs.items()):
             learned = parts - {"test"}
-            remedy = "its model holds what it learned: train it anew with --force" if learned else "measure it anew"
+            remedy = "its model holds what it learned: train it again with --force" if learned else "measure it again"
             yield f"run {run} saw it ({', '.join(sorted(parts))}): {remedy}"
 
     def _copies(self, *, copies: bool) -> Iterator[str]:
@@ -76,7 +77,7 @@ def prepare(what: str, experiment: Experiment | None, run: Path | None, *, copie
     if not any(plan.rows or read_pending(plan.experiment) for plan in plans) and len(plans) == 1:
         plan = plans[0]
         raw_folder = plan.experiment.raw
-        if raw_folder is None or not found[raw_folder][1] & read_forgotten(raw_folder).photos:
+        if raw_folder is None or not found[raw_folder][1] & read_blocklist(raw_folder).photos:
             raise InputError(f"{what}: {raw_folder} has no such photo: `fer trace` shows what is known of it")
     return plans
 
@@ -84,25 +85,25 @@ def prepare(what: str, experiment: Experiment | None, run: Path | None, *, copie
 def _plan(experiment: Experiment, photos: set[str], *, copies: bool) -> Plan:
     rows = choose_rows(experiment, photos)
     held = read_pending(experiment)
-    forgotten = forget_rows(rows) | (held.forgotten if held else Forgotten()) | _known(experiment, photos)
+    forgotten = blocklist_of(rows) | (held.forgotten if held else Blocklist()) | _known(experiment, photos)
     leavings = find_leavings(experiment, forgotten)
     if copies and leavings.near:
         more = choose_rows(experiment, photos | {photo_of(path) for path in leavings.near})
-        return Plan(experiment, more, forgotten | forget_rows(more), _again(experiment, forgotten, more))
+        return Plan(experiment, more, forgotten | blocklist_of(more), _again(experiment, forgotten, more))
     return Plan(experiment, rows, forgotten, leavings)
 
 
-def _again(experiment: Experiment, forgotten: Forgotten, rows: list[Row]) -> Leavings:
-    return find_leavings(experiment, forgotten | forget_rows(rows))
+def _again(experiment: Experiment, forgotten: Blocklist, rows: list[Row]) -> Leavings:
+    return find_leavings(experiment, forgotten | blocklist_of(rows))
 
 
-def _known(experiment: Experiment, photos: set[str]) -> Forgotten:
+def _known(experiment: Experiment, photos: set[str]) -> Blocklist:
     """What was forgotten before under these names: its remains may still be there."""
-    noted = read_forgotten(experiment.raw) if experiment.raw else Forgotten()
+    noted = read_blocklist(experiment.raw) if experiment.raw else Blocklist()
     names = frozenset(photos) & noted.photos
     given = [found["digits"] for name in names if (found := GIVEN_NAME.fullmatch(name.rpartition("/")[2]))]
     digests = {digest for digest in noted.contents if digest.startswith(tuple(given))}
-    return Forgotten(frozenset(), frozenset(digests), names)
+    return Blocklist(frozenset(), frozenset(digests), names)
 
 
 def _already(what: str, experiment: Experiment | None, error: FerError) -> list[Plan]:
@@ -110,7 +111,7 @@ def _already(what: str, experiment: Experiment | None, error: FerError) -> list[
     searched = [experiment] if experiment else [of_home(home) for home in find_homes()]
     plans = []
     for one in searched:
-        noted = read_forgotten(one.raw) if one.raw else Forgotten()
+        noted = read_blocklist(one.raw) if one.raw else Blocklist()
         pending = read_pending(one)
         if _is_known(what, noted | pending.forgotten if pending else noted):
             plans.append(_plan(one, set(), copies=False))
@@ -119,7 +120,7 @@ def _already(what: str, experiment: Experiment | None, error: FerError) -> list[
     return plans
 
 
-def _is_known(what: str, noted: Forgotten) -> bool:
+def _is_known(what: str, noted: Blocklist) -> bool:
     """Whether this URL, name or file is one that was forgotten."""
     if noted.knows_origin(what):
         return True

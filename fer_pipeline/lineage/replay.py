@@ -1,8 +1,8 @@
-"""Make a stage's folder as if some images had never been there, without judging the others anew.
+"""Make a stage's folder as if some images had never been there, without judging the others again.
 
 What the stage found out about every other image is put back into its journal, and the runner goes on from there, as
 after a kill: what only the absence changes (which of several copies is kept, who is tied to whom, the split) is settled
-anew, a copy that takes the place of a forgotten image is judged, and the recipe tells of the input as it is now.
+again, a copy that takes the place of a forgotten image is judged, and the provenance tells of the input as it is now.
 """
 
 import json
@@ -13,14 +13,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fer_pipeline.config import Config, StageConfig
+from fer_pipeline.config.schema import Config, StageConfig
+from fer_pipeline.dataset.blocklist import Blocklist
+from fer_pipeline.dataset.experiment import file_of
+from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.naming import GIVEN_NAME, photo_of
+from fer_pipeline.dataset.provenance import PROVENANCE, decided, read_provenance
+from fer_pipeline.dataset.rows import MANIFEST, Row, iter_rows, kept_rows, read_rows, write_rows
 from fer_pipeline.errors import FerError
-from fer_pipeline.forgotten import Forgotten
-from fer_pipeline.journal import JOURNAL, Journal
-from fer_pipeline.lineage.experiment import file_of
-from fer_pipeline.manifest import MANIFEST, Row, hash_file, iter_rows, kept_rows, read_rows, write_aside, write_rows
-from fer_pipeline.naming import GIVEN_NAME, photo_of
-from fer_pipeline.recipe import RECIPE, decided, read_recipe
+from fer_pipeline.files import hash_file, write_aside
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
@@ -31,66 +32,64 @@ from fer_pipeline.stages.unify import UNIFY
 
 STAGES: dict[str, Stage[Any]] = {stage.name: stage for stage in (UNIFY, DEDUPE, FILTER, CROP, SPLIT)}
 SETTLED = {"copy", "conflicting_labels"}  # what `dedupe` says after looking at all photos
-SETTLED_FACTS = {"copy_of", "labels"}
+SETTLED_ATTRIBUTES = {"copy_of", "labels"}
 
 
 def is_up_to_date(folder: Path, source: Path | None, hashes: Iterable[str | None]) -> bool:
     """Whether a stage was made from its input as it was before (one of some hashes) by settings known today."""
-    recipe = read_recipe(folder)
-    if source is None or recipe is None or recipe.get("input") not in hashes:
+    provenance = read_provenance(folder)
+    if source is None or provenance is None or provenance.get("input") not in hashes:
         return False
-    if recipe.get("decisions") != decided(str(recipe.get("stage")), source).get("decisions"):
+    if provenance.get("decisions") != decided(str(provenance.get("stage")), source).get("decisions"):
         return False
-    return _config(recipe, source, folder) is not None
+    return _config(provenance, source, folder) is not None
 
 
-def _config(recipe: dict[str, Any], source: Path, folder: Path) -> StageConfig | None:
+def _config(provenance: dict[str, Any], source: Path, folder: Path) -> StageConfig | None:
     """The settings a stage was made with; None if this version knows others."""
-    kind: Any = Config.model_fields[str(recipe["stage"])].annotation
-    settings = recipe.get("settings", {}) | {"input": str(source), "output": str(folder)}
+    kind: Any = Config.model_fields[str(provenance["stage"])].annotation
+    settings = provenance.get("settings", {}) | {"input": str(source), "output": str(folder)}
     try:
         config: StageConfig = kind.model_validate_json(json.dumps(settings))
     except ValidationError:
         return None
-    return config if config.model_dump(mode="json", exclude={"input", "output"}) == recipe.get("settings") else None
+    return config if config.model_dump(mode="json", exclude={"input", "output"}) == provenance.get("settings") else None
 
 
-def replay(folder: Path, source: Path, forgotten: Forgotten) -> str:
-    """Make a finished stage anew from what it knows; gives what could not be done, or nothing.
+def replay(folder: Path, source: Path, forgotten: Blocklist) -> str:
+    """Make a finished stage again from what it knows; gives what could not be done, or nothing.
 
-    Killed at any point, the same call finishes: files, journal, manifest and recipe change in this order.
+    Killed at any point, the same call finishes: files, journal, manifest and provenance change in this order.
     """
     old = read_rows(folder) if (folder / MANIFEST).is_file() else []
-    recipe = read_recipe(folder) or {}
-    config = _config(recipe, source, folder)
+    provenance = read_provenance(folder) or {}
+    config = _config(provenance, source, folder)
     assert config is not None, "asked of is_up_to_date"
-    stage = STAGES[str(recipe["stage"])]
+    stage = STAGES[str(provenance["stage"])]
     _put_back(stage, folder, source, old, forgotten)
-    fresh = {**recipe, "input": hash_file(source / MANIFEST), "upstream": read_recipe(source)}
-    write_aside(folder / RECIPE, [json.dumps(fresh, indent=2).encode()])
+    fresh = {**provenance, "input": hash_file(source / MANIFEST), "upstream": read_provenance(source)}
+    write_aside(folder / PROVENANCE, [json.dumps(fresh, indent=2).encode()])
     try:
         run_stage(stage, config)
     except FerError as error:
         if not old:
             raise
         write_rows(folder, (row for row in old if not forgotten.knows_row(row)))
-        write_aside(folder / RECIPE, [json.dumps(recipe, indent=2).encode()])
+        write_aside(folder / PROVENANCE, [json.dumps(provenance, indent=2).encode()])
         (folder / JOURNAL).unlink(missing_ok=True)
-        what = (
-            "lost the image, but cannot be made anew without it" if forgotten != Forgotten() else "cannot be made anew"
-        )
+        what = "lost the image, but cannot be rebuilt without it" if forgotten != Blocklist() else "cannot be rebuilt"
         return f"{folder} {what}: {error}"
     drop_strays(stage.name, folder)
     return ""
 
 
-def _put_back(stage: Stage[Any], folder: Path, source: Path, old: list[Row], forgotten: Forgotten) -> None:
+def _put_back(stage: Stage[Any], folder: Path, source: Path, old: list[Row], forgotten: Blocklist) -> None:
     """Turn the manifest, or the journal of a replay that was killed, into the journal of what stays."""
     inputs = {photo_of(row.path): row for row in kept_rows(source)}
     with Journal(folder) as journal:
         rows = old or list(journal.rows())
         items: dict[str, list[Row]] = {}
-        for row in rows if stage.judge is not None else []:
+        for row in rows if stage.process_image is not None else []:
             before = inputs.get(photo_of(row.path))
             if before is not None and not forgotten.knows_row(row):
                 items.setdefault(before.path, []).append(_unsettle(row, before))
@@ -101,9 +100,9 @@ def _put_back(stage: Stage[Any], folder: Path, source: Path, old: list[Row], for
 def _unsettle(row: Row, before: Row) -> Row:
     """A row as its stage judged it, tied to what its input is tied to."""
     if row.reason not in SETTLED:
-        return row.but(group=before.group)
-    facts = {key: value for key, value in row.facts.items() if key not in SETTLED_FACTS}
-    return before.but(facts=facts)
+        return row.replace(group=before.group)
+    attributes = {key: value for key, value in row.attributes.items() if key not in SETTLED_ATTRIBUTES}
+    return before.replace(attributes=attributes)
 
 
 def _lines(items: dict[str, list[Row]]) -> Iterator[bytes]:
@@ -112,8 +111,8 @@ def _lines(items: dict[str, list[Row]]) -> Iterator[bytes]:
         yield f'{{"item":{json.dumps(item)},"rows":[{dumped}]}}\n'.encode()
 
 
-def remove_rows(folder: Path, forgotten: Forgotten) -> None:
-    """Take the rows out of a folder that is unfinished or was not up to date: nothing can be made anew from it."""
+def remove_rows(folder: Path, forgotten: Blocklist) -> None:
+    """Take the rows out of a folder that is unfinished or was not up to date: nothing can be rebuilt from it."""
     if (folder / MANIFEST).is_file():
         write_rows(folder, [row for row in iter_rows(folder) if not forgotten.knows_row(row)])
     if (folder / JOURNAL).is_file():

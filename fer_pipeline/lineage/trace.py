@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.config import FOLDERS
-from fer_pipeline.forgotten import read_forgotten
-from fer_pipeline.lineage.experiment import Experiment, file_of, rows_of, rows_with
+from fer_pipeline.config.schema import FOLDERS
+from fer_pipeline.dataset.blocklist import read_blocklist
+from fer_pipeline.dataset.experiment import Experiment, file_of, rows_of, rows_with
+from fer_pipeline.dataset.naming import photo_of
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status
 from fer_pipeline.lineage.find import FACES, Photo
-from fer_pipeline.lineage.sightings import Sighting, find_runs, sightings
-from fer_pipeline.manifest import MANIFEST, Row, Status
-from fer_pipeline.naming import photo_of
+from fer_pipeline.lineage.run_usage import RunUsage, find_runs, run_usage
 
-LONG = {"embedding", "faces", "mouth"}  # facts no person reads
+LONG = {"embedding", "faces", "mouth"}  # attributes no person reads
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,17 @@ class Step:
     file: Path
     exists: bool
 
-    def facts(self, before: "Step | None") -> dict[str, Any]:
-        """What this stage found out: the fields and facts that the stage before it did not have."""
-        old = before.row.facts if before else {}
-        facts = {key: value for key, value in self.row.facts.items() if key not in LONG and old.get(key) != value}
-        if "faces" in self.row.facts and "faces" not in old:
-            facts["faces"] = len(self.row.facts["faces"])
+    def attributes(self, before: "Step | None") -> dict[str, Any]:
+        """What this stage found out: the fields and attributes that the stage before it did not have."""
+        old = before.row.attributes if before else {}
+        attributes = {
+            key: value for key, value in self.row.attributes.items() if key not in LONG and old.get(key) != value
+        }
+        if "faces" in self.row.attributes and "faces" not in old:
+            attributes["faces"] = len(self.row.attributes["faces"])
         fields = {"box": self.row.box and list(self.row.box), "group": self.row.group, "split": self.row.split}
         known = {"box": before.row.box and list(before.row.box), "group": before.row.group} if before else {}
-        return {key: value for key, value in fields.items() if value and value != known.get(key)} | facts
+        return {key: value for key, value in fields.items() if value and value != known.get(key)} | attributes
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Trace:
     steps: list[Step]
     ended: str
     copies: list[str]  # rows that say they are copies of it
-    runs: list[Sighting]
+    runs: list[RunUsage]
     forgotten: bool
 
     @property
@@ -74,14 +76,14 @@ def trace(photo: Photo, run: Path | None = None) -> Trace:
     experiment = photo.experiment
     steps = [step for stage, folder in experiment.folders.items() for step in _steps(stage, folder, photo)]
     runs = [run] if run else find_runs(experiment.roots)
-    seen = [one for folder in runs for one in sightings(folder, photo.name, experiment)]
+    seen = [one for folder in runs for one in run_usage(folder, photo.name, experiment)]
     if photo.face is not None:
         seen = [one for one in seen if Path(one.path).stem == Path(photo.face).stem] or seen
     if photo.plain is not None:
         seen = [one for one in seen if photo.plain.as_posix().endswith(f"/{one.path}")]
         return Trace(photo.name, [], f"no stage made {photo.plain}", [], seen, False)
     copies = [f"{stage}: {path}" for stage, folder in experiment.folders.items() for path in _copies(folder, photo)]
-    forgotten = experiment.raw is not None and photo.name in read_forgotten(experiment.raw).photos
+    forgotten = experiment.raw is not None and photo.name in read_blocklist(experiment.raw).photos
     ended = "taken out by `fer forget`" if forgotten and not steps else _ended(experiment, steps)
     return Trace(photo.name, steps, ended, copies, seen, forgotten)
 
@@ -96,7 +98,7 @@ def _steps(stage: str, folder: Path, photo: Photo) -> list[Step]:
 def _copies(folder: Path, photo: Photo) -> list[str]:
     """Each copy once: in the stage that found it."""
     rows = rows_with(folder, photo.name)
-    return [row.path for row in rows if photo_of(str(row.facts.get("copy_of", ""))) == photo.name]
+    return [row.path for row in rows if photo_of(str(row.attributes.get("copy_of", ""))) == photo.name]
 
 
 def _ended(experiment: Experiment, steps: list[Step]) -> str:

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.model.audit import Audit, Suspect, photo_of
-from fer_pipeline.model.bias import Clue
-from fer_pipeline.model.facts import FILE_FACTS, LIGHT_FACTS
+from fer_pipeline.evaluation.audit import Audit, Suspect, photo_of
+from fer_pipeline.evaluation.bias import Clue
+from fer_pipeline.evaluation.image_attributes import FILE_ATTRIBUTES, LIGHT_ATTRIBUTES
 from fer_pipeline.report.pages import write_page
 from fer_pipeline.report.pictures import Picture, embed_file
 
 PAGE = "audit.html"
-SECTIONS = (("facts", "What tells the label"), ("suspects", "Suspect labels"), ("figures", "Figures"))
+SECTIONS = (("attributes", "What tells the label"), ("suspects", "Suspect labels"), ("figures", "Figures"))
 
 
 def write_audit_page(audit: Audit, shown: int) -> Path:
@@ -35,7 +35,7 @@ def write_audit_page(audit: Audit, shown: int) -> Path:
 def _bar(clue: Clue, limit: float) -> dict[str, Any]:
     """A line of the table; the bar starts at chance."""
     return {
-        "fact": (FILE_FACTS | LIGHT_FACTS)[clue.fact],
+        "attribute": (FILE_ATTRIBUTES | LIGHT_ATTRIBUTES)[clue.attribute],
         "kind": "file" if clue.of_file else "light",
         "label": clue.label,
         "balanced": clue.balanced,

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.config import Cut, Detector
-from fer_pipeline.crops import MARGINS
-from fer_pipeline.manifest import Row
-from fer_pipeline.model.bundle import Card
-from fer_pipeline.model.dataset import source_of
-from fer_pipeline.recipe import settings_of
-from fer_pipeline.weights import LICENCE_NOTE
+from fer_pipeline.config.schema import CropSettings, Detector
+from fer_pipeline.dataset.provenance import settings_of
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.models.data import source_of
+from fer_pipeline.models.model_file import Card
+from fer_pipeline.vision.crop import MARGINS
+from fer_pipeline.vision.weights import LICENCE_NOTE
 
 Pairs = list[tuple[str, str]]
 DETECTORS = {
@@ -39,11 +39,11 @@ TOLD = (
 
 def describe_model(card: Card, model: Path, rows: Sequence[Row]) -> Pairs:
     """The card; `rows` are the images of the training folder, none where it has changed or is gone."""
-    cut = card.recipe.cut
+    cut = card.preprocessing.cut
     pairs = [
         ("Classes", ", ".join(card.labels)),
         ("Network", f"{card.network}; the model file has {model.stat().st_size / 1e6:.1f} MB"),
-        ("Face detector", describe_detector(card.recipe.detector)),
+        ("Face detector", describe_detector(card.preprocessing.detector)),
         ("Crop", describe_cut(cut)),
         ("Input", _describe_input(card)),
         ("Training", _describe_training(card.settings)),
@@ -64,7 +64,7 @@ def describe_detector(detector: Detector) -> str:
     return f"{DETECTORS[detector.detector]}, looking {sides} until it finds a face"
 
 
-def describe_cut(cut: Cut) -> str:
+def describe_cut(cut: CropSettings) -> str:
     """What is cut out of a photo, in words."""
     if cut.region == "whole":
         return f"the whole picture, {cut.size} x {cut.size} px"
@@ -77,7 +77,7 @@ def describe_cut(cut: Cut) -> str:
     )
 
 
-def _part(cut: Cut) -> str:
+def _part(cut: CropSettings) -> str:
     return "lips" if cut.region == "lips" else "face"
 
 
@@ -116,7 +116,8 @@ def _describe_data(rows: Sequence[Row]) -> str:
 
 def _describe_use(card: Card) -> str:
     what = {"lips": "photos of faces", "face": "photos of faces", "whole": "pictures cut as those it was trained on"}
-    return f"telling {', '.join(card.labels)} apart in {what[card.recipe.cut.region]}, detected and cropped as above"
+    where = what[card.preprocessing.cut.region]
+    return f"telling {', '.join(card.labels)} apart in {where}, detected and cropped as above"
 
 
 def list_limits(card: Card, metrics: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import InputError
-from fer_pipeline.manifest import Row
-from fer_pipeline.report.cautions import caution_counts, caution_sources
-from fer_pipeline.report.census import (
+from fer_pipeline.report.dataset_stats import (
     count_classes,
     count_sources,
     file_of,
@@ -18,11 +17,12 @@ from fer_pipeline.report.census import (
     table_sizes,
     table_sources,
 )
+from fer_pipeline.report.dropped import list_copies, list_lost
 from fer_pipeline.report.figures import draw_sizes
 from fer_pipeline.report.funnel import Place, Step, read_steps
-from fer_pipeline.report.lost import list_copies, list_lost
 from fer_pipeline.report.pages import write_page
 from fer_pipeline.report.pictures import Picture, embed_file, link_of, some
+from fer_pipeline.report.warnings import caution_counts, caution_sources
 
 REPORT = "report.html"
 TILES = 240  # pictures in the sample of all classes together

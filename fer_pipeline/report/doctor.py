@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fer_pipeline.errors import SetupError
 from fer_pipeline.report.environment import installed_version
-from fer_pipeline.weights import CNN_DETECTOR, EMBEDDING, LANDMARKS, LICENCE_NOTE, find_weights
+from fer_pipeline.vision.weights import CNN_DETECTOR, EMBEDDING, LANDMARKS, LICENCE_NOTE, find_weights
 
 EXTRAS = {
     "train": ("torch", "torchvision", "lightning", "sklearn", "matplotlib", "onnx"),

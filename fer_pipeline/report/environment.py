@@ -6,8 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fer_pipeline import __version__
-from fer_pipeline.config import Config
-from fer_pipeline.manifest import write_aside
+from fer_pipeline.config.schema import Config
+from fer_pipeline.files import write_aside
 
 PACKAGES = ("torch", "torchvision", "lightning", "numpy", "opencv-python-headless", "dlib-bin", "onnxruntime", "pillow")
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.config import FOLDERS, Config
+from fer_pipeline.config.schema import FOLDERS, Config
+from fer_pipeline.dataset.provenance import decided, format_difference, make_provenance, read_provenance
+from fer_pipeline.dataset.rows import MANIFEST
 from fer_pipeline.errors import FerError
-from fer_pipeline.manifest import MANIFEST, hash_file
-from fer_pipeline.recipe import decided, make_recipe, read_recipe, tell_difference
+from fer_pipeline.files import hash_file
 from fer_pipeline.stages.runner import summarise
 
 
@@ -70,7 +71,7 @@ def read_steps(places: list[Place], config: Config | None = None) -> list[Step]:
 
 def find_change(place: Place, config: Config | None = None) -> str:
     """How a folder was made otherwise than it would be now, to go after "was"; empty where nothing tells of it."""
-    made = read_recipe(place.folder)
+    made = read_provenance(place.folder)
     if made is None or place.source is None or not (place.source / MANIFEST).is_file():
         return ""
     if config is None:
@@ -78,7 +79,7 @@ def find_change(place: Place, config: Config | None = None) -> str:
         wanted: dict[str, Any] = made | fresh
     else:
         try:
-            wanted = make_recipe(place.stage, getattr(config, place.stage))
+            wanted = make_provenance(place.stage, getattr(config, place.stage))
         except FerError:  # the command itself will tell
             return ""
-    return tell_difference(made, wanted)
+    return format_difference(made, wanted)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_pipeline import __version__
 from fer_pipeline.errors import SetupError
-from fer_pipeline.manifest import write_aside
+from fer_pipeline.files import write_aside
 
 if TYPE_CHECKING:
     from jinja2 import Environment

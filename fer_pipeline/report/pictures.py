@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import PIL.Image
 
-from fer_pipeline.images import BadImage, Image, read_image, shrink
-from fer_pipeline.manifest import Row
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.vision.image_io import BadImage, Image, read_image, shrink
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

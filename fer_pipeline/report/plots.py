@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer_pipeline.crops import as_crop
+from fer_pipeline.dataset.rows import kept_rows
 from fer_pipeline.errors import SetupError
-from fer_pipeline.images import BadImage, Image, read_image, write_image
-from fer_pipeline.manifest import kept_rows
+from fer_pipeline.vision.crop import as_crop
+from fer_pipeline.vision.image_io import BadImage, Image, read_image, write_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,23 +7,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fer_pipeline.config import Config
+from fer_pipeline.config.schema import Config
+from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import FerError
-from fer_pipeline.manifest import Row, hash_file
-from fer_pipeline.model.bundle import Card, find_model
-from fer_pipeline.model.dataset import hash_data, list_crops
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.report.attention import Attention, look
+from fer_pipeline.files import hash_file
+from fer_pipeline.models.data import hash_data, list_crops
+from fer_pipeline.models.model_file import Card, find_model
+from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.report.card import describe_model, list_limits
-from fer_pipeline.report.cautions import caution_counts, caution_sources
-from fer_pipeline.report.census import count_sources
+from fer_pipeline.report.dataset_stats import count_sources
 from fer_pipeline.report.figures import draw_curves
 from fer_pipeline.report.funnel import Place, places_below, places_of, read_steps
 from fer_pipeline.report.pages import write_page
-from fer_pipeline.report.predicted import read_answers
-from fer_pipeline.report.recipe_picture import show_recipe
+from fer_pipeline.report.predictions_table import read_answers
+from fer_pipeline.report.preprocessing_picture import show_preprocessing
+from fer_pipeline.report.saliency import Attention, look
 from fer_pipeline.report.scores import Scores, read_scores
-from fer_pipeline.report.stand import read_curves, read_json
+from fer_pipeline.report.status import read_curves, read_json
+from fer_pipeline.report.warnings import caution_counts, caution_sources
 
 REPORT = "report.html"
 SECTIONS = (
@@ -69,7 +70,7 @@ def write_run_page(run: Path, folder: Path | None = None) -> Path:
         steps=read_steps(data.places),
         card=describe_model(predictor.card, model, data.rows),
         limits=list(list_limits(predictor.card, metrics if scores else {}, data.rows)),
-        recipe=show_recipe(predictor.card, data.rows, data.places),
+        preprocessing=show_preprocessing(predictor.card, data.rows, data.places),
         settings=_flatten(predictor.card.settings),
         environment=_flatten(_lift(read_json(model.parent / "environment.json"))),
     )

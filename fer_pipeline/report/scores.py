@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import FerError, InputError
-from fer_pipeline.manifest import Row
-from fer_pipeline.model.dataset import list_crops
-from fer_pipeline.model.metrics import wilson_interval
-from fer_pipeline.report.cautions import caution_run
-from fer_pipeline.report.census import Table
+from fer_pipeline.evaluation.metrics import wilson_interval
+from fer_pipeline.models.data import list_crops
+from fer_pipeline.report.dataset_stats import Table
 from fer_pipeline.report.figures import draw_reliability
 from fer_pipeline.report.pages import interval, percent
 from fer_pipeline.report.pictures import Picture, embed_file, link_of
-from fer_pipeline.report.predicted import Answer, bin_confidence, calibration_error, pick, read_answers
+from fer_pipeline.report.predictions_table import Answer, bin_confidence, calibration_error, pick, read_answers
+from fer_pipeline.report.warnings import caution_run
 
 MISTAKES = 24
 NEEDED = {"count", "accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95", "per_class", "confusion", "labels"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fer_pipeline.report.plots import new_figure, save
 
 if TYPE_CHECKING:
-    from fer_pipeline.model.tune import Trial
+    from fer_pipeline.training.tune import Trial
 
 COLOURS = {"complete": "#3b7dd8", "pruned": "#c8c8c8"}
 LOGARITHMIC = {"learning_rate", "weight_decay"}

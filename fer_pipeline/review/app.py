@@ -11,11 +11,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline import __version__
-from fer_pipeline.boxes import Box
-from fer_pipeline.config import Label
+from fer_pipeline.config.schema import Label
 from fer_pipeline.errors import FerError, InputError
-from fer_pipeline.review.desk import Conflict, Desk
 from fer_pipeline.review.pictures import cut_preview, fit_box, guess_face, make_photo, make_thumbnail
+from fer_pipeline.review.session import Conflict, ReviewSession
+from fer_pipeline.vision.boxes import Box
 from fer_pipeline.web.guard import guard
 from fer_pipeline.web.pages import add_pages
 
@@ -38,86 +38,86 @@ class Order(BaseModel):
     lines: list[int] = Field([], max_length=MOST)
 
 
-def make_app(desk: Desk, host: str = "127.0.0.1", more_hosts: Sequence[str] = ()) -> FastAPI:
+def make_app(session: ReviewSession, host: str = "127.0.0.1", more_hosts: Sequence[str] = ()) -> FastAPI:
     """The application over one experiment."""
     app = FastAPI(title="fer review", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=3)
-    app.add_exception_handler(FerError, _tell_error)
-    app.add_exception_handler(RequestValidationError, _tell_mistake)
-    app.add_exception_handler(OSError, _tell_missing)
-    app.add_exception_handler(LookupError, _tell_missing)
-    _add_data(app, desk)
-    _add_pictures(app, desk)
+    app.add_exception_handler(FerError, _format_error)
+    app.add_exception_handler(RequestValidationError, _format_mistake)
+    app.add_exception_handler(OSError, _format_missing)
+    app.add_exception_handler(LookupError, _format_missing)
+    _add_data(app, session)
+    _add_pictures(app, session)
     add_pages(app, Path(__file__).parent, index="review.html")
     guard(app, host, more_hosts)
     return app
 
 
-async def _tell_error(_: Request, error: Exception) -> Response:
+async def _format_error(_: Request, error: Exception) -> Response:
     status = 409 if isinstance(error, Conflict) else 422 if isinstance(error, InputError) else 507
     return JSONResponse({"detail": str(error)}, status_code=status)
 
 
-async def _tell_mistake(_: Request, error: Exception) -> Response:
+async def _format_mistake(_: Request, error: Exception) -> Response:
     """What is wrong, without what was sent: FastAPI's own answer fails on a number that JSON does not have."""
     assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
     return JSONResponse({"detail": f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"}, status_code=422)
 
 
-async def _tell_missing(_: Request, error: Exception) -> Response:  # noqa: ARG001  an OSError names folders
+async def _format_missing(_: Request, error: Exception) -> Response:  # noqa: ARG001  an OSError names folders
     return JSONResponse({"detail": "there is no such image: reload the page"}, status_code=404)
 
 
-def _add_data(app: FastAPI, desk: Desk) -> None:
+def _add_data(app: FastAPI, session: ReviewSession) -> None:
     @app.get("/api/data")
     def data() -> dict[str, Any]:
-        return desk.describe()
+        return session.describe()
 
     @app.get("/api/rows")
     def rows(token: str, start: Annotated[int, Query(ge=0)], count: Annotated[int, Query(ge=1, le=MOST)]) -> Response:
-        return JSONResponse(desk.rows(token, start, count))  # as it is: checking each value costs seconds
+        return JSONResponse(session.rows(token, start, count))  # as it is: checking each value costs seconds
 
     @app.get("/api/news")
     def news(since: Annotated[int, Query(ge=0)], rewritten: Annotated[int, Query(ge=0)] = 0) -> Response:
-        return JSONResponse(desk.news(since, rewritten))
+        return JSONResponse(session.news(since, rewritten))
 
     @app.post("/api/decisions")
     def decide(order: Order, since: Annotated[int, Query(ge=0)], rewritten: int = 0) -> Response:
         if (order.action == "move") != bool(order.label):
             raise InputError("`move` needs a label, and nothing else has one")
         box = Box(*order.box) if order.box else None
-        lines = desk.decide(order.token, order.places, order.action, order.label, box, order.lines)
-        return JSONResponse(desk.news(since, rewritten) | {"written": lines})
+        lines = session.decide(order.token, order.places, order.action, order.label, box, order.lines)
+        return JSONResponse(session.news(since, rewritten) | {"written": lines})
 
     @app.get("/api/images/{token}/{place}")
     def image(token: str, place: int) -> dict[str, Any]:
-        item = desk.item(token, place)
-        return item.describe() | {"group": desk.catalogue.group(item)[:100]}
+        item = session.item(token, place)
+        return item.describe() | {"group": session.catalogue.group(item)[:100]}
 
 
-def _add_pictures(app: FastAPI, desk: Desk) -> None:
+def _add_pictures(app: FastAPI, session: ReviewSession) -> None:
     @app.get("/thumb/{token}/{place}")
     def thumb(token: str, place: int, whole: bool = False) -> Response:
-        item = desk.item(token, place)
+        item = session.item(token, place)
         content, kind = make_thumbnail(item.photo if whole else item.picture, item.safe, token)
         return Response(content, media_type=kind, headers=FOREVER)
 
     @app.get("/photo/{token}/{place}")
     def photo(token: str, place: int) -> Response:
-        content, kind = make_photo(desk.item(token, place))
+        content, kind = make_photo(session.item(token, place))
         return Response(content, media_type=kind, headers=FOREVER)
 
     @app.get("/preview/{token}/{place}")
     def preview(token: str, place: int, box: Annotated[list[Number], Query(min_length=4, max_length=4)]) -> Response:
-        item = desk.item(token, place)
+        item = session.item(token, place)
         fitted = fit_box(item, Box(*box))
-        content = cut_preview(item, fitted, desk.catalogue) if fitted and item.restorable else None
+        content = cut_preview(item, fitted, session.catalogue) if fitted and item.restorable else None
         if content is None:
             raise HTTPException(404, "no crop comes out of that box")
         return Response(content, media_type="image/png", headers=FOREVER)
 
     @app.get("/api/face/{token}/{place}")
     def face(token: str, place: int) -> dict[str, Any]:
-        item = desk.item(token, place)
-        return {"box": guess_face(item, desk.catalogue) if item.restorable else None}
+        item = session.item(token, place)
+        return {"box": guess_face(item, session.catalogue) if item.restorable else None}

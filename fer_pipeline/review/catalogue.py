@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.config import FOLDERS
-from fer_pipeline.crawl.tally import host_of
-from fer_pipeline.decisions import image_of
+from fer_pipeline.config.schema import FOLDERS
+from fer_pipeline.dataset.decisions import image_of
+from fer_pipeline.dataset.experiment import Experiment
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, iter_rows, session_of
 from fer_pipeline.errors import InputError
-from fer_pipeline.lineage.experiment import Experiment
-from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows, sitting_of
 from fer_pipeline.report.pictures import link_of
+from fer_pipeline.sources.crawl.host_stats import host_of
 
 JUDGES = ("unify", "dedupe", "filter", "crop")
 MAKERS = {folder: stage for stage, (_, folder) in FOLDERS.items()}
-SHOWN = {"width", "height", "sharpness", "crop_sharpness", "tilt", "copy_of", "labels"}  # facts a person reads
+SHOWN = {"width", "height", "sharpness", "crop_sharpness", "tilt", "copy_of", "labels"}  # attributes a person reads
 GROUPS = 2  # members that make a group
 
 
@@ -46,8 +46,8 @@ class Item:
 
     @property
     def source(self) -> str:
-        """Where it came from, in one word; each sitting before a camera is a source of its own."""
-        return sitting_of(self.row) or str(self.row.source.get("engine") or self.row.source.get("name") or "unknown")
+        """Where it came from, in one word; each session before a camera is a source of its own."""
+        return session_of(self.row) or str(self.row.source.get("engine") or self.row.source.get("name") or "unknown")
 
     @property
     def host(self) -> str:
@@ -57,12 +57,12 @@ class Item:
     def describe(self) -> dict[str, Any]:
         """What the page tells of it beside its pictures; all of it is text."""
         source = {str(key): str(value)[:500] for key, value in self.row.source.items()}
-        facts = {key: str(value) for key, value in self.row.facts.items() if key in SHOWN}
-        return {"source": source, "link": link_of(self.row), "facts": facts, "box": self.row.box}
+        attributes = {key: str(value) for key, value in self.row.attributes.items() if key in SHOWN}
+        return {"source": source, "link": link_of(self.row), "attributes": attributes, "box": self.row.box}
 
 
 class Catalogue:
-    """The images of one experiment, in the order of their paths; `token` changes when a stage is made anew."""
+    """The images of one experiment, in the order of their paths; `token` changes when a stage is rebuilt."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.folders = list_finished(experiment)
@@ -127,5 +127,5 @@ def photo_path(path: str) -> str:
 
 def _light(row: Row) -> Row:
     """Without what is long and not shown."""
-    facts = {key: value for key, value in row.facts.items() if key in SHOWN | {"faces"}}
-    return row.but(landmarks=None, facts=facts)
+    attributes = {key: value for key, value in row.attributes.items() if key in SHOWN | {"faces"}}
+    return row.replace(landmarks=None, attributes=attributes)

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from fer_pipeline.decisions import image_of
-from fer_pipeline.lineage.experiment import Experiment, rows_with, strip_part
-from fer_pipeline.report.stand import read_table
+from fer_pipeline.dataset.decisions import image_of
+from fer_pipeline.dataset.experiment import Experiment, rows_with, strip_part
+from fer_pipeline.report.status import read_table
 
 AUDIT, PREDICTIONS = "audit.csv", "predictions.csv"
 
@@ -25,9 +25,9 @@ def read_opinions(run: Path, experiment: Experiment) -> dict[str, Opinion]:
     """By image: of `RUN-audit`, of the cross-validations `RUN-folds…`, which see every image, and of the run itself."""
     split = experiment.folders.get("split")
     moved = {
-        image_of(row.path): image_of(str(row.facts["moved_from"]))
+        image_of(row.path): image_of(str(row.attributes["moved_from"]))
         for row in (rows_with(split, "moved_from") if split else [])
-        if "moved_from" in row.facts
+        if "moved_from" in row.attributes
     }
     found: dict[str, Opinion] = {}
     for line in read_table(run.with_name(f"{run.name}-audit") / AUDIT):

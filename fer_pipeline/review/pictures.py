@@ -8,15 +8,15 @@ from threading import Lock
 
 import PIL.Image
 
-from fer_pipeline.boxes import Box
-from fer_pipeline.config import Detector, FilterConfig
-from fer_pipeline.faces import detect_faces
-from fer_pipeline.images import BadImage, Image, read_header, read_image, shrink
-from fer_pipeline.recipe import settings_of
+from fer_pipeline.config.schema import Detector, FilterConfig
+from fer_pipeline.dataset.provenance import settings_of
 from fer_pipeline.review.catalogue import Catalogue, Item
 from fer_pipeline.stages.corrections import find_cut
-from fer_pipeline.stages.crop import judge_crop
+from fer_pipeline.stages.crop import crop_faces
 from fer_pipeline.stages.stage import Drop, Keep
+from fer_pipeline.vision.boxes import Box
+from fer_pipeline.vision.image_io import BadImage, Image, read_header, read_image, shrink
+from fer_pipeline.vision.landmarks import detect_faces
 
 SMALLEST = 8  # side in pixels of a box
 SIDE, LARGE = 160, 1600  # longest sides in pixels of thumbnails and of photos
@@ -66,7 +66,7 @@ def _make_thumbnail(path: Path, *, safe: bool) -> tuple[bytes, str]:
 
 
 def make_photo(item: Item) -> tuple[bytes, str]:
-    """The photo as a stage wrote it, or encoded anew where nobody has looked at it yet. Raises OSError."""
+    """The photo as a stage wrote it, or encoded again where nobody has looked at it yet. Raises OSError."""
     if item.safe and item.photo.suffix == ".jpg":
         return item.photo.read_bytes(), "image/jpeg"
     return encode(open_photo(item.photo, LARGE), 90), "image/jpeg"
@@ -123,9 +123,9 @@ def cut_preview(item: Item, box: Box, catalogue: Catalogue) -> bytes | None:
     if "crop" not in catalogue.folders:
         return None
     cut = find_cut(catalogue.folders["crop"], catalogue.folders["crop"])
-    row = item.row.but(facts={"faces": [[*box, 1.0]]})
+    row = item.row.replace(attributes={"faces": [[*box, 1.0]]})
     with _models:
-        verdict = judge_crop(read_image(item.photo), row, cut)
+        verdict = crop_faces(read_image(item.photo), row, cut)
     keep = verdict if isinstance(verdict, Keep) else None if isinstance(verdict, Drop) else verdict[0]
     if keep is None or keep.image is None:
         return None

@@ -9,9 +9,9 @@ from typing import Any
 import requests
 
 from fer_pipeline import console
-from fer_pipeline.boxes import Box
 from fer_pipeline.errors import InputError, SetupError, UsageError
-from fer_pipeline.model.predictor import Answer, Prediction
+from fer_pipeline.models.predictor import Answer, Prediction
+from fer_pipeline.vision.boxes import Box
 
 AT_ONCE = 4
 PATIENCE = 60.0  # seconds that a busy server, or one that a proxy does not find, is asked again

@@ -8,8 +8,8 @@ def draw_example(width: int = 960, height: int = 540) -> bytes:
     """A drawn neutral, smiling and pouting person side by side, as JPEG."""
     import numpy as np
 
-    from fer_pipeline.sample import LABELS, draw_photo, random_face
-    from fer_pipeline.sample.junk import to_jpeg
+    from fer_pipeline.sources.sample import LABELS, draw_photo, random_face
+    from fer_pipeline.sources.sample.junk import to_jpeg
 
     rng = np.random.default_rng(8)
     faces = [

@@ -33,7 +33,7 @@ class Full(Exception):
 
 
 class TooLarge(Exception):
-    """A request is over a limit that waiting does not mend."""
+    """A request is over a limit that waiting does not fix."""
 
 
 class Gate:

@@ -68,7 +68,7 @@ class ModelCard(BaseModel):
     sha256: str = Field(description="of the model file")
     precision: str
     uncertain: float
-    recipe: dict[str, Any] = Field(description="from photo to crop")
+    preprocessing: dict[str, Any] = Field(description="from photo to crop")
 
 
 class Version(BaseModel):

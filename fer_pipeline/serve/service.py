@@ -11,12 +11,12 @@ from typing import Any
 
 from fer_pipeline import __version__
 from fer_pipeline.errors import UsageError
-from fer_pipeline.model.bundle import MODEL, find_model
-from fer_pipeline.model.predictor import Predictor
+from fer_pipeline.models.model_file import MODEL, find_model
+from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.batching import Batcher
 from fer_pipeline.serve.limits import Gate, Limits
-from fer_pipeline.serve.pool import Need, Pool, Prepared
 from fer_pipeline.serve.telemetry import Telemetry
+from fer_pipeline.workers.picture_pool import InputSpec, Pool, Prepared
 
 
 class Model:
@@ -28,8 +28,10 @@ class Model:
         self.predictor = Predictor(run, threads=1, uncertain=uncertain)
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         card = self.predictor.card
-        self.need = Need(self.predictor.recipe, card.size, tuple(card.measures) if "measures" in card.inputs else ())
-        self.quick = replace(self.need, recipe=self.predictor.quick)
+        self.need = InputSpec(
+            self.predictor.preprocessing, card.size, tuple(card.measures) if "measures" in card.inputs else ()
+        )
+        self.quick = replace(self.need, preprocessing=self.predictor.quick)
 
     def describe(self) -> dict[str, Any]:
         """What people and programs want to know of it."""
@@ -39,12 +41,12 @@ class Model:
             "labels": card.labels,
             "network": card.network,
             "size": card.size,
-            "region": self.need.recipe.cut.region,
+            "region": self.need.preprocessing.cut.region,
             "sha256": self.sha256,
             "precision": card.precision,
             "uncertain": self.predictor.uncertain,
             # Where weights lie on this machine is nobody's business.
-            "recipe": self.need.recipe.model_dump(
+            "preprocessing": self.need.preprocessing.model_dump(
                 mode="json", exclude={"detector": {"weights": True}, "cut": {"landmarks": True}}
             ),
         }

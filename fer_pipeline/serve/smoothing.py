@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_pipeline.boxes import Box
+from fer_pipeline.vision.boxes import Box
 
 WINDOW = 0.5  # seconds after which an old frame counts for 1/e
 BOX_WINDOW = 0.08  # seconds, of boxes: enough against jitter, too little to trail behind a head

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from fer_pipeline import console
-from fer_pipeline.crops import as_crop, prepare
 from fer_pipeline.errors import InputError, SetupError, UsageError
-from fer_pipeline.images import Image
-from fer_pipeline.model.predictor import Predictor
-from fer_pipeline.serve.film import VIDEOS, open_output
+from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.smoothing import Tracker
+from fer_pipeline.serve.video_writer import VIDEOS, open_output
+from fer_pipeline.vision.crop import as_crop, prepare
+from fer_pipeline.vision.image_io import Image
 
 
 @dataclass(frozen=True)

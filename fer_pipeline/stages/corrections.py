@@ -8,24 +8,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fer_pipeline.config import FOLDERS, CropConfig, Detector, FilterConfig, SplitConfig
+from fer_pipeline.config.schema import FOLDERS, CropConfig, Detector, FilterConfig, SplitConfig
 from fer_pipeline.console import progress
-from fer_pipeline.decisions import BROUGHT, Decision, image_of, read_decisions
+from fer_pipeline.dataset.decisions import BROUGHT, Decision, image_of, read_decisions
+from fer_pipeline.dataset.provenance import read_provenance, settings_of
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, iter_rows, kept_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.faces import detect_faces, load_detector
-from fer_pipeline.images import Image
-from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows, kept_rows
-from fer_pipeline.recipe import read_recipe, settings_of
-from fer_pipeline.stages.crop import find_models, judge_crop
-from fer_pipeline.stages.runner import judge_one
+from fer_pipeline.stages.crop import crop_faces, find_models
+from fer_pipeline.stages.runner import process_one
 from fer_pipeline.stages.stage import JOINED, Drop, Stage, Verdict
+from fer_pipeline.vision.image_io import Image
+from fer_pipeline.vision.landmarks import detect_faces, load_detector
 
 REASON = "by_hand"
 LOSERS = ("dedupe", "filter", "crop")  # the stages that drop photos which can be brought back
 
 
 def correct(rows: Iterable[Row], decisions: dict[str, Decision]) -> list[Row]:
-    """Drop and relabel as was decided; a moved row tells where it came from in `facts.moved_from`."""
+    """Drop and relabel as was decided; a moved row tells where it came from in `attributes.moved_from`."""
     return [_correct(row, decisions.get(image_of(row.path))) for row in rows]
 
 
@@ -35,18 +35,18 @@ def _correct(row: Row, decision: Decision | None) -> Row:
     if decision.action == "drop":
         return row.dropped(REASON)
     if decision.action == "move" and decision.label != row.label:
-        return row.but(label=decision.label, facts={**row.facts, "moved_from": row.path})
+        return row.replace(label=decision.label, attributes={**row.attributes, "moved_from": row.path})
     return row
 
 
 def rename_moved(rows: list[Row]) -> list[Row]:
     """Move kept rows into the folder of their new class, where the same picture may lie already: then it is a copy."""
-    taken = {row.path for row in rows if row.status is Status.KEPT and "moved_from" not in row.facts}
+    taken = {row.path for row in rows if row.status is Status.KEPT and "moved_from" not in row.attributes}
     renamed = []
     for row in rows:
-        if row.status is Status.KEPT and "moved_from" in row.facts:
+        if row.status is Status.KEPT and "moved_from" in row.attributes:
             path = f"{row.label}/{PurePosixPath(row.path).name}"
-            row = row.dropped("copy", copy_of=path).but(split=None) if path in taken else row.but(path=path)  # noqa: PLW2901
+            row = row.dropped("copy", copy_of=path).replace(split=None) if path in taken else row.replace(path=path)  # noqa: PLW2901
             taken.add(path)
         renamed.append(row)
     return renamed
@@ -54,8 +54,8 @@ def rename_moved(rows: list[Row]) -> list[Row]:
 
 def origin_of(row: Row, config: SplitConfig) -> Path:
     """Where the file of a split's row lies before it is there."""
-    folder = config.output / JOINED if "brought_back" in row.facts else config.input
-    return folder / str(row.facts.get("moved_from", row.path))
+    folder = config.output / JOINED if "brought_back" in row.attributes else config.input
+    return folder / str(row.attributes.get("moved_from", row.path))
 
 
 def bring_back(config: SplitConfig) -> list[Row]:
@@ -74,30 +74,30 @@ def bring_back(config: SplitConfig) -> list[Row]:
     with progress("restore", len(lost)) as advance:
         for row in lost:
             decision = wanted[image_of(row.path)]  # of the photo, and so of every face in it
-            rows += [_correct(one, decision) for one in judge_one(stage, cut, _revive(row, decision))]
+            rows += [_correct(one, decision) for one in process_one(stage, cut, _revive(row, decision))]
             advance(1)
     return rows
 
 
 def find_folders(crops: Path) -> dict[str, Path]:
     """The finished stages beside some crops: of several that one stage made, the one these crops came through."""
-    way = {str(recipe["stage"]): recipe for recipe in _way(read_recipe(crops))}
+    way = {str(provenance["stage"]): provenance for provenance in _way(read_provenance(crops))}
     found: dict[str, tuple[tuple[bool, ...], Path]] = {}
     for folder in sorted(path for path in crops.parent.iterdir() if (path / MANIFEST).is_file()):
-        recipe = read_recipe(folder)
-        if recipe and "stage" in recipe:
-            stage = str(recipe["stage"])
+        provenance = read_provenance(folder)
+        if provenance and "stage" in provenance:
+            stage = str(provenance["stage"])
             told, usual = way.get(stage, {}), FOLDERS.get(stage, ("", ""))[1]
-            same = recipe == told, recipe.get("settings") == told.get("settings"), folder.name == usual
+            same = provenance == told, provenance.get("settings") == told.get("settings"), folder.name == usual
             found[stage] = max(found.get(stage, (same, folder)), (same, folder))
     return {stage: folder for stage, (_, folder) in found.items()}
 
 
-def _way(recipe: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    while isinstance(recipe, dict):
-        if "stage" in recipe:
-            yield recipe
-        recipe = recipe.get("upstream")
+def _way(provenance: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    while isinstance(provenance, dict):
+        if "stage" in provenance:
+            yield provenance
+        provenance = provenance.get("upstream")
 
 
 def _lost(folders: dict[str, Path]) -> Iterator[Row]:
@@ -108,11 +108,11 @@ def _lost(folders: dict[str, Path]) -> Iterator[Row]:
 
 def _revive(row: Row, decision: Decision) -> Row:
     """A dropped row as if it had come through, with the face that was drawn by hand if there is one."""
-    facts = {key: value for key, value in row.facts.items() if key not in {"copy_of", "labels"}}
-    facts["brought_back"] = row.reason
+    attributes = {key: value for key, value in row.attributes.items() if key not in {"copy_of", "labels"}}
+    attributes["brought_back"] = row.reason
     if decision.box is not None:
-        facts["faces"] = [[*decision.box, 1.0]]
-    return row.but(status=Status.KEPT, reason="", facts=facts)
+        attributes["faces"] = [[*decision.box, 1.0]]
+    return row.replace(status=Status.KEPT, reason="", attributes=attributes)
 
 
 def _cutter(config: SplitConfig, folders: dict[str, Path]) -> tuple[Stage[CropConfig], CropConfig]:
@@ -126,41 +126,41 @@ def _cutter(config: SplitConfig, folders: dict[str, Path]) -> tuple[Stage[CropCo
     cut = find_cut(config.input, config.output / JOINED).model_copy(update=places)
     find_models(cut)
     load_detector(detector)
-    return Stage("crop", judge=partial(_judge, detector), suffix=".png"), cut
+    return Stage("crop", process_image=partial(_judge, detector), suffix=".png"), cut
 
 
 def find_cut(crops: Path, output: Path) -> CropConfig:
-    """The settings that the recipe of some crops tells."""
+    """The settings that the provenance of some crops tells."""
     settings = settings_of(crops, "crop") or {}
     try:
         return CropConfig.model_validate(settings | {"input": crops, "output": output})
     except ValidationError:
-        raise InputError(f"{crops} was made by another version: `fer run` with --force makes it anew") from None
+        raise InputError(f"{crops} was made by another version: `fer run` with --force rebuilds it") from None
 
 
 def _judge(detector: Detector, photo: Image, row: Row, config: CropConfig) -> Verdict:
-    facts: dict[str, Any] = {}
-    if "faces" not in row.facts:
+    attributes: dict[str, Any] = {}
+    if "faces" not in row.attributes:
         found = detect_faces(photo, detector)
         if not found:
             return Drop("no_face")
-        facts["faces"] = [[*face.box, face.score] for face in found]
-    known = row.but(facts=row.facts | facts)
-    return judge_crop(photo, known, config.model_copy(update={"faces": "largest"} if config.faces == "single" else {}))
+        attributes["faces"] = [[*face.box, face.score] for face in found]
+    known = row.replace(attributes=row.attributes | attributes)
+    return crop_faces(photo, known, config.model_copy(update={"faces": "largest"} if config.faces == "single" else {}))
 
 
-def tell_decisions(config: SplitConfig) -> str:
+def format_decisions(config: SplitConfig) -> str:
     """What people's decisions changed in a split, and how many could not, as one line; empty if nothing."""
     dropped, back, moved = 0, 0, Counter[str]()
     wanted = {image for image, one in read_decisions(config.input.parent).items() if one.action in BROUGHT}
     vain = Counter[str]()
     for row in iter_rows(config.output):
         dropped += row.reason == REASON
-        image = image_of(str(row.facts.get("moved_from", row.path)))
+        image = image_of(str(row.attributes.get("moved_from", row.path)))
         if row.status is Status.KEPT:
-            back += "brought_back" in row.facts
-            moved[str(row.label)] += "moved_from" in row.facts
-        elif image in wanted and "brought_back" in row.facts:
+            back += "brought_back" in row.attributes
+            moved[str(row.label)] += "moved_from" in row.attributes
+        elif image in wanted and "brought_back" in row.attributes:
             vain[row.reason] += 1
         wanted.discard(image)
     vain += Counter({"no such image": len(wanted)})

@@ -2,22 +2,22 @@
 
 from typing import Any
 
-from fer_pipeline.boxes import Box
-from fer_pipeline.config import CropConfig
+from fer_pipeline.config.schema import CropConfig
 from fer_pipeline.console import note
-from fer_pipeline.crops import Crop, cut_crops
-from fer_pipeline.detectors import Face
-from fer_pipeline.faces import embed_face, load_landmarks
-from fer_pipeline.geometry import measure_mouth, tilt
-from fer_pipeline.images import Image, measure_sharpness
-from fer_pipeline.manifest import Row
+from fer_pipeline.dataset.rows import Row
 from fer_pipeline.stages.stage import Drop, Keep, Stage, Verdict
-from fer_pipeline.weights import EMBEDDING, LANDMARKS, LICENCE_NOTE, find_weights
+from fer_pipeline.vision.boxes import Box
+from fer_pipeline.vision.crop import Crop, cut_crops
+from fer_pipeline.vision.detectors import Face
+from fer_pipeline.vision.image_io import Image, measure_sharpness
+from fer_pipeline.vision.landmarks import embed_face, load_landmarks
+from fer_pipeline.vision.mouth import measure_mouth, tilt
+from fer_pipeline.vision.weights import EMBEDDING, LANDMARKS, LICENCE_NOTE, find_weights
 
 
-def judge_crop(image: Image, row: Row, config: CropConfig) -> Verdict:
+def crop_faces(image: Image, row: Row, config: CropConfig) -> Verdict:
     """Cut out the faces that the filter noted; one row a face."""
-    faces = [Face(Box(*face[:4]), face[4]) for face in row.facts["faces"]]
+    faces = [Face(Box(*face[:4]), face[4]) for face in row.attributes["faces"]]
     if config.faces == "single" and len(faces) > 1:
         return Drop("several_faces")
     return [_keep(image, crop, config) for crop in cut_crops(image, faces, config)]
@@ -25,14 +25,14 @@ def judge_crop(image: Image, row: Row, config: CropConfig) -> Verdict:
 
 def _keep(image: Image, crop: Crop, config: CropConfig) -> Keep:
     square = [round(value, 2) for value in crop.square]
-    facts: dict[str, Any] = {"square": square, "crop_sharpness": round(measure_sharpness(crop.image), 1)}
+    attributes: dict[str, Any] = {"square": square, "crop_sharpness": round(measure_sharpness(crop.image), 1)}
     if crop.landmarks is None:
-        return Keep(image=crop.image, box=crop.face.box, facts=facts)
-    facts |= {"tilt": round(tilt(crop.landmarks), 2), "mouth": measure_mouth(crop.landmarks)}
+        return Keep(image=crop.image, box=crop.face.box, attributes=attributes)
+    attributes |= {"tilt": round(tilt(crop.landmarks), 2), "mouth": measure_mouth(crop.landmarks)}
     if config.embedding:
-        facts["embedding"] = embed_face(image, crop.landmarks)
+        attributes["embedding"] = embed_face(image, crop.landmarks)
     points = tuple((float(x), float(y)) for x, y in crop.landmarks)
-    return Keep(image=crop.image, box=crop.face.box, landmarks=points, facts=facts)
+    return Keep(image=crop.image, box=crop.face.box, landmarks=points, attributes=attributes)
 
 
 def find_models(config: CropConfig) -> None:
@@ -49,4 +49,4 @@ def find_models(config: CropConfig) -> None:
 
 
 # Crops are stored without loss: what a network trains on is, bit for bit, what `predict` cuts out of the photo.
-CROP = Stage("crop", judge=judge_crop, get_ready=find_models, suffix=".png")
+CROP = Stage("crop", process_image=crop_faces, get_ready=find_models, suffix=".png")

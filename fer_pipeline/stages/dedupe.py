@@ -12,17 +12,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_pipeline.config import DedupeConfig
-from fer_pipeline.images import Image, hash_image, measure_sharpness, shrink
-from fer_pipeline.manifest import Row, sitting_of
-from fer_pipeline.neighbours import Hashes, Indices, group_hashes, name_members, near_hashes, tie
+from fer_pipeline.config.schema import DedupeConfig
+from fer_pipeline.dataset.rows import Row, session_of
+from fer_pipeline.stages.near_duplicates import Hashes, Indices, group_hashes, name_members, near_hashes, tie
 from fer_pipeline.stages.stage import Keep, Stage, Verdict
+from fer_pipeline.vision.image_io import Image, hash_image, measure_sharpness, shrink
 
 
 def measure_photo(image: Image, _: Row, config: DedupeConfig) -> Verdict:
     """Note the hash, and what decides which of several copies is the best."""
     return Keep(
-        facts={"hash": hash_image(image, config.hash), "sharpness": round(measure_sharpness(shrink(image, 512)), 1)}
+        attributes={
+            "hash": hash_image(image, config.hash),
+            "sharpness": round(measure_sharpness(shrink(image, 512)), 1),
+        }
     )
 
 
@@ -34,10 +37,10 @@ class Photo(NamedTuple):
     group: str | None
     hash: int
     worth: tuple[int, float]  # pixels, sharpness
-    is_sitting: bool  # before one's own camera
+    is_session: bool  # before one's own camera
 
 
-Drops = dict[int, tuple[str, dict[str, Any]]]  # by index: reason, facts
+Drops = dict[int, tuple[str, dict[str, Any]]]  # by index: reason, attributes
 
 
 def drop_copies(rows: Iterable[Row], config: DedupeConfig) -> Iterator[Row]:
@@ -48,17 +51,17 @@ def drop_copies(rows: Iterable[Row], config: DedupeConfig) -> Iterator[Row]:
     _tie_known(tied, photos)
     sizes = np.bincount(tied, minlength=len(photos))
     for index, row in enumerate(rows):
-        reason, facts = drops.get(index, ("", {}))
-        settled = row.dropped(reason, **facts) if reason else row
+        reason, attributes = drops.get(index, ("", {}))
+        settled = row.dropped(reason, **attributes) if reason else row
         first = photos[tied[index]]  # names the group, so that the id is the same in every run
-        yield settled.but(group=first.group or first.path) if sizes[tied[index]] > 1 else settled
+        yield settled.replace(group=first.group or first.path) if sizes[tied[index]] > 1 else settled
 
 
 def _look_at(row: Row) -> Photo:
-    facts = row.facts
-    worth = facts.get("width", 0) * facts.get("height", 0), facts["sharpness"]
+    attributes = row.attributes
+    worth = attributes.get("width", 0) * attributes.get("height", 0), attributes["sharpness"]
     label = row.label and intern(row.label)
-    return Photo(row.path, label, row.group, int(facts["hash"], 16), worth, sitting_of(row) is not None)
+    return Photo(row.path, label, row.group, int(attributes["hash"], 16), worth, session_of(row) is not None)
 
 
 def _group(photos: list[Photo], distance: int) -> Indices:
@@ -68,7 +71,7 @@ def _group(photos: list[Photo], distance: int) -> Indices:
     compared with each other.
     """
     hashes = np.array([photo.hash for photo in photos], dtype=np.uint64)
-    own = np.array([photo.is_sitting for photo in photos], dtype=bool)
+    own = np.array([photo.is_session for photo in photos], dtype=bool)
     return group_beside(hashes, own, distance) if own.any() else group_hashes(hashes, distance)
 
 
@@ -130,4 +133,4 @@ def _drop_copies_of(photos: list[Photo], members: list[int], config: DedupeConfi
     return drops
 
 
-DEDUPE = Stage("dedupe", judge=measure_photo, settle=drop_copies)
+DEDUPE = Stage("dedupe", process_image=measure_photo, finalize_rows=drop_copies)

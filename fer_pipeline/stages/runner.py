@@ -14,14 +14,14 @@ from heapq import merge
 from pathlib import Path
 
 from fer_pipeline.console import detail, progress
+from fer_pipeline.dataset.journal import LOCK, Journal, cannot_write
+from fer_pipeline.dataset.provenance import locked_output, make_provenance
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, iter_rows
 from fer_pipeline.errors import FerError, InputError, SetupError
-from fer_pipeline.images import BadImage, Image, link_image, write_image
-from fer_pipeline.journal import LOCK, Journal, cannot_write
-from fer_pipeline.manifest import MANIFEST, Row, Status, iter_rows
-from fer_pipeline.recipe import make_recipe, making
-from fer_pipeline.stages.nodes import join_cluster, share, sweep
 from fer_pipeline.stages.stage import JOINED, C, Drop, Keep, Stage
-from fer_pipeline.stages.workers import WorkerCrash, Workers, work
+from fer_pipeline.vision.image_io import BadImage, Image, link_image, write_image
+from fer_pipeline.workers.ray_nodes import join_cluster, share, sweep
+from fer_pipeline.workers.stage_workers import WorkerCrash, Workers, work
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Summary:
 def run_stage(stage: Stage[C], config: C, *, workers: Workers = 1, force: bool = False) -> Summary:
     """Bring the output folder up to date; an interrupted run goes on where it stopped."""
     started = time.monotonic()
-    recipe = make_recipe(stage.name, config)
-    detail(f"{stage.name}: {config.input} -> {config.output}, workers: {workers}, {recipe['settings']}")
+    provenance = make_provenance(stage.name, config)
+    detail(f"{stage.name}: {config.input} -> {config.output}, workers: {workers}, {provenance['settings']}")
     if force or not (config.output / MANIFEST).is_file():  # before anything is removed or noted down
         _check_ready(stage, config)
-        if workers == "ray" and stage.judge is not None:
+        if workers == "ray" and stage.process_image is not None:
             join_cluster(config)
-    with making(config.output, recipe, force=force) as journal:
+    with locked_output(config.output, provenance, force=force) as journal:
         fresh = not (config.output / MANIFEST).is_file()
         if fresh:
             _make(stage, config, journal, workers)
@@ -65,18 +65,18 @@ def _check_ready(stage: Stage[C], config: C) -> None:
 
 
 def _make(stage: Stage[C], config: C, journal: Journal, workers: Workers) -> None:
-    if stage.judge is not None:
-        _judge_all(stage, config, journal, workers)
+    if stage.process_image is not None:
+        _process_all(stage, config, journal, workers)
         sweep(config.output)
         entries = sorted(journal.entries())
         rows = Stored(lambda: journal.rows_of(entries))
     else:
         joined = sorted(stage.join(config), key=_by_path)
         rows = Stored(lambda: merge(stage.gather(config.input), joined, key=_by_path))
-    if stage.settle is None:
+    if stage.finalize_rows is None:
         journal.finish_sorted(rows)
         return
-    settled = _settle(stage, config, rows)
+    settled = _finalize(stage, config, rows)
     if stage.renames(config):
         journal.finish(list(settled))
     else:
@@ -98,14 +98,14 @@ class Stored:
         return self._read()
 
 
-def _settle(stage: Stage[C], config: C, rows: Iterable[Row]) -> Iterator[Row]:
+def _finalize(stage: Stage[C], config: C, rows: Iterable[Row]) -> Iterator[Row]:
     """The rows as they are after a look at all of them, each kept one's file in its place."""
-    assert stage.settle is not None
+    assert stage.finalize_rows is not None
     kept = Stored(lambda: (row for row in rows if row.status is Status.KEPT))
-    return _place_settled(stage, config, rows, iter(stage.settle(kept, config)))
+    return _place_finalized(stage, config, rows, iter(stage.finalize_rows(kept, config)))
 
 
-def _place_settled(stage: Stage[C], config: C, rows: Iterable[Row], settled: Iterator[Row]) -> Iterator[Row]:
+def _place_finalized(stage: Stage[C], config: C, rows: Iterable[Row], settled: Iterator[Row]) -> Iterator[Row]:
     for row in rows:
         after = next(settled, None) if row.status is Status.KEPT else row
         assert after is not None, "settle lost rows"
@@ -114,7 +114,7 @@ def _place_settled(stage: Stage[C], config: C, rows: Iterable[Row], settled: Ite
         yield after
 
 
-def _judge_all(stage: Stage[C], config: C, journal: Journal, workers: Workers) -> None:
+def _process_all(stage: Stage[C], config: C, journal: Journal, workers: Workers) -> None:
     done = {entry.item for entry in journal.entries()}
     total = sum(1 for _ in stage.gather(config.input))
     todo = (row for row in stage.gather(config.input) if row.path not in done)
@@ -123,17 +123,17 @@ def _judge_all(stage: Stage[C], config: C, journal: Journal, workers: Workers) -
     shared = config.input / MANIFEST, config.output / LOCK
     with progress(stage.name, total) as advance:
         advance(len(done))
-        for row, result in work(partial(judge_one, stage, config), todo, workers, shared):
+        for row, result in work(partial(process_one, stage, config), todo, workers, shared):
             rows = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
             journal.append(row.path, rows)
             advance(1)
 
 
-def judge_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
+def process_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
     """Open one image, judge it, put the outcome in place; runs in a worker."""
-    assert stage.judge is not None
+    assert stage.process_image is not None
     try:
-        verdict = stage.judge(_open(stage, config, config.input / row.path), row, config)
+        verdict = stage.process_image(_open(stage, config, config.input / row.path), row, config)
     except BadImage as error:
         return [row.dropped(error.reason)]
     except FerError:  # a lack of this machine, not of the image: stop the stage
@@ -141,7 +141,7 @@ def judge_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
     except Exception as error:  # noqa: BLE001  the one broad `except`: whatever an image does, it costs that image only
         return [_failed(row, type(error).__name__)]
     if isinstance(verdict, Drop):
-        return [row.dropped(verdict.reason, **verdict.facts)]
+        return [row.dropped(verdict.reason, **verdict.attributes)]
     try:
         return list(_place(stage, config, row, verdict))
     except OSError as error:
@@ -155,7 +155,7 @@ def _open(stage: Stage[C], config: C, path: Path) -> Image:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and _are_seen(config.input / MANIFEST, path.parent):
             raise  # it alone has gone
-        remedy = "mount its folder or mend its disk, or delete the file, which costs that image only"
+        remedy = "mount its folder or fix its disk, or delete the file, which costs that image only"
         raise SetupError(f"{path}: cannot be read ({error.strerror or error}): {remedy}") from None
 
 
@@ -167,7 +167,7 @@ def _are_seen(*paths: Path) -> bool:
 
 
 def _failed(row: Row, error: str) -> Row:
-    return row.but(status=Status.FAILED, reason=error)
+    return row.replace(status=Status.FAILED, reason=error)
 
 
 def _place(stage: Stage[C], config: C, row: Row, verdict: Keep | list[Keep]) -> Iterator[Row]:
@@ -175,15 +175,15 @@ def _place(stage: Stage[C], config: C, row: Row, verdict: Keep | list[Keep]) -> 
     keeps = verdict if isinstance(verdict, list) else [verdict]
     for number, keep in enumerate(keeps, start=1):
         path = row.path if keep.image is None else _name(row.path, stage.suffix, number)
-        kept = row.but(
+        kept = row.replace(
             path=path,
             box=keep.box or row.box,
             landmarks=keep.landmarks or row.landmarks,
-            facts={**row.facts, **keep.facts},
+            attributes={**row.attributes, **keep.attributes},
         )
         if keep.image is not None:
             write_image(config.output / path, keep.image, getattr(config, "quality", 95))
-        elif stage.settle is None:
+        elif stage.finalize_rows is None:
             link_image(config.input / path, config.output / path)
         yield kept
 

@@ -9,19 +9,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_pipeline.config import SplitConfig
-from fer_pipeline.decisions import read_decisions
+from fer_pipeline.config.schema import SplitConfig
+from fer_pipeline.dataset.decisions import read_decisions
+from fer_pipeline.dataset.rows import Row, Status, session_of
 from fer_pipeline.errors import InputError, UsageError
-from fer_pipeline.manifest import Row, Status, sitting_of
-from fer_pipeline.neighbours import near_vectors, tie
-from fer_pipeline.splits import hold_sittings, part_groups
 from fer_pipeline.stages.corrections import bring_back, correct, origin_of, rename_moved
+from fer_pipeline.stages.near_duplicates import near_vectors, tie
+from fer_pipeline.stages.partition import hold_sessions, part_groups
 from fer_pipeline.stages.stage import Stage
 
 Part = Literal["train", "test"]
 
 
-def settle_split(rows: Iterable[Row], config: SplitConfig) -> Iterator[Row]:
+def assign_parts(rows: Iterable[Row], config: SplitConfig) -> Iterator[Row]:
     """Give every labelled crop its part, once people's decisions are in effect."""
     decisions = read_decisions(config.input.parent)
     if not decisions:
@@ -34,8 +34,8 @@ def part_rows(rows: Iterable[Row], config: SplitConfig) -> Iterator[Row]:
     labels = [row.label and intern(row.label) if row.status is Status.KEPT else None for row in rows]
     _check_labels(labels, config)
     groups = group_rows(rows, config.same_person)
-    sittings = _part_sittings(rows, config.test_share)
-    parts: list[Part | None] = [sittings.get(sitting_of(row) or "", row.split) for row in rows]
+    sessions = _part_sessions(rows, config.test_share)
+    parts: list[Part | None] = [sessions.get(session_of(row) or "", row.split) for row in rows]
     # `train` sorts last and wins: an image tied to both parts must not be tested on.
     told = sorted({(part, group) for part, group in zip(parts, groups, strict=True) if part})
     official: dict[str, Part] = {group: part for part, group in told}
@@ -57,21 +57,21 @@ def _unwanted(label: str | None, config: SplitConfig) -> str:
     return "" if not config.labels or label in config.labels else "label_not_wanted"
 
 
-def _part_sittings(rows: Iterable[Row], share: float) -> dict[str, Part]:
-    """Whole sittings before a camera go to either part: with the first there is something to learn from."""
-    sittings: dict[str, set[str]] = {}
+def _part_sessions(rows: Iterable[Row], share: float) -> dict[str, Part]:
+    """Whole sessions before a camera go to either part: with the first there is something to learn from."""
+    sessions: dict[str, set[str]] = {}
     known: set[str] = set()
     for row in rows:
         if row.status is Status.KEPT:
-            name = sitting_of(row)
-            (known if name is None else sittings.setdefault(name, set())).add(str(row.label))
-    held = hold_sittings(sittings, known, share)
-    return {name: "test" if name in held else "train" for name in sittings}
+            name = session_of(row)
+            (known if name is None else sessions.setdefault(name, set())).add(str(row.label))
+    held = hold_sessions(sessions, known, share)
+    return {name: "test" if name in held else "train" for name in sessions}
 
 
 def _give_part(row: Row, group: str, part: Part | None, config: SplitConfig) -> Row:
     reason = _unwanted(row.label, config) if row.status is Status.KEPT else ""
-    return (row.dropped(reason) if reason else row).but(group=group, split=part)
+    return (row.dropped(reason) if reason else row).replace(group=group, split=part)
 
 
 def group_rows(rows: Iterable[Row], same_person: float | None) -> list[str]:
@@ -81,15 +81,15 @@ def group_rows(rows: Iterable[Row], same_person: float | None) -> list[str]:
     groups = np.array([known[name] for name in names], dtype=np.int64)
     if same_person is not None:
         pairs = np.array(list(near_vectors(_embeddings(rows), same_person)), dtype=np.int64).reshape(-1, 2)
-        # Somebody's later sitting is what shows whether their camera is understood: it may be tested on.
-        free = ~np.array([sitting_of(row) is not None for row in rows])[pairs].any(axis=1)
+        # Somebody's later session is what shows whether their camera is understood: it may be tested on.
+        free = ~np.array([session_of(row) is not None for row in rows])[pairs].any(axis=1)
         tie(groups, pairs[free, 0], pairs[free, 1])
     return [names[first] for first in groups]
 
 
 def _embeddings(rows: Iterable[Row]) -> NDArray[np.float32]:
     """The face embeddings, shape (n, 128)."""
-    vectors = [np.array(row.facts.get("embedding", ()), dtype=np.float32) for row in rows]
+    vectors = [np.array(row.attributes.get("embedding", ()), dtype=np.float32) for row in rows]
     if not all(map(len, vectors)):
         raise UsageError("split.same_person needs face embeddings: set crop.embedding to true and crop again")
     return np.array(vectors, dtype=np.float32)
@@ -116,7 +116,7 @@ def _check_parts(rows: Iterable[Row], labels: list[str | None], parts: list[Part
     for label in sorted({str(label) for label, _ in there}):
         missing = {"train", "test"} - {str(part) for name, part in there if name == label}
         if missing:
-            more = "another sitting" if all(sitting_of(row) for row in rows) else "images"
+            more = "another session" if all(session_of(row) for row in rows) else "images"
             raise InputError(
                 f"{config.input}: class {label!r} has too few images (or groups of near-copies) for a {missing.pop()} "
                 f"part: add {more}, or name the classes to use in split.labels"
@@ -132,4 +132,6 @@ def _is_decided(config: SplitConfig) -> bool:
     return bool(read_decisions(config.input.parent))
 
 
-SPLIT = Stage("split", settle=settle_split, join=bring_back, origin=origin_of, renames=_is_decided, locate=locate)
+SPLIT = Stage(
+    "split", finalize_rows=assign_parts, join=bring_back, origin=origin_of, renames=_is_decided, locate=locate
+)

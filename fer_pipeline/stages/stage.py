@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fer_pipeline.boxes import Box, Point
-from fer_pipeline.config import StageConfig
-from fer_pipeline.images import Image, read_image
-from fer_pipeline.manifest import Row, kept_rows
+from fer_pipeline.config.schema import StageConfig
+from fer_pipeline.dataset.rows import Row, kept_rows
+from fer_pipeline.vision.boxes import Box, Point
+from fer_pipeline.vision.image_io import Image, read_image
 
 C = TypeVar("C", bound=StageConfig)
 JOINED = ".joined"  # below a stage's output: files of rows that join, until all are in place
@@ -21,7 +21,7 @@ class Keep:
     image: Image | None = None
     box: Box | None = None
     landmarks: tuple[Point, ...] | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Drop:
     """The image goes no further; `reason` is a short code, which is counted."""
 
     reason: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 Verdict = Keep | Drop | list[Keep]
@@ -69,8 +69,8 @@ class Stage(Generic[C]):
     """
 
     name: str
-    judge: Callable[[Image, Row, C], Verdict] | None = None
-    settle: Callable[[Iterable[Row], C], Iterable[Row]] | None = None
+    process_image: Callable[[Image, Row, C], Verdict] | None = None
+    finalize_rows: Callable[[Iterable[Row], C], Iterable[Row]] | None = None
     gather: Callable[[Path], Iterable[Row]] = kept_rows
     open: Callable[[Path, C], Image] = _read
     get_ready: Callable[[C], None] = _nothing  # load models: what is missing is told before the first image

@@ -1,14 +1,14 @@
 """Turn everything readable into upright RGB JPEG of a bounded size; the rest ends as a row with its reason.
 
-Every photo is encoded anew, also a JPEG: what goes on carries no metadata (place, camera, thumbnail) and no payload.
+Every photo is encoded again, also a JPEG: what goes on carries no metadata (place, camera, thumbnail) and no payload.
 """
 
 from pathlib import Path
 
-from fer_pipeline.config import UnifyConfig
-from fer_pipeline.images import Image, read_image, shrink
-from fer_pipeline.manifest import Row
+from fer_pipeline.config.schema import UnifyConfig
+from fer_pipeline.dataset.rows import Row
 from fer_pipeline.stages.stage import Drop, Keep, Stage, Verdict
+from fer_pipeline.vision.image_io import Image, read_image, shrink
 
 
 def open_photo(path: Path, config: UnifyConfig) -> Image:
@@ -16,13 +16,13 @@ def open_photo(path: Path, config: UnifyConfig) -> Image:
     return read_image(path, max_pixels=config.max_pixels, shrink_to=config.longest)
 
 
-def judge_photo(image: Image, _: Row, config: UnifyConfig) -> Verdict:
+def unify_photo(image: Image, _: Row, config: UnifyConfig) -> Verdict:
     """Keep the photo, shrunk to the longest side, unless it is too small to be of use."""
     height, width = image.shape[:2]
-    facts = {"width": width, "height": height}
+    attributes = {"width": width, "height": height}
     if min(width, height) < config.smallest:
-        return Drop("too_small", facts)
-    return Keep(image=shrink(image, config.longest), facts=facts)
+        return Drop("too_small", attributes)
+    return Keep(image=shrink(image, config.longest), attributes=attributes)
 
 
-UNIFY = Stage("unify", judge=judge_photo, open=open_photo)
+UNIFY = Stage("unify", process_image=unify_photo, open=open_photo)

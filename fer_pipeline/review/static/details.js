@@ -37,7 +37,7 @@ export class Details {
     this.given = null;
     this.about = null; // what is told of the image before must not stand beside this one
     this.guessed = null;
-    byId("facts").replaceChildren();
+    byId("attributes").replaceChildren();
     byId("siblings").hidden = true;
     byId("siblings").replaceChildren();
     const { row } = this;
@@ -73,11 +73,11 @@ export class Details {
   #tell(about) {
     this.about = about;
     const { row, say } = this;
-    const facts = [[say("path"), row.path], [say("decision"), decisionText(this.store.decision(row.place), say) || "–"]];
-    if (row.suggested) facts.push([say("suggested"), `${row.suggested} (${row.label}: ${percent(row.quality)})`]);
-    if (row.sure !== null) facts.push([say("says"), `${row.predicted} ${percent(row.sure)}`]);
-    for (const [name, value] of Object.entries({ ...about.source, ...about.facts })) facts.push([name, value]);
-    byId("facts").replaceChildren(...facts.flatMap(([name, value]) => {
+    const attributes = [[say("path"), row.path], [say("decision"), decisionText(this.store.decision(row.place), say) || "–"]];
+    if (row.suggested) attributes.push([say("suggested"), `${row.suggested} (${row.label}: ${percent(row.quality)})`]);
+    if (row.sure !== null) attributes.push([say("says"), `${row.predicted} ${percent(row.sure)}`]);
+    for (const [name, value] of Object.entries({ ...about.source, ...about.attributes })) attributes.push([name, value]);
+    byId("attributes").replaceChildren(...attributes.flatMap(([name, value]) => {
       const term = document.createElement("dt");
       const text = document.createElement("dd");
       term.textContent = name;

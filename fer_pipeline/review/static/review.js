@@ -66,7 +66,7 @@ function fillFilters() {
   choices(byId("order"), [...orders, ["time", "byTime"]].map(([name, word]) => [name, say(word)]), wanted.order);
 }
 
-// Filter and order anew; decisions alone do not, or images would jump away under the hand.
+// Filter and order again; decisions alone do not, or images would jump away under the hand.
 function refill() {
   grid.fill(choose(store, wanted));
   byId("none").hidden = grid.places.length > 0;

@@ -15,7 +15,7 @@ function keep(language) {
   try {
     localStorage.setItem(KEY, language);
   } catch {
-    // then it is chosen anew next time
+    // then it is chosen again next time
   }
 }
 

@@ -1,0 +1,1 @@
+"""Every setting: its schema, the YAML that holds it, and its documentation."""

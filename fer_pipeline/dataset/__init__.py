@@ -1,0 +1,1 @@
+"""A data set on disk: rows, journals, provenance, names and decisions."""

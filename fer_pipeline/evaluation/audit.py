@@ -1,0 +1,160 @@
+"""Audit a data set: what tells the label besides the expression, and which labels are suspect.
+
+A label is suspect when judges that never saw the image, or its group, find it unlikely: self-confidence, the mean
+probability of the given label, ranks them (Northcutt et al. 2021, by cleanlab).
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline.config.schema import AuditConfig, TrainConfig
+from fer_pipeline.dataset.provenance import read_provenance
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.evaluation.bias import Bias, check_bias
+from fer_pipeline.evaluation.bias_text import format_bias
+from fer_pipeline.evaluation.image_attributes import measure_attributes
+from fer_pipeline.evaluation.label_models import SIDE, ask_judges
+from fer_pipeline.evaluation.metrics import score
+from fer_pipeline.evaluation.predictions import PREDICTIONS, score_sources
+from fer_pipeline.files import write_aside, write_csv
+from fer_pipeline.models.data import (
+    FOLDS,
+    Crops,
+    check_classes,
+    hash_data,
+    list_crops,
+    load_crops,
+    part_folds,
+    source_of,
+)
+
+AUDIT_TABLE, AUDIT_FIGURES = "audit.csv", "audit.json"
+HEADER = ("path", "label", "suggested", "quality", "rank", "is_issue", "source", "photo")
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One image: the label the judges would give and the probability they give its own; low is suspect."""
+
+    row: Row
+    suggested: str
+    quality: float
+    is_issue: bool
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found; `suspects` has every image, the most suspect first.
+
+    `judges` holds the accuracy of each judge, `figures` that of their mean, `left_out` each source's by a network that
+    was trained without it, where that has been measured.
+    """
+
+    data: Path
+    folder: Path
+    bias: Bias
+    sentences: list[str]
+    suspects: list[Suspect]
+    judges: dict[str, float]
+    figures: dict[str, Any]
+    left_out: dict[str, Any]
+
+
+def audit(config: TrainConfig, settings: AuditConfig, folder: Path, originals: Path | None = None) -> Audit:
+    """Audit all labelled images of `config.input`; writes `audit.csv` and `audit.json` into `folder`.
+
+    Networks join the judges if they were cross-validated on the same images; `originals` is the raw folder.
+    """
+    rows = list_crops(config.input)
+    labels = check_classes(rows, config.input)
+    folds = part_folds(rows, settings.folds, config.seed)
+    crops = load_crops(config.input, rows, labels, SIDE, folder / "cache")
+    bias = check_bias(measure_attributes(config.input, rows, originals), rows, folds, settings.limit)
+    opinions = ask_judges(crops, folds, mirror=config.flip)
+    networks = read_networks(config, settings.folds, crops)
+    opinions |= {} if networks is None else {"networks": networks}
+    mean = np.mean(list(opinions.values()), axis=0)
+    figures = score(crops.targets, mean, labels) | {"per_source": score_sources(crops, mean)}
+    judges = {name: float((each.argmax(axis=1) == crops.targets).mean()) for name, each in opinions.items()}
+    suspects, left_out = rank_labels(crops, mean), read_left_out(config)
+    result = Audit(config.input, folder, bias, format_bias(bias), suspects, judges, figures, left_out)
+    write_csv(folder / AUDIT_TABLE, HEADER, _lines(suspects))
+    write_aside(folder / AUDIT_FIGURES, [json.dumps(_summarise(result), indent=2, ensure_ascii=False).encode()])
+    return result
+
+
+def rank_labels(crops: Crops, probabilities: NDArray[np.float64]) -> list[Suspect]:
+    """Every image, the least likely label first; equal ones by path."""
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    qualities = get_label_quality_scores(crops.targets, probabilities)
+    issues = find_label_issues(crops.targets, probabilities, n_jobs=1)
+    guesses = probabilities.argmax(axis=1)
+    suspects = [
+        Suspect(row, crops.labels[int(guess)], float(quality), bool(issue))
+        for row, guess, quality, issue in zip(crops.rows, guesses, qualities, issues, strict=True)
+    ]
+    return sorted(suspects, key=lambda suspect: (suspect.quality, suspect.row.path))
+
+
+def read_networks(config: TrainConfig, count: int, crops: Crops) -> NDArray[np.float64] | None:
+    """Probabilities (n, classes) by `fer train --folds`, if these very images were cross-validated."""
+    folder = config.output.with_name(f"{config.output.name}-folds{count}")
+    if not _is_finished(folder, config.input):
+        return None
+    with (folder / PREDICTIONS).open(newline="", encoding="utf-8") as file:
+        found = {line["path"]: line for line in csv.DictReader(file)}
+    try:
+        told = [[float(found[row.path][f"p_{label}"]) for label in crops.labels] for row in crops.rows]
+    except (KeyError, ValueError, TypeError):
+        return None
+    return np.array(told)
+
+
+def read_left_out(config: TrainConfig) -> dict[str, Any]:
+    """The figures of each source by a network trained on all others (`fer train --by-source`), if there are any."""
+    folder = config.output.with_name(f"{config.output.name}-sources")
+    if not _is_finished(folder, config.input):
+        return {}
+    try:
+        return dict(json.loads((folder / FOLDS).read_text(encoding="utf-8"))["folds"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def _is_finished(folder: Path, data: Path) -> bool:
+    """Whether a cross-validation is there and saw what the data folder holds now."""
+    files = (folder / FOLDS, folder / PREDICTIONS)
+    return all(path.is_file() for path in files) and (read_provenance(folder) or {}).get("input") == hash_data(data)
+
+
+def photo_of(row: Row) -> str:
+    """Where the photo came from: its address, or the file it was imported from."""
+    return str(row.source.get("url") or row.source.get("file") or row.path)
+
+
+def _lines(suspects: list[Suspect]) -> Iterator[list[Any]]:
+    for rank, one in enumerate(suspects, start=1):
+        told = [f"{one.quality:.6f}", rank, int(one.is_issue), source_of(one.row), photo_of(one.row)]
+        yield [one.row.path, one.row.label, one.suggested, *told]
+
+
+def _summarise(result: Audit) -> dict[str, Any]:
+    return {
+        "data": str(result.data),
+        "sentences": result.sentences,
+        "alarm": result.bias.is_alarming,
+        "bias": asdict(result.bias),
+        "issues": sum(suspect.is_issue for suspect in result.suspects),
+        "judges": result.judges,
+        "figures": result.figures,
+        "left_out": result.left_out,
+    }

@@ -1,0 +1,67 @@
+"""A network and boosted trees side by side: what the pixels say and what the mouth's measures say."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fer_pipeline import console
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.models.data import Crops
+from fer_pipeline.models.model_module import Scorer, feed
+from fer_pipeline.models.trees import BoostedTrees, fit_trees
+
+EQUAL = (0.5, 0.5)
+
+
+class Fusion(Scorer):
+    """Crops and measures to probabilities: a weighted geometric mean of both opinions (Genest & Zidek 1986)."""
+
+    inputs = ("crops", "measures")
+
+    def __init__(self, pixels: Scorer, geometry: BoostedTrees, weights: tuple[float, float] = EQUAL) -> None:
+        super().__init__()
+        self.pixels, self.geometry, self.weights = pixels, geometry, weights
+
+    def view_logits(self, *inputs: Tensor) -> Tensor:
+        images, measures = inputs
+        first, second = self.weights
+        seen = self.pixels.view_logits(images).log_softmax(dim=2)
+        return first * seen + second * self.geometry.view_logits(measures).log_softmax(dim=2)
+
+
+def fuse(pixels: Scorer, training: Crops, validation: Crops, config: TrainConfig) -> Fusion:
+    """Put trees beside a trained network; a fixed share or the validation crops weigh the two.
+
+    Of the source that was trained on pixels know more, so that validation gives geometry next to no weight; mouths from
+    elsewhere need a fixed share (docs/geometry.md).
+    """
+    fusion = Fusion(pixels.eval().cpu(), fit_trees(training, config.seed)).eval()
+    share = config.geometry_share
+    fusion.weights = _weigh(fusion, validation) if share is None else (1 - share, share)
+    pixels_weight, geometry_weight = fusion.weights
+    console.note(f"train: pixels weigh {pixels_weight:.2f}, geometry {geometry_weight:.2f}")
+    return fusion
+
+
+def _weigh(fusion: Fusion, validation: Crops) -> tuple[float, float]:
+    """The weights, none negative, with the least negative log-likelihood of the validation crops."""
+    from scipy.optimize import minimize
+
+    opinions: list[list[NDArray[np.float64]]] = []
+    with torch.inference_mode():
+        for images, measures in feed(fusion, validation):
+            views = fusion.pixels.view_logits(images).log_softmax(dim=2).double().numpy()
+            trees = fusion.geometry.view_logits(measures).log_softmax(dim=2).double().numpy()
+            opinions.append([views, np.broadcast_to(trees, views.shape)])
+    pixels, geometry = (np.concatenate([both[index] for both in opinions], axis=1) for index in (0, 1))
+    picked = (np.arange(len(validation.targets)), validation.targets)
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        from scipy.special import softmax
+
+        mixed = softmax(weights[0] * pixels + weights[1] * geometry, axis=2).mean(axis=0)
+        return float(-np.log(np.maximum(mixed[picked], 1e-12)).mean())
+
+    found = minimize(loss, np.array(EQUAL), method="L-BFGS-B", bounds=[(0.01, 10.0)] * 2)
+    return round(float(found.x[0]), 4), round(float(found.x[1]), 4)

@@ -1,0 +1,143 @@
+"""The model file: an ONNX graph from uint8 crops to probabilities, with everything needed to use it in its metadata."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fer_pipeline import __version__
+from fer_pipeline.config.schema import Preprocessing
+from fer_pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from fer_pipeline.models.model_module import Scorer
+
+MODEL = "model.onnx"
+KEY = "fer"
+ENSEMBLE = "ensemble"  # the network of a file that averages others
+OPSET = 18
+
+
+class Calibration(BaseModel):
+    """The temperature inside the graph, and what it changed on the validation images it was fitted on.
+
+    `ece` is the expected calibration error, `nll` the negative log-likelihood; before is temperature 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    temperature: float
+    images: int
+    ece_before: float
+    ece_after: float
+    nll_before: float
+    nll_after: float
+
+
+class Card(BaseModel):
+    """What a model file says of itself: how to make its input, and what its output means."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    labels: list[str]
+    size: int
+    network: str
+    preprocessing: Preprocessing
+    data: str = ""  # SHA-256 of the manifest it was trained on
+    settings: dict[str, Any] = {}  # of the training
+    base: str = ""  # SHA-256 of the model file whose weights it began with
+    inputs: list[str] = ["crops"]  # of the graph: crops, or measures of the mouth on them, or both
+    measures: list[str] = []  # their names, in order
+    calibration: Calibration | None = None  # None: not asked for, the temperature is 1
+    uncertain: float = 0  # answers less confident than this are called uncertain
+    precision: str = "float32"  # of the weights; int8 where they were quantised
+    version: str = __version__
+
+    @property
+    def training_folder(self) -> Path:
+        """The folder the model was trained on, as it was named then."""
+        return Path(str(self.settings.get("input", "")))
+
+
+def write_bundle(path: Path, classifier: "Scorer", card: Card) -> None:
+    """Export a trained classifier and check that the file says what it says."""
+    import onnx
+    import torch
+
+    classifier = classifier.eval().cpu()
+    known = {
+        "crops": torch.randint(0, 256, (2, card.size, card.size, 3), dtype=torch.uint8),
+        "measures": torch.rand(2, len(card.measures)),
+    }
+    known["crops"][0], known["measures"][0] = 90, float("nan")  # a blank crop, where divisions fail
+    example = {name: known[name] for name in classifier.inputs}
+    aside = path.with_name(f".{path.name}.part")
+    # The tracing exporter: the newer one takes half a minute a network, and these graphs have no branches.
+    torch.onnx.export(
+        classifier,
+        tuple(example.values()),
+        str(aside),
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=list(example),
+        output_names=["probabilities"],
+        dynamic_axes={name: {0: "count"} for name in (*example, "probabilities")},
+    )
+    model = onnx.load(str(aside))
+    card = card.model_copy(update={"inputs": list(example)})
+    onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
+    aside.write_bytes(model.SerializeToString())
+    _check_parity(aside, classifier, example)
+    aside.replace(path)
+
+
+def _check_parity(path: Path, classifier: "Scorer", example: "dict[str, torch.Tensor]") -> None:
+    import torch
+
+    with torch.inference_mode():
+        expected = classifier(*example.values()).numpy()
+    got = open_session(path).run(None, {name: values.numpy() for name, values in example.items()})[0]
+    difference = float(np.abs(got - expected).max())
+    if not difference < 1e-4:
+        raise InputError(f"{path}: ONNX Runtime differs from torch by {difference:.2g}: choose another network")
+
+
+def open_session(path: Path, threads: int = 0) -> Any:
+    """An ONNX Runtime session on the CPU; raises InputError for a file that is no model."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  ONNX Runtime raises a dozen kinds, all for an unusable file
+        reason = str(error).partition("\n")[0][:120]
+        raise InputError(
+            f"{path}: not a model ONNX Runtime can open ({reason}): train again with `fer train`"
+        ) from None
+
+
+def read_card(session: Any, path: Path) -> Card:
+    """What an opened model file says of itself."""
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+        if text is None:
+            raise InputError(f"{path}: an ONNX file, but not one of `fer train`: name a run folder")
+        return Card.model_validate(json.loads(text))
+    except (ValueError, ValidationError, RecursionError):  # also what is no UTF-8
+        raise InputError(f"{path}: its metadata is damaged: train again with `fer train`") from None
+
+
+def find_model(run: Path) -> Path:
+    """The model file of a run folder, or the file itself."""
+    path = run / MODEL if run.is_dir() else run
+    if not path.is_file():
+        if (run / "folds.json").is_file():
+            raise InputError(f"{run} is a cross-validation, which leaves no model: run `fer train` without --folds")
+        raise InputError(f"{run} holds no finished model ({MODEL}): run `fer train` first")
+    return path

@@ -1,0 +1,1 @@
+"""Where images come from: imports, the web, a camera, the drawn sample."""

@@ -1,0 +1,131 @@
+"""One camera's session as the page sees it: frames in, and what became of each out."""
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import PIL.Image
+
+from fer_pipeline.config.schema import Preprocessing
+from fer_pipeline.sources.camera.capture_store import CaptureStore
+from fer_pipeline.sources.camera.frame_selection import Judge
+from fer_pipeline.vision.image_io import Image
+from fer_pipeline.workers.picture_pool import InputSpec, Pool, Prepared
+
+MAX_PIXELS = 10_000_000  # of a frame
+SHOWN = 24  # crops on the page
+FULL = Prepared("no_face")  # of a frame that nobody had to look at
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What is collected: photos of these classes, so many of each a session, with a face by this preprocessing."""
+
+    labels: tuple[str, ...]
+    target: int
+    preprocessing: Preprocessing
+
+    @property
+    def need(self) -> InputSpec:
+        """What the processes are asked for: the largest face, cut as for training."""
+        return InputSpec(self.preprocessing, self.preprocessing.cut.size)
+
+
+class CaptureSession:
+    """Decides about frames and keeps the good ones; one for all pages that are open."""
+
+    def __init__(self, options: SessionOptions, store: CaptureStore, pool: Pool) -> None:
+        self.options, self.store, self.pool = options, store, pool
+        self.judge = Judge()
+        self.turn = 0  # grows when a frame on its way must not be kept any more
+        self.refused: Counter[str] = Counter()
+        self.crops: dict[str, bytes] = {}  # PNG of the photos just kept, by their number
+
+    async def take(self, label: str, data: bytes, turn: int) -> dict[str, Any]:
+        """What becomes of a frame that was held up for a class, and came in that turn."""
+        if turn == self.turn and self.store.is_over:
+            self.end()
+            turn = self.turn
+        full = self.store.counts[label] >= self.options.target
+        prepared = FULL if full else await self.pool.prepare(data, self.options.need, MAX_PIXELS)
+        if turn != self.turn:  # it shows the session that was ended, or what was just taken back
+            return {"state": self.state()}
+        outcome, crop = self._decide(label, data, prepared)
+        number = self._keep(label, data, crop) if crop is not None else None
+        if outcome != "kept":
+            self.refused[outcome] += 1
+        answer = {"label": label, "outcome": outcome, "width": prepared.width, "height": prepared.height}
+        return answer | {"boxes": [list(box) for box in prepared.boxes[:1]], "photo": number, "state": self.state()}
+
+    def _decide(self, label: str, data: bytes, prepared: Prepared) -> tuple[str, Image | None]:
+        """`kept` and the crop, or the reason to refuse a frame."""
+        if prepared is FULL or self.store.counts[label] >= self.options.target:  # another page may have been faster
+            return "full", None
+        if prepared.outcome != "ok" or prepared.crops is None:
+            return ("no_face" if prepared.outcome == "no_face" else "bad_image"), None
+        crop: Image = prepared.crops[0]
+        reason = self.store.refuse(data) or self.judge.refuse(label, crop)
+        return (reason, None) if reason else ("kept", crop)
+
+    def _keep(self, label: str, data: bytes, crop: Image) -> str:
+        number = self.store.keep(label, data).sha256[:12]
+        self.crops[number] = _to_png(crop)
+        while len(self.crops) > SHOWN:
+            del self.crops[next(iter(self.crops))]
+        return number
+
+    def undo(self) -> None:
+        """Take the last photo back."""
+        self.turn += 1
+        row = self.store.undo()
+        if row is not None:
+            self.judge.forget(str(row.label))
+            self.crops.pop(row.sha256[:12], None)
+
+    def end(self) -> None:
+        """The person, the place or the light changes: what comes next is another session."""
+        self.turn += 1
+        self.store.end()
+        self.judge, self.refused = Judge(), Counter()
+        self.crops.clear()
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows beside the camera."""
+        here, before = self.store.counts, self.store.before
+        shown = [{"photo": number, "label": self._label_of(number)} for number in reversed(self.crops)]
+        return {
+            "session": self.store.session,
+            "target": self.options.target,
+            "classes": [{"label": one, "kept": here[one], "before": before[one]} for one in self.options.labels],
+            "refused": dict(self.refused),
+            "recent": shown,
+        }
+
+    def _label_of(self, number: str) -> str:
+        return next((str(row.label) for row in reversed(self.store.kept) if row.sha256.startswith(number)), "")
+
+
+def _to_png(crop: Image) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(crop).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Class names that can be folders, each once; UsageError names the one that cannot."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from fer_pipeline.config.schema import Label
+    from fer_pipeline.errors import UsageError
+
+    checker: TypeAdapter[str] = TypeAdapter(Label)
+    for label in labels:
+        try:
+            checker.validate_python(label)
+        except ValidationError:
+            raise UsageError(f"--label {label}: must be a plain name, without slashes or a leading dot") from None
+    if not labels:
+        raise UsageError("which classes? Name each by --label, as in --label smile --label pout")
+    return tuple(dict.fromkeys(labels))

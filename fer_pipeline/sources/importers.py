@@ -1,0 +1,169 @@
+"""Bring images that exist already into a raw folder: class folders, FER2013, CelebA.
+
+Originals are copied and never touched. Several imports and crawls may fill one raw folder; each row keeps its source.
+"""
+
+import errno
+import hashlib
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+from fer_pipeline.console import progress
+from fer_pipeline.dataset.blocklist import read_blocklist
+from fer_pipeline.dataset.journal import Journal, cannot_write, existing_rows
+from fer_pipeline.dataset.naming import Names, Places, is_there, item_of, mark_same_bytes, path_without_file
+from fer_pipeline.dataset.rows import UNLABELLED, Row, Status
+from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.files import hash_file, write_aside
+from fer_pipeline.vision.image_io import sniff_suffix
+from fer_pipeline.vision.signatures import sniff_signature
+
+MAX_BYTES = 300_000_000  # of a file that may be a picture
+
+
+@dataclass(frozen=True)
+class Found:
+    """One image of a source: its name there, its bytes (or where to read them) and what the source knows of it."""
+
+    origin: str
+    data: bytes | Path
+    label: str | None = None
+    split: Literal["train", "test"] | None = None
+    group: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def read(self) -> bytes:
+        """The bytes; OSError for a file that cannot be read, or had better not be: a pipe, a device, a huge one."""
+        if isinstance(self.data, bytes):
+            return self.data
+        found = self.data.stat()
+        if found.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, "too large for a picture")
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise OSError(errno.EINVAL, "no plain file")
+        return self.data.read_bytes()
+
+
+def import_images(found: Iterable[Found], output: Path, source: str) -> Counter[str]:
+    """Copy images into a raw folder, one row each; what an earlier import brought is not brought again.
+
+    Returns how many were added, by reason (`kept` for those that go on).
+    """
+    images = iter(found)
+    first = next(images, None)
+    if first is None:
+        raise InputError(f"{source}: holds no file to import: name a folder with images or class folders")
+    with Journal(output) as journal:
+        try:
+            return _import(chain([first], images), output, source, journal)
+        except OSError as error:
+            raise cannot_write(output, error) from None
+
+
+def _import(found: Iterable[Found], output: Path, source: str, journal: Journal) -> Counter[str]:
+    old = existing_rows(output)
+    # What is there, one row an image: an earlier command may have been killed between the manifest and the end of its
+    # journal. An image that did not come to the disk is brought again.
+    begun = (row for row in journal.rows() if is_there(output, row))
+    rows = {item_of(row): row for row in chain(old, begun)}
+    forgotten = read_blocklist(output)
+    places = Places(output)
+    names = Names(rows.values())
+    barred = 0
+    groups: dict[str, str] = {}  # also for images that are here already: a second import may name the persons
+    with progress("import", None) as advance:
+        for one in found:
+            item = f"{source} {one.origin}"
+            if forgotten.knows_origin(item):
+                barred += 1
+            elif item not in rows:
+                rows[item] = _bring(one, places, names, source, forgotten.contents)
+                journal.append(item, [rows[item]])
+            advance(1)
+            if one.group is not None:
+                groups[item] = one.group
+    marked = mark_same_bytes(output, [row.replace(group=groups.get(item, row.group)) for item, row in rows.items()])
+    journal.finish(marked)
+    fresh = {row.path for row in marked} - {row.path for row in old}
+    return Counter(row.reason or "kept" for row in marked if row.path in fresh) + Counter(forgotten=barred)
+
+
+def _bring(one: Found, places: Places, names: Names, source: str, barred: frozenset[str]) -> Row:
+    """Copy one image under the hash of its content; what cannot be read or is no image gets a row and no file."""
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    origin = {"name": source, "file": one.origin, "time": time, **one.attributes}
+    folder = one.label if one.label is not None else UNLABELLED
+    row = Row(
+        path=path_without_file(folder, f"{source} {one.origin}"),
+        label=one.label,
+        source=origin,
+        group=one.group,
+        split=one.split,
+    )
+    try:
+        data = one.read()
+    except OSError as error:
+        reason = "too_large" if error.errno == errno.EFBIG else type(error).__name__
+        return row.replace(status=Status.FAILED, reason=reason)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest in barred:  # `fer forget` took these bytes out
+        return row.dropped("forgotten")
+    suffix = sniff_signature(data) or sniff_suffix(data)
+    row = row.replace(sha256=digest)
+    if suffix is None:
+        return row.dropped("not_an_image" if data else "empty")
+    row = row.replace(path=places.find(folder, f"{names.find(folder, row.sha256)}{suffix}"))
+    path = places.folder / row.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or hash_file(path) != row.sha256:  # no row speaks of what lies there
+        write_aside(path, [data], sync=False)
+    return row
+
+
+def check_apart(source: Path, output: Path) -> None:
+    """Raises UsageError if an import would write among the originals."""
+    if output.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"--output {output}: lies in {source}, where the originals are: name a folder elsewhere")
+
+
+def find_in_folder(folder: Path, group: str | None = None) -> Iterable[Found]:
+    """The files below a folder; its class folders become labels, a flat folder stays unlabelled.
+
+    `group` is a regular expression whose first parenthesis, found in the file name, ties images (one person's photos).
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder: name one that holds class folders or images")
+    pattern = _compile(group)
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if not path.is_file() or path.is_symlink() or any(part.startswith(".") for part in relative.parts):
+            continue
+        label = to_text(relative.parts[0]) if len(relative.parts) > 1 else None
+        match = pattern.search(to_text(path.name)) if pattern else None
+        yield Found(
+            to_text(relative.as_posix()), path, label, group=f"{folder.name}:{match.group(1)}" if match else None
+        )
+
+
+def to_text(name: str) -> str:
+    """A file name that is no UTF-8 (from an old archive, say) as text that can be hashed and written as JSON."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _compile(group: str | None) -> re.Pattern[str] | None:
+    if group is None:
+        return None
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise UsageError(f"--group {group}: not a regular expression ({error}): try '(.+)_[0-9]+'") from None
+    if pattern.groups < 1:
+        raise UsageError(f"--group {group}: put what names the person into parentheses, as in '(.+)_[0-9]+'")
+    return pattern

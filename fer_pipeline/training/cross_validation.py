@@ -1,0 +1,122 @@
+"""Cross-validation: every image is judged once, by a model that has seen neither it nor its group."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline import console
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.dataset.provenance import locked_output, make_provenance
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.errors import InputError
+from fer_pipeline.evaluation.confidence import measure_reliability, measure_selective
+from fer_pipeline.evaluation.metrics import score, sum_up
+from fer_pipeline.evaluation.predictions import score_sources, write_predictions
+from fer_pipeline.files import write_aside
+from fer_pipeline.models.data import FOLDS, Crops, hash_data, part_folds, source_of, write_arrays
+from fer_pipeline.models.distributed import check_alone
+from fer_pipeline.models.model_module import feed
+from fer_pipeline.training.calibration import calibrate
+from fer_pipeline.training.fit import fit
+from fer_pipeline.training.train import check_device, hold_back, read_crops
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """n images with the probabilities (n, classes) of the model that did not see them, and the pooled figures."""
+
+    crops: Crops
+    folds: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    figures: dict[str, Any]
+    folder: Path
+
+
+def cross_validate(config: TrainConfig, count: int, *, by_source: bool = False, force: bool = False) -> CrossValidation:
+    """Train `count` models, each on all groups but a fold, and judge the fold; by_source: all sources but one.
+
+    All labelled images of the input folder take part, whatever their split. Each fold is kept in a folder of its own,
+    so that a killed run goes on where it stopped. Writes `folds.json` and `predictions.csv` into the run folder.
+    """
+    check_alone("cross-validation")
+    kind = "sources" if by_source else f"folds{count}"
+    config = config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-{kind}")})
+    provenance = make_provenance("folds", config, hash_data(config.input)) | {
+        "folds": "sources" if by_source else count
+    }
+    check_device(config.device)
+    with locked_output(config.output, provenance, force=force):
+        crops = read_crops(config, None)
+        names = _names(crops.rows) if by_source else [str(index + 1) for index in range(count)]
+        folds = _by_source(crops.rows, names) if by_source else part_folds(crops.rows, count, config.seed)
+        probabilities = np.zeros((len(folds), len(crops.labels)), np.float32)
+        minutes = []
+        for index, name in enumerate(names):
+            held = np.flatnonzero(folds == index)
+            console.note(f"train: fold {name}, {len(held)} of {len(folds)} images held out")
+            probabilities[held], seconds = _fold(config, crops, held, config.output / f"fold-{index + 1}")
+            minutes.append(round(seconds / 60, 2))
+        figures = _figures(crops, folds, probabilities, names, config.uncertain) | {"minutes": minutes}
+        write_predictions(config.output, crops, probabilities)
+        write_aside(config.output / FOLDS, [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
+    return CrossValidation(crops, folds, probabilities, figures, config.output)
+
+
+def _names(rows: list[Row]) -> list[str]:
+    names = sorted({source_of(row) for row in rows})
+    if len(names) < 2:
+        raise InputError(f"all images are of one source, {names[0]!r}: leaving it out leaves nothing to train on")
+    return names
+
+
+def _by_source(rows: list[Row], names: list[str]) -> NDArray[np.int64]:
+    return np.array([names.index(source_of(row)) for row in rows], dtype=np.int64)
+
+
+def _fold(
+    config: TrainConfig, crops: Crops, held: NDArray[np.int64], folder: Path
+) -> tuple[NDArray[np.float32], float]:
+    """Probabilities of the held-out images and the seconds it took; read back if the fold is finished."""
+    kept = folder / "probabilities.npy"
+    if kept.is_file():
+        with kept.open("rb") as file:
+            return np.load(file, allow_pickle=False), float(np.load(file, allow_pickle=False))
+    started = time.monotonic()
+    others = np.setdiff1d(np.arange(len(crops.targets)), held)
+    training, validation = hold_back(crops.part(others.tolist()), config)
+    folder.mkdir(parents=True, exist_ok=True)
+    classifier = fit(config, training, validation, folder)
+    if config.calibrate:
+        calibrate(classifier, validation)
+    probabilities = judge(classifier, crops.part(held.tolist()))
+    seconds = time.monotonic() - started
+    write_arrays(kept, probabilities, np.float64(seconds))
+    return probabilities, seconds
+
+
+def judge(classifier: Any, crops: Crops) -> NDArray[np.float32]:
+    """Probabilities (n, classes) by a classifier in memory."""
+    import torch
+
+    with torch.inference_mode():
+        parts = [classifier(*inputs).numpy() for inputs in feed(classifier, crops)]
+    return np.concatenate(parts)
+
+
+def _figures(
+    crops: Crops, folds: NDArray[np.int64], probabilities: NDArray[np.float32], names: list[str], threshold: float
+) -> dict[str, Any]:
+    """The pooled figures, and those of each fold."""
+    each = {}
+    for index, name in enumerate(names):
+        chosen = folds == index
+        each[name] = sum_up(score(crops.targets[chosen], probabilities[chosen], crops.labels))
+    pooled = score(crops.targets, probabilities, crops.labels) | {"per_source": score_sources(crops, probabilities)}
+    pooled |= {"calibration": measure_reliability(crops.targets, probabilities)}
+    pooled |= {"selective": measure_selective(crops.targets, probabilities, threshold)}
+    return {"pooled": pooled, "folds": each}

@@ -1,0 +1,164 @@
+"""Cross-validations averaged: every image judged by models of several kinds, none of which saw it or its group.
+
+Which image was in which fold may differ from one to the next, as long as groups are the same: in each the image was
+judged by a model that learned from neither it nor its group, so that their mean has seen neither.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline.dataset.provenance import locked_output, read_provenance
+from fer_pipeline.dataset.rows import Row
+from fer_pipeline.errors import InputError
+from fer_pipeline.evaluation.compare import Comparison, compare
+from fer_pipeline.evaluation.confidence import measure_reliability, measure_selective
+from fer_pipeline.evaluation.metrics import score, sum_up
+from fer_pipeline.evaluation.predictions import PREDICTIONS, Judged, read_predictions, write_predictions
+from fer_pipeline.files import hash_file, write_aside
+from fer_pipeline.models.data import FOLDS, Crops
+from fer_pipeline.models.graphs import pool
+from fer_pipeline.training.ensemble import check_runs
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a cross-validation said of every image, by path: label, guess and group, and a probability a class."""
+
+    run: Path
+    judged: dict[str, Judged]
+    labels: list[str]
+    probabilities: dict[str, list[float]]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The figures of the mean and of each member on the shared images; `paired` is the best member (A) against it."""
+
+    figures: dict[str, Any]
+    best: Path
+    paired: Comparison
+    folder: Path
+
+
+def is_cross_validation(run: Path) -> bool:
+    """Whether a folder holds the figures of folds in place of a model."""
+    return (run / FOLDS).is_file()
+
+
+def pool_folds(runs: list[Path], output: Path, *, force: bool = False) -> Pooled:
+    """Average the out-of-fold probabilities of some cross-validations; writes `predictions.csv` and `folds.json`."""
+    check_runs(runs, output)
+    opinions = [read_opinion(run) for run in runs]
+    rows = share_rows(opinions)
+    inputs = {str(one.provenance.get("input")) for one in opinions}
+    names = [f"{one.run} {hash_file(one.run / PREDICTIONS)[:12]}" for one in opinions]
+    provenance = {"stage": "ensemble", "settings": {"members": names}, "folds": opinions[0].provenance.get("folds")}
+    provenance |= {
+        "input": inputs.pop() if len(inputs) == 1 else "",
+        "upstream": opinions[0].provenance.get("upstream"),
+    }
+    with locked_output(output, provenance, force=force):
+        return _write(output, opinions, rows)
+
+
+def read_opinion(run: Path) -> Opinion:
+    """The out-of-fold answers of a run; raises InputError where they are not those its `folds.json` tells of."""
+    judged = read_predictions(run)
+    count, right = len(judged), sum(one.label == one.predicted for one in judged.values())
+    try:
+        pooled = json.loads((run / FOLDS).read_text(encoding="utf-8"))["pooled"]
+        same = pooled["count"] == count and abs(pooled["accuracy"] - right / count) < 1e-4
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        told = f"{run / FOLDS} does not tell of the {count:,} predictions beside it"
+        raise InputError(f"{told}: cross-validate again with `fer train --folds`")
+    labels, probabilities = _read_probabilities(run / PREDICTIONS)
+    return Opinion(run, judged, labels, probabilities, read_provenance(run) or {})
+
+
+def _read_probabilities(path: Path) -> tuple[list[str], dict[str, list[float]]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        labels = [name.removeprefix("p_") for name in reader.fieldnames or [] if name.startswith("p_")]
+        found = {}
+        for line in reader:
+            try:
+                values = [float(line[f"p_{label}"]) for label in labels]
+            except (TypeError, ValueError):
+                values = []
+            if not values or not all(0 <= value <= 1 for value in values):
+                where = f"{path}:{reader.line_num}"
+                raise InputError(f"{where}: no probabilities: cross-validate again with `fer train --folds`")
+            found[line["path"]] = values
+    return labels, found
+
+
+def share_rows(opinions: list[Opinion]) -> list[Row]:
+    """The images all have judged, with label and group; raises InputError where two contradict each other."""
+    first, *others = opinions
+    for other in others:
+        both = f"{first.run} and {other.run}"
+        if set(other.labels) != set(first.labels):
+            raise InputError(f"{both} know other labels: cross-validate both on the same data")
+        if ("sources" in {first.provenance.get("folds"), other.provenance.get("folds")}) and (
+            first.provenance.get("folds") != other.provenance.get("folds")
+        ):
+            raise InputError(f"{both}: only one left out whole sources: cross-validate both in the same way")
+    paths = sorted(set.intersection(*(set(one.judged) for one in opinions)))
+    if not paths:
+        raise InputError(f"{', '.join(str(one.run) for one in opinions)} have judged no image in common")
+    return [_merge(path, opinions) for path in paths]
+
+
+def _merge(path: str, opinions: list[Opinion]) -> Row:
+    """An image as all know it; a group that a run of an older version did not note is taken from the others."""
+    label, group, told = "", "", opinions[0].run
+    for one in opinions:
+        judged = one.judged[path]
+        known = "" if judged.group == path else judged.group
+        if label not in {"", judged.label} or (group and known and group != known):
+            raise InputError(
+                f"{path} has another label or group in {one.run} than in {told}: cross-validate both on the same data"
+            )
+        label, group = judged.label, group or known
+    return Row(path=path, label=label, group=group or None)
+
+
+def _write(output: Path, opinions: list[Opinion], rows: list[Row]) -> Pooled:
+    """Average, score, pair with the best member, write."""
+    labels = opinions[0].labels
+    said = [_line_up(one, rows, labels) for one in opinions]
+    mean = pool(said)
+    targets = np.array([labels.index(str(row.label)) for row in rows], np.int64)
+    scores = [sum_up(score(targets, values, labels)) for values in said]
+    place = int(np.argmax([one["accuracy"] for one in scores]))
+    sides = [_judge(rows, values, labels) for values in (said[place], mean)]
+    paired = compare(sides[0], sides[1], [row.path for row in rows], (len(opinions[place].judged), len(rows)))
+    pooled = score(targets, mean, labels) | {"per_source": {}, "calibration": measure_reliability(targets, mean)}
+    pooled |= {"selective": measure_selective(targets, mean, 0)}
+    members = {str(one.run): figures for one, figures in zip(opinions, scores, strict=True)}
+    best = opinions[place].run
+    figures = {"pooled": pooled, "members": members, "paired": {"best": str(best), **paired.as_dict()}}
+    # `write_predictions` looks at rows and labels only: there are no pixels here.
+    write_predictions(output, Crops(np.zeros((len(rows), 0, 0, 3), np.uint8), targets, rows, labels), mean)
+    write_aside(output / FOLDS, [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
+    return Pooled(figures, best, paired, output)
+
+
+def _line_up(opinion: Opinion, rows: list[Row], labels: list[str]) -> NDArray[np.float32]:
+    """Probabilities (n, classes) of some images, the classes in the order of `labels`."""
+    order = [opinion.labels.index(label) for label in labels]
+    return np.array([opinion.probabilities[row.path] for row in rows], np.float32)[:, order]
+
+
+def _judge(rows: list[Row], values: NDArray[np.float32], labels: list[str]) -> list[Judged]:
+    guesses = [labels[best] for best in values.argmax(axis=1)]
+    return [Judged(str(row.label), guess, row.group or row.path) for row, guess in zip(rows, guesses, strict=True)]

@@ -1,0 +1,187 @@
+"""An ensemble: finished runs as one model file, the mean of their log-probabilities (see `graphs.pool`)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline import __version__
+from fer_pipeline.dataset.provenance import locked_output
+from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.evaluation.predictions import SEEN, read_seen
+from fer_pipeline.files import hash_file, write_aside, write_csv
+from fer_pipeline.models.graphs import join, pool
+from fer_pipeline.models.model_file import ENSEMBLE, KEY, MODEL, Card, find_model
+from fer_pipeline.models.predictor import Predictor
+
+LARGEST = 2_000_000_000  # bytes: protobuf, which ONNX files are, ends at 2 GB
+
+
+@dataclass(frozen=True)
+class Member:
+    """A finished model that joins others."""
+
+    run: Path
+    path: Path
+    sha256: str
+    predictor: Predictor
+
+    @property
+    def card(self) -> Card:
+        """What its file says of itself."""
+        return self.predictor.card
+
+    def tell(self) -> dict[str, Any]:
+        """What the card of the ensemble says of it."""
+        return {"network": self.card.network, "size": self.card.size, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Where the model is, of whom, and whether it was made now."""
+
+    model: Path
+    members: list[Member]
+    fresh: bool
+
+
+def make_ensemble(runs: list[Path], output: Path, *, force: bool = False) -> Ensemble:
+    """Write the `model.onnx` that averages some runs into a folder of its own; a finished one is left alone.
+
+    Raises InputError for runs that cannot be averaged: of other labels, other data or another cut.
+    """
+    check_runs(runs, output)
+    members = [open_member(run) for run in runs]
+    check_members(members)
+    names = [f"{member.run} {member.sha256[:12]}" for member in members]
+    provenance = {"stage": "ensemble", "settings": {"members": names}, "input": members[0].card.data, "upstream": None}
+    with locked_output(output, provenance, force=force):
+        fresh = not (output / MODEL).is_file()
+        if fresh:
+            _write_seen(output, members)
+            _write_model(output / MODEL, members)
+    return Ensemble(output / MODEL, members, fresh)
+
+
+def check_runs(runs: list[Path], output: Path) -> None:
+    """Raises UsageError for a single run, one named twice, or the output folder among them."""
+    places = [(run / MODEL if (run / MODEL).is_file() else run).resolve() for run in runs]
+    if len(places) < 2:
+        raise UsageError("an ensemble has two members or more: name another run")
+    twice = [run for run, place in zip(runs, places, strict=True) if places.count(place) > 1]
+    if twice:
+        raise UsageError(f"{twice[0]} is named twice: name each run once")
+    if output.resolve() in {one for place in places for one in (place, place.parent if place.is_file() else place)}:
+        raise UsageError(f"--output {output} is one of the members: name another folder")
+
+
+def open_member(run: Path) -> Member:
+    """A run with its model opened; raises InputError for one that is none, or was quantised."""
+    path = find_model(run)
+    member = Member(run, path, hash_file(path), Predictor(path, threads=1))
+    if member.card.precision != "float32":
+        raise InputError(f"{path} is quantised: name the run, or its {MODEL}")
+    return member
+
+
+def check_members(members: list[Member]) -> None:
+    """Raises InputError unless all know the same labels, learned from the same data and see crops cut alike."""
+    first, *others = members
+    for other in others:
+        both = f"{other.run} and {first.run}"
+        if set(other.card.labels) != set(first.card.labels):
+            told = f"{', '.join(other.card.labels)}, not {', '.join(first.card.labels)}"
+            raise InputError(f"{both} know other labels ({told}): train both on the same classes")
+        changed = _difference(
+            other.card.preprocessing.model_dump(mode="json"), first.card.preprocessing.model_dump(mode="json")
+        )
+        if changed:
+            raise InputError(f"{both} see crops made otherwise ({changed}): train both on the same crops")
+        if other.card.data != first.card.data:
+            reason = "what one learned from may be what the other is tested on"
+            raise InputError(f"{both} learned from other data, so that {reason}: train both on the same split")
+    total = sum(member.path.stat().st_size for member in members)
+    if total > LARGEST:
+        raise InputError(f"the members have {total / 1e9:.1f} GB, an ONNX file at most 2: leave the largest out")
+
+
+def _difference(one: dict[str, Any], two: dict[str, Any]) -> str:
+    """The first setting in which two model files differ, as `cut.margin 1.5, not 1.2`; empty if they are alike."""
+    for part, settings in one.items():
+        for key, value in settings.items():
+            if value != two[part][key]:
+                return f"{part}.{key} {json.dumps(value)}, not {json.dumps(two[part][key])}"
+    return ""
+
+
+def make_card(members: list[Member]) -> Card:
+    """What the file tells of itself: crops of the largest side, the measures any member wants, who the members are."""
+    cards = [member.card for member in members]
+    inputs = {name for card in cards for name in card.inputs}
+    folders = [card.training_folder for card in cards]  # the same data, maybe named from elsewhere
+    return cards[0].model_copy(
+        update={
+            "size": max(card.size for card in cards),
+            "network": ENSEMBLE,
+            "settings": {
+                "input": str(next((one for one in folders if one.is_dir()), folders[0])),
+                "members": {str(member.run): member.tell() for member in members},
+            },
+            "inputs": [name for name in ("crops", "measures") if name in inputs],
+            "measures": list(dict.fromkeys(name for card in cards for name in card.measures)),
+            "calibration": None,  # its members have their temperatures
+            "uncertain": max(card.uncertain for card in cards),
+            "version": __version__,
+        }
+    )
+
+
+def _write_model(path: Path, members: list[Member]) -> None:
+    import onnx
+
+    card = make_card(members)
+    model = join([(onnx.load(str(member.path)), member.card) for member in members], card)
+    onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
+    aside = path.with_name(f".{path.name}.joined")
+    try:
+        write_aside(aside, [model.SerializeToString()])
+        _check_parity(aside, members)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _check_parity(path: Path, members: list[Member]) -> None:
+    """Crops of one colour are the same at every side, so that the file must say what its members say of their own."""
+    together = Predictor(path, threads=1)
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (4, 1, 1, 3), np.uint8)
+    values = dict(zip(together.card.measures, rng.random((len(together.card.measures), 4), np.float32), strict=True))
+
+    def ask(predictor: Predictor) -> NDArray[np.float32]:
+        card = predictor.card
+        crops = np.ascontiguousarray(np.broadcast_to(colours, (4, card.size, card.size, 3)))
+        measures = np.array([values[name] for name in card.measures], np.float32).reshape(-1, 4).T.copy()
+        given = {"crops": crops, "measures": measures}
+        order = [card.labels.index(label) for label in together.card.labels]
+        return predictor.infer({name: given[name] for name in card.inputs})[:, order]
+
+    difference = float(np.abs(ask(together) - pool([ask(member.predictor) for member in members])).max())
+    if not difference < 1e-4:
+        raise InputError(f"{path}: differs from the mean of its members by {difference:.2g}: leave one of them out")
+
+
+def _write_seen(output: Path, members: list[Member]) -> None:
+    """What any member learned from, else chose its epoch by; none where a member left no note of it."""
+    seen: dict[str, list[str]] = {}
+    for member in members:
+        known = read_seen(member.path.parent)
+        if not known:
+            return
+        for path, label, part in known:
+            if seen.get(path, ["", "", ""])[2] != "training":
+                seen[path] = [path, label, part]
+    write_csv(output / SEEN, ["path", "label", "part"], [seen[path] for path in sorted(seen)])

@@ -1,0 +1,63 @@
+"""Go on from a finished model on old and new data, and tell what that gained and lost."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.dataset.provenance import preprocessing_of
+from fer_pipeline.errors import InputError
+from fer_pipeline.models.data import check_classes, list_crops
+from fer_pipeline.models.distributed import is_lead
+from fer_pipeline.models.pretrained import REMEDY, Base, read_base, settle
+from fer_pipeline.training.finetune_report import measure_gains
+from fer_pipeline.training.train import Outcome, train
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The training with the settings it was done by, and what it gained; see `gains`."""
+
+    config: TrainConfig
+    base: Base
+    outcome: Outcome
+    gains: dict[str, Any]
+
+
+def finetune(config: TrainConfig, run: Path, chosen: Collection[str] = (), *, force: bool = False) -> Tuning:
+    """Train on from a finished run, into a run of its own; killed, the same call goes on.
+
+    `chosen` are the settings somebody asked for by name, in place of those that suit a short training.
+    """
+    base = read_base(run)
+    settled = settle(config, base, chosen)
+    check_fit(settled.input, base)
+    outcome = train(settled, force=force, base=base)
+    return Tuning(settled, base, outcome, measure_gains(base, settled) if is_lead() else {})
+
+
+def check_fit(folder: Path, base: Base) -> None:
+    """Raises InputError where the crops have other classes or are cut otherwise than the model knows."""
+    labels = check_classes(list_crops(folder, "train"), folder)
+    for label in labels:
+        if label not in base.card.labels:
+            known = ", ".join(base.card.labels)
+            raise InputError(
+                f"{folder}: {base.run} does not know the class {label!r}, but {known}: {_leave_out(label)}"
+            )
+    for label in base.card.labels:
+        if label not in labels:
+            told = f"{folder}: no image of {label!r}, which {base.run} knows and would forget"
+            raise InputError(f"{told}: bring the old data into the same folder, or {REMEDY}")
+    theirs, own = (each.model_dump(mode="json") for each in (base.card.preprocessing, preprocessing_of(folder)))
+    for section, stage in (("cut", "crop"), ("detector", "filter")):
+        for name in theirs[section]:
+            if name != "faces" and theirs[section][name] != own[section][name]:  # how many of a photo changes no crop
+                told = f"{folder} was made with {stage}.{name} = {own[section][name]}"
+                wanted = f"{base.run} with {theirs[section][name]}"
+                raise InputError(f"{told}, {wanted}: make the crops as the model knows them, or {REMEDY}")
+
+
+def _leave_out(label: str) -> str:
+    return f"name the others in split.labels to leave {label!r} out, or {REMEDY}"

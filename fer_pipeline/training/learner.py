@@ -1,0 +1,119 @@
+"""One step of learning: augment, predict, loss; and the schedule of the learning rate."""
+
+import random
+
+import lightning
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim import Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
+
+from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.models.augment import augment, choose_strength
+from fer_pipeline.models.batches import Batch
+from fer_pipeline.models.classifier import Classifier
+from fer_pipeline.models.distributed import Share, count_processes, neighbours
+from fer_pipeline.models.losses import weigh_losses
+from fer_pipeline.models.shared_layers import take_part
+
+
+class Learner(lightning.LightningModule):
+    """Trains a classifier on batches of uint8 (B, size, size, 3) and targets int64 (B,)."""
+
+    class_weights: Tensor | None
+
+    def __init__(self, classifier: Classifier, config: TrainConfig, class_weights: Tensor | None) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.config = config
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.strength = choose_strength(config)
+        self.rng = torch.Generator()
+        self.random = random.Random()
+
+    def on_train_epoch_start(self) -> None:
+        """Draw all chance again from seed and epoch: a resumed epoch is the same as one that never stopped."""
+        seed = self.config.seed * 100_003 + self.current_epoch
+        self.rng.manual_seed(seed)
+        self.random.seed(seed)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        images, targets, share = batch
+        # Dropout draws from torch's own chance, of which a resumed loop has used another part before its first batch.
+        torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 100_003 + index)
+        take_part(self.classifier, share)
+        with torch.autocast(self.device.type, enabled=False):
+            side = self.config.inner
+            pictures = self._window(augment(images.permute(0, 3, 1, 2), self.strength, self.rng, share, side))
+        if not self.config.mixup:
+            logits = self.classifier.logits(pictures)
+            losses = self._losses(logits, targets)
+        else:
+            # Zhang et al. 2018: a picture and its loss are the same blend of two; here of neighbours in the batch.
+            first = self.random.betavariate(self.config.mixup, self.config.mixup)
+            logits = self.classifier.logits(torch.lerp(neighbours(pictures), pictures, first))
+            losses = first * self._losses(logits, targets) + (1 - first) * self._losses(logits, neighbours(targets))
+        return self._note("train", losses, logits, (targets, share))
+
+    def _window(self, pictures: Tensor) -> Tensor:
+        """A window of side `inner` somewhere, the same for the whole batch: each picture is shifted by itself too."""
+        inner = self.config.inner or pictures.shape[-1]
+        y, x = (self.random.randint(0, pictures.shape[-1] - inner) for _ in range(2))
+        return pictures[:, :, y : y + inner, x : x + inner]
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        gamma = self.config.focal_gamma if self.config.loss == "focal" else 0
+        smoothing, weights = self.config.label_smoothing, self.class_weights
+        return weigh_losses(logits, targets, gamma=gamma, smoothing=smoothing, weights=weights)
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        images, targets, share = batch
+        probabilities = self.classifier.predict_center(images)
+        losses = functional.nll_loss(probabilities.clamp_min(1e-9).log(), targets, reduction="none")
+        self._note("val", losses, probabilities, (targets, share))
+
+    def configure_gradient_clipping(self, *_: object, **__: object) -> None:
+        """Clip here: Lightning refuses to beside a fused optimizer in bf16, for the sake of a scaler bf16 has not."""
+        if self.config.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.config.gradient_clip)
+
+    def _note(self, part: str, losses: Tensor, scores: Tensor, wanted: tuple[Tensor, Share]) -> Tensor:
+        """Log the means over the batch, and return that of the losses.
+
+        Over the whole batch, not the share: Lightning averages what the processes say, as it does their gradients, and
+        their shares may differ by a crop.
+        """
+        targets, share = wanted
+        part_of = count_processes() / share.total
+        loss, accuracy = losses.sum() * part_of, (scores.argmax(dim=1) == targets).float().sum() * part_of
+        values = {f"{part}_loss": loss.detach(), f"{part}_accuracy": accuracy}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=share.total, sync_dist=count_processes() > 1)
+        return loss
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        """Adam or AdamW; norms and biases are not decayed, since they have no scale to keep small."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [one for one in trained if one.ndim > 1], "weight_decay": self.config.weight_decay},
+            {"params": [one for one in trained if one.ndim <= 1], "weight_decay": 0.0},
+        ]
+        rate = self.config.learning_rate
+        fused = self.device.type in {"cpu", "cuda"}  # one pass over the weights in place of a dozen small ones
+        adamw = self.config.optimizer == "adamw"
+        optimizer = AdamW(groups, lr=rate, fused=fused) if adamw else Adam(trained, lr=rate, fused=fused)
+        schedule = self._schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _schedule(self, optimizer: Optimizer, steps: int) -> dict[str, LRScheduler | str] | None:
+        match self.config.schedule:
+            case "onecycle":
+                # torch divides by a quarter of the steps less one: four of them would be a division by zero.
+                cycle = OneCycleLR(optimizer, self.config.learning_rate, total_steps=max(steps, 5), pct_start=0.25)
+                return {"scheduler": cycle, "interval": "step"}
+            case "cosine":
+                return {"scheduler": CosineAnnealingLR(optimizer, T_max=max(steps, 1)), "interval": "step"}
+            case "step":
+                return {"scheduler": StepLR(optimizer, self.config.step_epochs, gamma=0.1), "interval": "epoch"}
+            case _:
+                return None

@@ -1,0 +1,153 @@
+"""A model file with 8-bit weights and activations, and what it costs and gains beside the float one."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline.errors import InputError
+from fer_pipeline.evaluation.compare import compare
+from fer_pipeline.evaluation.evaluate import cache_of, read_test
+from fer_pipeline.evaluation.metrics import score
+from fer_pipeline.evaluation.predictions import Judged
+from fer_pipeline.files import write_aside
+from fer_pipeline.models.classical import CLASSICAL
+from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops
+from fer_pipeline.models.model_file import ENSEMBLE, KEY, Card, find_model
+from fer_pipeline.models.predictor import Predictor
+
+QUANTISED = "model.int8.onnx"
+FIGURES = "quantised.json"
+SAMPLES = 256  # training crops the ranges of the activations are read from
+TIMED = 64  # crops a time measurement
+ROUNDS = 7  # of which the median counts
+LAYERS = ["Conv", "Gemm", "MatMul", "Relu", "Add"]  # the rest, as normalisation and softmax, stays float
+
+
+def quantise(run: Path) -> dict[str, Any]:
+    """Write `model.int8.onnx` beside a run's model, and `quantised.json`: both scored on the same test images."""
+    path = find_model(run)
+    plain = Predictor(path, threads=1)
+    if plain.card.precision != "float32":
+        raise InputError(f"{path} is quantised already: name the run, or its model.onnx")
+    if plain.card.network == ENSEMBLE:
+        raise InputError(f"{path} is an ensemble, which stays as it is: quantise one of its members")
+    if plain.card.network in CLASSICAL or plain.card.inputs != ["crops"]:
+        raise InputError(f"{path}: only a network that sees pixels alone is quantised, this is another kind of model")
+    target = path.with_name(QUANTISED)
+    _write(path, target, plain, _calibration_crops(path, plain.card))
+    crops = read_test(path, plain.card, None, path.parent)
+    figures = _weigh(crops, plain, Predictor(target, threads=1))
+    figures |= {"bytes": {"float32": path.stat().st_size, "int8": target.stat().st_size}}
+    write_aside(path.with_name(FIGURES), [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
+    return figures
+
+
+def _calibration_crops(path: Path, card: Card) -> NDArray[np.uint8]:
+    """Some training crops (n, size, size, 3), spread evenly over the classes' files."""
+    folder = card.training_folder
+    rows = list_crops(folder, "train")
+    if hash_data(folder) != card.data:
+        raise InputError(f"{folder} has changed since {path} was trained on it: run `fer train --force` first")
+    crops = load_crops(folder, rows, card.labels, card.size, cache_of(path, path.parent))
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int))
+    return np.asarray(crops.images[chosen])
+
+
+class _Reader:
+    """Hands crops to ONNX Runtime's calibration, a few at a time."""
+
+    def __init__(self, predictor: Predictor, crops: NDArray[np.uint8]) -> None:
+        self.predictor = predictor
+        self.batches = iter([crops[start : start + 32] for start in range(0, len(crops), 32)])
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """The next input, or None at the end."""
+        batch = next(self.batches, None)
+        return None if batch is None else self.predictor.inputs(batch)
+
+
+def _write(path: Path, target: Path, plain: Predictor, crops: NDArray[np.uint8]) -> None:
+    """Static quantisation: weights per channel, activations by the range calibration crops give them; card kept."""
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    kinds = {node.op_type for node in onnx.load(str(path)).graph.node}
+    if not kinds & {"Conv", "Gemm", "MatMul"}:
+        raise InputError(f"{path} has no layer of weights to make smaller: quantise a network")
+    aside, folded = (target.with_name(f".{target.name}.{part}") for part in ("part", "folded"))
+    try:
+        with _quiet():
+            # Without this the exporter's shared biases stay float, and every convolution with them.
+            quant_pre_process(str(path), str(folded), skip_symbolic_shape=True)
+            quantize_static(
+                str(folded),
+                str(aside),
+                _Reader(plain, crops),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=LAYERS,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,  # signed ones halve the speed on x86
+                weight_type=QuantType.QInt8,
+            )
+        model = onnx.load(str(aside))
+    finally:
+        folded.unlink(missing_ok=True)
+    onnx.helper.set_model_props(model, {KEY: plain.card.model_copy(update={"precision": "int8"}).model_dump_json()})
+    write_aside(target, [model.SerializeToString()])
+    aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """ONNX Runtime's quantiser speaks to its developers, through the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _weigh(crops: Crops, plain: Predictor, small: Predictor) -> dict[str, Any]:
+    """Score both models on the same crops, pair their answers, and time them in turn."""
+    both = [predictor.classify(crops.images) for predictor in (plain, small)]
+    names = [str(row.label) for row in crops.rows]
+    judged = [
+        [
+            Judged(name, crops.labels[int(values.argmax())], row.group or row.path)
+            for name, row, values in zip(names, crops.rows, answers, strict=True)
+        ]
+        for answers in both
+    ]
+    paired = compare(judged[0], judged[1], [row.path for row in crops.rows], (len(names), len(names)))
+    keys = ("accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95")
+    scores = [score(crops.targets, answers, crops.labels) for answers in both]
+    seconds = _time(np.asarray(crops.images[:TIMED]), plain, small)
+    return {
+        "count": len(names),
+        "float32": {key: scores[0][key] for key in keys} | {"images_per_second": round(1 / seconds[0], 1)},
+        "int8": {key: scores[1][key] for key in keys} | {"images_per_second": round(1 / seconds[1], 1)},
+        "speed_ratio": round(seconds[0] / seconds[1], 3),
+        "largest_difference": round(float(np.abs(both[0] - both[1]).max()), 4),
+        "paired": paired.as_dict(),
+    }
+
+
+def _time(crops: NDArray[np.uint8], *predictors: Predictor) -> list[float]:
+    """Seconds of processor time an image, on one thread; the median of rounds taken in turn, after a warm-up."""
+    taken: list[list[float]] = [[] for _ in predictors]
+    for turn in range(ROUNDS + 1):
+        for own, predictor in zip(taken, predictors, strict=True):
+            started = time.process_time()
+            predictor.classify(crops)
+            if turn:
+                own.append((time.process_time() - started) / len(crops))
+    return [max(float(np.median(own)), 1e-9) for own in taken]

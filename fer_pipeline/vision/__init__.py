@@ -1,0 +1,1 @@
+"""From an image file to a crop: decoding, faces, landmarks, mouth measures."""

@@ -1,0 +1,129 @@
+"""The one way from a photo to what a network sees: used by the crop stage, predict and everything that serves."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_pipeline.config.schema import CropSettings, Preprocessing
+from fer_pipeline.vision.boxes import Box, Square, bounding_box
+from fer_pipeline.vision.detectors import Face
+from fer_pipeline.vision.image_io import Image, resize
+from fer_pipeline.vision.landmarks import Landmarks, detect_faces, find_landmarks, guess_landmarks
+from fer_pipeline.vision.mouth import MOUTH, eye_distance, measure_mouth, tilt, trace_lips
+
+# Side of the square over what it is measured by.
+MARGINS = {("lips", "mouth"): 1.5, ("lips", "eyes"): 1.05, ("face", "mouth"): 1.2, ("face", "eyes"): 2.2}
+
+
+class Crop(NamedTuple):
+    """A square cut out of a photo: pixels (size, size, 3), the face's box and score, its 68 points, the square."""
+
+    image: Image
+    face: Face
+    landmarks: Landmarks | None
+    square: Square
+
+
+def prepare(photo: Image, preprocessing: Preprocessing) -> list[Crop]:
+    """Find the faces of an upright RGB photo and cut each out as the preprocessing says; the largest face first."""
+    faces = detect_faces(photo, preprocessing.detector, every=preprocessing.cut.faces == "all")
+    return cut_crops(photo, faces, preprocessing.cut)
+
+
+def cut_crops(photo: Image, faces: list[Face], cut: CropSettings) -> list[Crop]:
+    """Cut out the faces that are wanted of those found."""
+    wanted = faces if cut.faces == "all" else faces[:1]
+    return [_cut_one(photo, face, cut) for face in wanted]
+
+
+def _cut_one(photo: Image, face: Face, cut: CropSettings) -> Crop:
+    if cut.region == "whole":
+        box = face.box
+        square = Square(*box.centre, max(box.width, box.height), 0.0)
+        return Crop(cut_square(photo, square, cut.size), face, None, square)
+    landmarks = find_landmarks(photo, face.box, cut.landmarks)
+    square = place_square(landmarks, cut)
+    return Crop(cut_square(photo, square, cut.size), face, landmarks, square)
+
+
+def as_crop(image: Image, size: int) -> Image:
+    """A crop as it is, resampled to `size` pixels; one that is not square is completed by mirroring."""
+    height, width = image.shape[:2]
+    if height == width:
+        return resize(image, size, size)
+    return cut_square(image, Square(width / 2, height / 2, max(height, width), 0.0), size)
+
+
+def measure_crops(crops: NDArray[np.uint8], names: Sequence[str], cut: CropSettings) -> NDArray[np.float32]:
+    """The mouth in numbers (n, len(names)), measured on crops (n, size, size, 3) alone; one that is blank is NaN.
+
+    Not on the photo, where there is one: so a photo, a crop cut out of it and a crop from elsewhere are measured alike.
+    """
+    region = "face" if cut.region == "face" else "lips"
+    measures = np.full((len(crops), len(names)), np.nan, np.float32)
+    for index, crop in enumerate(crops):
+        if crop.min() < crop.max():
+            landmarks = guess_landmarks(crop, region, cut.landmarks)
+            found = trace_lips(landmarks) | measure_mouth(landmarks)
+            measures[index] = [found[name] for name in names]
+    return measures
+
+
+def place_square(landmarks: Landmarks, cut: CropSettings) -> Square:
+    """The square over the lips or the face: centred on the box of its points, sized by mouth or eyes.
+
+    An aligned square is measured on the levelled points: the box of a tilted mouth has another middle and other sides.
+    """
+    angle = tilt(landmarks) if cut.align else 0.0
+    box = region_box(_turn(landmarks, -angle), cut.region)
+    length = eye_distance(landmarks) if cut.scale == "eyes" else max(box.width, box.height)
+    margin = cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
+    x, y = (float(value) for value in _turn(np.array([box.centre]), angle)[0])
+    return Square(x, y, max(length * margin, 4.0), angle)
+
+
+def _turn(points: NDArray[np.floating], degrees: float) -> NDArray[np.floating]:
+    """Points (n, 2) turned about the origin; positive: what lies to the right sinks."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))
+
+
+def region_box(landmarks: NDArray[np.floating], region: str = "lips") -> Box:
+    """The box around the points of the lips (48 to 67, inclusive) or of the whole face."""
+    points = landmarks[MOUTH] if region == "lips" else landmarks
+    return bounding_box((float(x), float(y)) for x, y in points)
+
+
+def cut_square(photo: Image, square: Square, size: int) -> Image:
+    """Cut a square, turned or not, to `size` pixels; beyond the border the photo is mirrored, never squashed."""
+    part, moved = _neighbourhood(photo, square)
+    shrunk = 1 / max(1.0, square.side / size)
+    if shrunk < 1:  # by area first: a warp alone would pick single pixels out of a large photo
+        height, width = (max(1, round(length * shrunk)) for length in part.shape[:2])
+        scale_x, scale_y = width / part.shape[1], height / part.shape[0]
+        part = resize(part, width, height)
+    else:
+        scale_x = scale_y = 1.0
+    corners = np.array(moved.corners()[:3], np.float32)
+    # Pixel centres lie at half coordinates: without the half, every resize would move the mouth by half a pixel.
+    source = np.array([(x * scale_x - 0.5, y * scale_y - 0.5) for x, y in corners], np.float32)
+    target = np.array([(-0.5, -0.5), (size - 0.5, -0.5), (size - 0.5, size - 0.5)], np.float32)
+    matrix = cv2.getAffineTransform(source, target)
+    out = cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(out, dtype=np.uint8)
+
+
+def _neighbourhood(photo: Image, square: Square) -> tuple[Image, Square]:
+    """The part of the photo a square can see, mirrored border included, and the square moved into it."""
+    height, width = photo.shape[:2]
+    box = bounding_box(square.corners())
+    # What is missing beyond the border is mirrored from within: keep as much inside as lies outside.
+    beyond = max(-box.left, -box.top, box.right - width, box.bottom - height, 0.0) + 4
+    left, top = (int(max(0, np.floor(low - beyond))) for low in (box.left, box.top))
+    right, bottom = int(min(width, np.ceil(box.right + beyond))), int(min(height, np.ceil(box.bottom + beyond)))
+    left, top = min(left, width - 1), min(top, height - 1)
+    part = photo[top : max(bottom, top + 1), left : max(right, left + 1)]
+    return part, square._replace(x=square.x - left, y=square.y - top)

@@ -1,0 +1,117 @@
+"""Four face detectors behind one shape: a picture in (grey for haar and hog, else RGB), boxes and scores out.
+
+`haar` Viola & Jones 2001 (OpenCV's frontal cascade), `hog` Dalal & Triggs 2005 and `cnn` King 2015 (dlib), `yunet`
+Wu et al. 2023 (a model file the user names). Each model is loaded once per process.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fer_pipeline.config.schema import Detector
+from fer_pipeline.errors import SetupError
+from fer_pipeline.vision.boxes import Box
+from fer_pipeline.vision.image_io import Image
+from fer_pipeline.vision.weights import CNN_DETECTOR, find_weights
+
+
+class Face(NamedTuple):
+    """A face's bounding box in pixels of the photo and the detector's score."""
+
+    box: Box
+    score: float
+
+
+def find_haar(image: Image, detector: Detector) -> list[Face]:
+    """Viola-Jones; the score is the weight of the last stage."""
+    boxes, _, scores = _load_haar().detectMultiScale3(
+        image,
+        scaleFactor=detector.scale_factor,
+        minNeighbors=detector.min_neighbors,
+        minSize=(detector.min_size, detector.min_size),
+        outputRejectLevels=True,
+    )
+    pairs = zip(boxes, np.ravel(scores), strict=True)
+    return [Face(Box(*map(float, (x, y, x + w, y + h))), float(score)) for (x, y, w, h), score in pairs]
+
+
+def find_hog(image: Image, detector: Detector) -> list[Face]:
+    """dlib's HOG and linear SVM; finds faces of at least 80 pixels on the copy."""
+    boxes, scores, _ = _load_hog().run(image, 0, detector.threshold)
+    return [Face(_from_dlib(box), float(score)) for box, score in zip(boxes, scores, strict=True)]
+
+
+def find_cnn(image: Image, detector: Detector) -> list[Face]:
+    """dlib's max-margin CNN: the most thorough, and seconds a photo without a GPU."""
+    found = _load_cnn(find_weights(CNN_DETECTOR, detector.weights, "filter.weights"))(image, 0)
+    return [Face(_from_dlib(one.rect), float(one.confidence)) for one in found if one.confidence >= detector.threshold]
+
+
+def find_yunet(image: Image, detector: Detector) -> list[Face]:
+    """OpenCV's YuNet from a model file the user names."""
+    if detector.weights is None:
+        raise SetupError("detector `yunet` needs its model file: set filter.weights to a face_detection_yunet .onnx")
+    import cv2
+
+    model = _load_yunet(find_weights("", detector.weights, "filter.weights"))
+    model.setInputSize((image.shape[1], image.shape[0]))
+    model.setScoreThreshold(max(detector.threshold, 0.3))
+    _, found = model.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return [
+        Face(Box(x, y, x + w, y + h), float(rest[-1])) for x, y, w, h, *rest in (found if found is not None else [])
+    ]
+
+
+GREY = {"haar", "hog"}  # Haar sees no colour; HOG finds as many faces without, in less time and with fewer false ones
+
+FINDERS: dict[str, Callable[[Image, Detector], list[Face]]] = {
+    "haar": find_haar,
+    "hog": find_hog,
+    "cnn": find_cnn,
+    "yunet": find_yunet,
+}
+
+
+@lru_cache(maxsize=1)
+def _load_haar() -> Any:
+    import cv2
+
+    folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
+    path = Path(folder) / "haarcascade_frontalface_default.xml"
+    if not hasattr(cv2, "CascadeClassifier") or not path.is_file():
+        raise SetupError("this OpenCV has no Haar cascades: `pip install 'opencv-python-headless>=4.12,<5'`")
+    return cv2.CascadeClassifier(str(path))
+
+
+@lru_cache(maxsize=1)
+def _load_hog() -> Any:
+    import dlib
+
+    return dlib.get_frontal_face_detector()
+
+
+@lru_cache(maxsize=1)
+def _load_cnn(path: Path) -> Any:
+    import dlib
+
+    try:
+        return dlib.cnn_face_detection_model_v1(str(path))
+    except RuntimeError:
+        raise SetupError(f"{path}: not a dlib CNN detector: fix the setting filter.weights") from None
+
+
+@lru_cache(maxsize=1)
+def _load_yunet(path: Path) -> Any:
+    import cv2
+
+    try:
+        return cv2.FaceDetectorYN.create(str(path), "", (64, 64))
+    except cv2.error:
+        raise SetupError(f"{path}: OpenCV cannot read this model: fix the setting filter.weights") from None
+
+
+def _from_dlib(rect: Any) -> Box:
+    return Box(float(rect.left()), float(rect.top()), float(rect.right() + 1), float(rect.bottom() + 1))

@@ -1,0 +1,1 @@
+"""What the tests share: drawn pictures, servers on loopback, a browser, processes that are killed."""

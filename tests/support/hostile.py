@@ -1,0 +1,34 @@
+"""Pictures that are made to hurt, and a worker's task that fails as libraries do; light, since processes import it."""
+
+import io
+import os
+import signal
+
+from PIL import Image
+
+from fer_pipeline.errors import SetupError
+from fer_pipeline.workers.picture_pool import InputSpec, Prepared
+
+
+def slow_jpeg(scans: int = 80) -> bytes:
+    """A blank progressive JPEG whose last scan comes again: each runs over all of its pixels."""
+    blank = io.BytesIO()
+    Image.new("L", (7000, 7000)).save(blank, "JPEG", progressive=True)
+    data = blank.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def prepare_or_fail(data: bytes, _: InputSpec, __: int) -> Prepared:
+    """In place of `prepare_bytes`: what it does is the picture's one word."""
+    if data == b"die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    while data == b"hold":
+        signal.pause()
+    if data == b"memory":
+        raise MemoryError
+    if data == b"assert":
+        raise AssertionError("!ssize.empty()\nin resize")
+    if data == b"setup":
+        raise SetupError("the landmarks went away: install them")
+    return Prepared("no_face", 1, 1)
