@@ -3,10 +3,9 @@
     FerError               one line: where, what, remedy                     exit 1
     ├── UsageError         the command line or the YAML is wrong             exit 2
     ├── InputError         a folder, manifest or model is not what is needed exit 1
-    │   └── StaleError     a folder was made with other settings or input    exit 1
     └── SetupError         this machine lacks something: weights, an extra, room on the disk; exit 1
 
-An image that cannot be used is no error but a row with a reason, see `manifest.Row`.
+An image that cannot be used is no error but a row with a reason, see `dataset.rows.Row`.
 """
 
 
@@ -24,10 +23,6 @@ class UsageError(FerError):
 
 class InputError(FerError):
     """A folder, manifest or model file is missing, empty or damaged."""
-
-
-class StaleError(InputError):
-    """A finished or begun folder was made with other settings or from another input."""
 
 
 class SetupError(FerError):

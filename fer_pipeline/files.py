@@ -1,25 +1,35 @@
-"""Write files so that no reader ever sees half of one: under another name first, then renamed."""
+"""Write files so that no reader ever sees half of one, and replace none that somebody else made."""
 
 import csv
 import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fer_pipeline.errors import UsageError
+
+MARK = "fer-pipeline"  # in the metadata of every page and picture
 WRITER = "FER_WRITER"  # in the environment of a process that may write a file while another writes the same: its mark
 BLOCK = 65_536  # bytes that are written at once
 
 
 def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> None:
-    """Write a file under another name and rename it, so that nobody ever sees half of it.
+    """Write a file under another name and rename it, so that no reader ever sees half of it.
 
     `sync` forces it to disk first, so that not even a power cut leaves an empty file under the final name; images,
     which are many and can be made again, go without.
     """
     aside = aside_of(path)
-    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    write_file(aside, chunks, sync=sync)
+    replace_file(aside, path)
+
+
+def write_file(path: str | Path, chunks: Iterable[bytes], *, sync: bool) -> None:
+    """Write a file in place; `sync` forces it to disk."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
         for block in _blocks(chunks):
             left = memoryview(block)
@@ -29,7 +39,23 @@ def write_aside(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> No
             os.fsync(file)
     finally:
         os.close(file)
+
+
+def replace_file(aside: str | Path, path: Path) -> None:
+    """Give a file its final name."""
     os.replace(aside, path)  # noqa: PTH105
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove files below a folder by their relative names, and the folders that are empty without them."""
+    parents = set()
+    for name in names:
+        path = folder / name
+        path.unlink(missing_ok=True)
+        parents |= {parent for parent in path.parents if parent != folder and parent.is_relative_to(folder)}
+    for parent in sorted(parents, key=lambda path: len(path.parts), reverse=True):
+        with suppress(OSError):  # it still holds something, or is gone
+            parent.rmdir()
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -63,3 +89,21 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_own_file(path: Path, begins: bytes = b"") -> bool:
+    """Whether fer wrote a page, picture or table: it names itself near the start, or begins as only its own do."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
+    return MARK.encode() in head or (begins != b"" and head.startswith(begins))
+
+
+def check_target(path: Path, *, force: bool = False, begins: bytes = b"") -> None:
+    """Refuse to replace a file that fer did not write, unless forced; `begins`: how a table of fer's own begins."""
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder: name a file")
+    if path.exists() and not force and not is_own_file(path, begins):
+        raise UsageError(f"{path}: is there already and fer did not write it: name another file, or pass --force")

@@ -29,9 +29,9 @@ from fer_pipeline.config.schema import Config, Preprocessing, with_folders
 from fer_pipeline.dataset.experiment import of_config
 from fer_pipeline.dataset.journal import JOURNAL, Journal
 from fer_pipeline.dataset.naming import item_of
+from fer_pipeline.dataset.provenance import settings_of, write_provenance
 from fer_pipeline.dataset.rows import MANIFEST, read_rows, write_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.lineage.grow import grow
 from fer_pipeline.report.status import read_status
 from fer_pipeline.sources.camera.app import make_app
 from fer_pipeline.sources.camera.capture_store import CaptureStore
@@ -42,6 +42,7 @@ from fer_pipeline.sources.importers import find_in_folder, import_images
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
+from fer_pipeline.stages.refresh import refresh
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT
 from fer_pipeline.stages.unify import UNIFY
@@ -87,6 +88,7 @@ with CaptureStore(Path(sys.argv[1])) as store:
 
 def test_a_killed_server_loses_no_photo_and_the_next_one_adds_to_them(tmp_path: Path) -> None:
     raw = make_folder(tmp_path / "raw", {"pout/000000000000.jpg": draw_noise(9)}, source={"name": "web"})
+    write_provenance(raw, {"stage": "raw"})
     command = [sys.executable, "-c", KEEP, str(raw), str(Path(__file__).parent)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)) as process:
         assert process.stdout is not None
@@ -353,7 +355,7 @@ def experiment(home: Path) -> Config:
 
 def make_stages(config: Config) -> None:
     for stage in STAGES:
-        run_stage(stage, getattr(config, stage.name), force=True)
+        run_stage(stage, getattr(config, stage.name))
 
 
 def test_the_folders_follow_without_force_and_hold_what_a_run_from_the_start_would(tmp_path: Path) -> None:
@@ -371,15 +373,14 @@ def test_the_folders_follow_without_force_and_hold_what_a_run_from_the_start_wou
             store.end()
             for number in range(4):
                 store.keep("smile" if number % 2 else "pout", photo(100 * session + number))
-        assert [stage for stage, trouble in grow(of_config(config)) if not trouble] == [stage.name for stage in STAGES]
+        assert [summary.stage for summary in refresh(of_config(config))] == [stage.name for stage in STAGES]
     assert not [stand.stale for stand in read_status(config) if stand.stale]
     fresh.crawl.output.parent.mkdir(parents=True)
     fresh.crawl.output.symlink_to(config.crawl.output)
     make_stages(fresh)
     for stage in STAGES:
         one, two = (list_files(getattr(each, stage.name).output) for each in (config, fresh))
-        assert one.keys() == two.keys()
-        assert one[MANIFEST] == two[MANIFEST]
+        assert one == two
     rows = read_rows(config.split.output)
     parts = {str(row.group): row.split for row in rows if row.source.get("engine") == "webcam"}
     assert [part for _, part in sorted(parts.items())] == ["train", "test"]
@@ -387,12 +388,11 @@ def test_the_folders_follow_without_force_and_hold_what_a_run_from_the_start_wou
 
 
 GROW = """
-import fer_pipeline.lineage.replay as replaying
+import fer_pipeline.stages.refresh as refreshing, fer_pipeline.stages.records as records, fer_pipeline.files as files
 from fer_pipeline.dataset.experiment import of_home
-from fer_pipeline.lineage.grow import grow
-count_in(replaying)
-for stage, trouble in grow(of_home(Path(arguments[0]))):
-    assert not trouble, trouble
+count_in(refreshing, records, files)
+for _ in refreshing.refresh(of_home(Path(arguments[0]))):
+    pass
 """
 
 
@@ -415,39 +415,39 @@ def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path
         ended, step = run_until(step, GROW, home), step + 9
         with CaptureStore(raw) as store:
             store.keep("smile", photo(91))
-        assert not [trouble for _, trouble in grow(of_config(config)) if trouble]
-        assert not [stand.stale for stand in read_status(config) if stand.stale]
-        left = {stage.name: list_files(getattr(config, stage.name).output) for stage in STAGES}
         make_stages(config)
+        assert not [stand.stale for stand in read_status(config) if stand.stale]
+        fresh = experiment(tmp_path / f"fresh{step}")
+        fresh.crawl.output.parent.mkdir(parents=True)
+        fresh.crawl.output.symlink_to(raw)
+        make_stages(fresh)
         for stage in STAGES:
-            files = list_files(getattr(config, stage.name).output)
-            assert left[stage.name].keys() == files.keys(), (step, stage.name)
-            assert left[stage.name][MANIFEST] == files[MANIFEST], (step, stage.name)
+            left, files = (list_files(getattr(one, stage.name).output) for one in (config, fresh))
+            assert left == files, (step, stage.name)
     assert step > 9, "nothing counts its steps"
 
 
-def test_a_folder_made_with_other_settings_is_left_for_the_user_to_decide(tmp_path: Path) -> None:
+def test_each_folder_is_brought_up_to_date_by_the_settings_it_was_made_with(tmp_path: Path) -> None:
     config = experiment(tmp_path)
     with CaptureStore(config.crawl.output) as store:
         for number in range(4):
             store.keep("smile", photo(number))
     for stage in (UNIFY, DEDUPE, FILTER):
         run_stage(stage, getattr(config, stage.name))
-    run_stage(DEDUPE, config.dedupe.model_copy(update={"hash": "dhash"}), force=True)
+    run_stage(DEDUPE, config.dedupe.model_copy(update={"hash": "dhash"}))
     with CaptureStore(config.crawl.output) as store:
         store.keep("smile", photo(9))
-    assert list(grow(of_config(config))) == [
-        ("unify", ""),
-        ("dedupe", ""),
-        ("filter", f"{config.filter.output} is out of date"),
-    ]
+    done = {summary.stage: summary for summary in refresh(of_config(config))}
+    assert list(done) == ["unify", "dedupe", "filter"]
+    assert (settings_of(config.filter.output, "dedupe") or {})["hash"] == "dhash"
+    assert done["dedupe"].counts == (4, 1, 0)
 
 
 def test_nothing_is_done_where_no_stage_was_made(tmp_path: Path) -> None:
     config = experiment(tmp_path)
     with CaptureStore(config.crawl.output) as store:
         store.keep("smile", photo(1))
-    assert list(grow(of_config(config))) == []
+    assert list(refresh(of_config(config))) == []
 
 
 # The command
@@ -494,6 +494,6 @@ def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tm
         said = process.stderr.read()
         assert process.wait() == 0
     assert "photos of all sessions in data/mine/raw: 1" in said
-    assert "unify, dedupe, filter, crop, split up to date: only the new photos were judged" in said
+    assert "unify, dedupe, filter, crop, split up to date: only the new photos were processed" in said
     assert "fer train --config c.yaml --from runs/mine" in said
     assert len([row for row in read_rows(tmp_path / "data/mine/split") if row.source.get("engine") == "webcam"]) == 1

@@ -17,7 +17,7 @@ from fer_pipeline.config.schema import Config, SplitConfig
 from fer_pipeline.dataset import rows as manifest
 from fer_pipeline.dataset.decisions import Decision
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows
-from fer_pipeline.errors import InputError, StaleError, UsageError
+from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.report.funnel import find_change, places_below, places_of
 from fer_pipeline.review.decision_log import Log
 from fer_pipeline.stages.corrections import bring_back, correct, find_folders, format_decisions, rename_moved
@@ -116,14 +116,14 @@ def test_decisions_that_change_nothing_change_no_byte(config: Config) -> None:
     first, second = read_rows(config.crop.output)[:2]
     decide(config, Decision(first.path, "keep"), Decision(second.path, "drop"), Decision(second.path, "undo"))
     assert not run_stage(SPLIT, config.split).fresh
-    rows_after(config, force=True)
+    rows_after(config)
     assert list_files(config.split.output) == before
 
 
 def test_few_others_change_their_part(config: Config) -> None:
     before = rows_after(config)
     decide(config, Decision(next(iter(before)), "drop"))
-    after = rows_after(config, force=True)
+    after = rows_after(config)
     assert sum(before[path].split != after[path].split for path in after) <= 3
 
 
@@ -192,7 +192,7 @@ def test_of_several_faces_the_largest_comes_back(config: Config) -> None:
 def test_all_faces_of_a_photo_that_is_moved_join_its_new_class(config: Config) -> None:
     (row,) = lost(config, "several_faces", "crop")
     crop = config.crop.model_copy(update={"faces": "all"})
-    run_stage(CROP, crop, force=True)
+    run_stage(CROP, crop)
     files = [one for one in read_rows(crop.output) if Path(one.path).stem.startswith(Path(row.path).stem)]
     assert len(files) == 2
     # As if another stage had dropped the photo before.
@@ -238,19 +238,17 @@ def test_without_photos_nothing_can_be_brought_back(config: Config) -> None:
     shutil.rmtree(config.unify.output)
     decide(config, Decision(row.path, "restore", box=BOX))
     with pytest.raises(InputError, match="has no finished `unify`"):
-        bring_back(config.split)
+        bring_back(config.split, config.split.output)
 
 
-def test_new_decisions_make_a_finished_split_stale_with_a_remedy(config: Config, capsys: Capture) -> None:
+def test_new_decisions_are_put_into_effect_by_the_next_split(config: Config, capsys: Capture) -> None:
     rows_after(config)
     first = read_rows(config.crop.output)[0]
     decide(config, Decision(first.path, "drop"))
-    with pytest.raises(StaleError, match=r"made before the last decisions in decisions\.csv: .* --force"):
-        run_stage(SPLIT, config.split)
     changes = [find_change(place, settings) for settings in (config, None)
                for place in (places_of(config) if settings else places_below(config.crop.output.parent))]  # fmt: skip
     assert [change for change in changes if change] == ["made before the last decisions in decisions.csv"] * 2
-    rows_after(config, force=True)
+    assert rows_after(config)[first.path].reason == "by_hand"
     assert not any(find_change(place) for place in places_below(config.crop.output.parent))
 
 
@@ -264,7 +262,7 @@ def test_the_command_says_what_changed_and_status_what_is_next(tmp_path: Path, c
     assert "split: decisions: 1 dropped, 1 moved to smile, 1 brought back" in capsys.readouterr().err
     decide(config, Decision(pout[0].path, "undo"))
     assert main(["status", *command]) == 0
-    assert f"next: fer split {' '.join(command)} --force" in capsys.readouterr().out
+    assert f"next: fer split {' '.join(command)}" in capsys.readouterr().out
     (file,) = config.split.output.rglob(f"smile/{Path(pout[1].path).name}")
     assert main(["-q", "trace", str(file), *command]) == 0
     told = capsys.readouterr().out

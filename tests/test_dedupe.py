@@ -20,11 +20,11 @@ def row(name: str, bits: int, width: int = 100, sharpness: float = 1.0, label: s
     return Row(path=f"{label}/{name}.jpg", label=label, group=group or None, attributes=attributes)
 
 
-def settle(rows: list[Row], **changes: Any) -> dict[str, Row]:
+def dedupe(rows: list[Row], **changes: Any) -> dict[str, Row]:
     config = DedupeConfig(input=Path("in"), output=Path("out"), **changes)
-    settled = list(drop_copies(sorted(rows, key=lambda one: one.path), config))
-    assert len(settled) == len(rows)
-    return {one.path: one for one in settled}
+    final = list(drop_copies(sorted(rows, key=lambda one: one.path), config))
+    assert len(final) == len(rows)
+    return {one.path: one for one in final}
 
 
 def kept(rows: dict[str, Row]) -> list[str]:
@@ -32,70 +32,70 @@ def kept(rows: dict[str, Row]) -> list[str]:
 
 
 def test_the_largest_of_some_copies_stays() -> None:
-    rows = settle([row("1", 0, width=100, sharpness=9), row("2", 1, width=300), row("3", 2, width=200)])
+    rows = dedupe([row("1", 0, width=100, sharpness=9), row("2", 1, width=300), row("3", 2, width=200)])
     assert kept(rows) == ["a/2.jpg"]
     assert (rows["a/1.jpg"].reason, rows["a/1.jpg"].attributes["copy_of"]) == ("copy", "a/2.jpg")
 
 
 def test_the_sharpest_of_some_copies_of_one_size_stays() -> None:
-    assert kept(settle([row("1", 0, sharpness=5), row("2", 1, sharpness=7), row("3", 2, sharpness=6)])) == ["a/2.jpg"]
+    assert kept(dedupe([row("1", 0, sharpness=5), row("2", 1, sharpness=7), row("3", 2, sharpness=6)])) == ["a/2.jpg"]
 
 
 def test_equal_copies_end_the_same_whatever_their_order() -> None:
     rows = [row(str(number), 0) for number in range(4)]
-    assert kept(settle(rows)) == kept(settle(rows[::-1]))
-    assert len(kept(settle(rows))) == 1
+    assert kept(dedupe(rows)) == kept(dedupe(rows[::-1]))
+    assert len(kept(dedupe(rows))) == 1
 
 
 def test_a_hash_one_bit_beyond_the_distance_is_no_copy() -> None:
-    assert len(kept(settle([row("1", 0), row("2", 4)], distance=4))) == 1
-    assert len(kept(settle([row("1", 0), row("2", 5)], distance=4))) == 2
+    assert len(kept(dedupe([row("1", 0), row("2", 4)], distance=4))) == 1
+    assert len(kept(dedupe([row("1", 0), row("2", 5)], distance=4))) == 2
 
 
 def test_photos_within_the_group_distance_are_tied_and_both_stay() -> None:
-    rows = settle([row("1", 0), row("2", 8), row("3", 40)], distance=4, group_distance=8)
+    rows = dedupe([row("1", 0), row("2", 8), row("3", 40)], distance=4, group_distance=8)
     assert len(kept(rows)) == 3
-    assert rows["a/1.jpg"].group == rows["a/2.jpg"].group == "a/1.jpg"
+    assert rows["a/1.jpg"].group == rows["a/2.jpg"].group == "a/1"
     assert rows["a/3.jpg"].group is None
 
 
 def test_a_photo_beyond_the_group_distance_is_not_tied() -> None:
-    rows = settle([row("1", 0), row("2", 9)], distance=4, group_distance=8)
+    rows = dedupe([row("1", 0), row("2", 9)], distance=4, group_distance=8)
     assert {one.group for one in rows.values()} == {None}
 
 
 def test_a_chain_of_likenesses_is_one_group() -> None:
-    rows = settle([row(str(number), 8 * number) for number in range(5)], distance=2, group_distance=8)
-    assert {one.group for one in rows.values()} == {"a/0.jpg"}
+    rows = dedupe([row(str(number), 8 * number) for number in range(5)], distance=2, group_distance=8)
+    assert {one.group for one in rows.values()} == {"a/0"}
 
 
 def test_a_distance_above_the_group_distance_ties_the_copies_too() -> None:
-    rows = settle([row("1", 0), row("2", 6)], distance=8, group_distance=0)
+    rows = dedupe([row("1", 0), row("2", 6)], distance=8, group_distance=0)
     assert len(kept(rows)) == 1
     assert rows["a/1.jpg"].group == rows["a/2.jpg"].group is not None
 
 
 def test_copies_with_conflicting_labels_are_all_dropped() -> None:
-    rows = settle([row("1", 0), row("1", 0, label="b"), row("2", 1), row("3", 60)])
+    rows = dedupe([row("1", 0), row("1", 0, label="b"), row("2", 1), row("3", 60)])
     assert kept(rows) == ["a/3.jpg"]
     assert {one.reason for path, one in rows.items() if path != "a/3.jpg"} == {"conflicting_labels"}
     assert rows["b/1.jpg"].attributes["labels"] == ["a", "b"]
 
 
 def test_conflicting_labels_can_be_kept_the_best_of_each() -> None:
-    rows = settle([row("1", 0), row("2", 0, width=200), row("1", 0, label="b")], conflicts="keep")
+    rows = dedupe([row("1", 0), row("2", 0, width=200), row("1", 0, label="b")], conflicts="keep")
     assert kept(rows) == ["a/2.jpg", "b/1.jpg"]
     assert rows["a/2.jpg"].group == rows["b/1.jpg"].group is not None
 
 
 def test_images_of_one_person_stay_tied_together_with_what_is_like_them() -> None:
-    rows = settle([row("1", 0, group="p:anna"), row("2", 30, group="p:anna"), row("3", 37), row("4", 60)])
+    rows = dedupe([row("1", 0, group="p:anna"), row("2", 30, group="p:anna"), row("3", 37), row("4", 60)])
     assert rows["a/1.jpg"].group == rows["a/2.jpg"].group == rows["a/3.jpg"].group == "p:anna"
     assert rows["a/4.jpg"].group is None
 
 
 def test_a_person_with_one_image_keeps_their_name() -> None:
-    assert settle([row("1", 0, group="p:anna"), row("2", 60)])["a/1.jpg"].group == "p:anna"
+    assert dedupe([row("1", 0, group="p:anna"), row("2", 60)])["a/1.jpg"].group == "p:anna"
 
 
 @pytest.mark.parametrize("kind", ["phash", "dhash"])
@@ -128,6 +128,6 @@ def test_frames_before_one_camera_look_alike_and_all_stay_each_session_by_itself
         return row(name, 0, label=label, group=session).replace(source={"name": session, "engine": "webcam"})
 
     frames = [frame("1", "a", "webcam:1"), frame("2", "b", "webcam:1"), frame("3", "a", "webcam:2")]
-    rows = settle([*frames, row("4", 60, label="a")])
+    rows = dedupe([*frames, row("4", 60, label="a")])
     assert len(kept(rows)) == 4
     assert [rows[path].group for path in ("a/1.jpg", "b/2.jpg", "a/3.jpg")] == ["webcam:1", "webcam:1", "webcam:2"]

@@ -19,14 +19,12 @@ from fer_pipeline.config.loader import load_config
 from fer_pipeline.config.schema import FOLDERS, Config
 from fer_pipeline.dataset.blocklist import BLOCKLIST, Blocklist, extend_blocklist, read_blocklist
 from fer_pipeline.dataset.experiment import of_config, of_home
-from fer_pipeline.dataset.naming import GIVEN_NAME, photo_of
+from fer_pipeline.dataset.naming import photo_of
 from fer_pipeline.dataset.provenance import PROVENANCE
 from fer_pipeline.dataset.rows import MANIFEST, Row, read_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.files import write_csv
-from fer_pipeline.lineage.forget import PENDING, forget
-from fer_pipeline.lineage.leavings import find_leavings
-from fer_pipeline.lineage.plan import Plan, prepare
+from fer_pipeline.lineage.forget import Plan, forget, plan_forget
 from fer_pipeline.sources.crawl.crawler import crawl
 from fer_pipeline.sources.importers import find_in_folder, import_images
 from fer_pipeline.stages.crop import CROP
@@ -38,7 +36,8 @@ from fer_pipeline.stages.unify import UNIFY
 from fer_pipeline.vision.image_io import Image, write_image
 
 STAGES = (UNIFY, DEDUPE, FILTER, CROP, SPLIT)
-BESIDE = {".lock", BLOCKLIST, PENDING}
+BESIDE = {".lock", BLOCKLIST}
+OWN_PAGE = '<meta name="generator" content="fer-pipeline 0"><img>'
 SETTINGS = """
 name: x
 workers: 1
@@ -97,13 +96,12 @@ def home(made: Path, tmp_path: Path) -> Path:
 
 
 def plan(home: Path, what: str, *, copies: bool = False) -> Plan:
-    (found,) = prepare(what, of_config(configure(home)), None, copies=copies)
+    (found,) = plan_forget(what, of_config(configure(home)), copies=copies)
     return found
 
 
 def forget_one(home: Path, what: str, *, copies: bool = False) -> list[str]:
-    chosen = plan(home, what, copies=copies)
-    return forget(chosen.experiment, chosen.rows, chosen.leavings)
+    return forget(plan(home, what, copies=copies))
 
 
 def without(made: Path, folder: Path, gone: Callable[[Row], bool]) -> dict[str, bytes]:
@@ -180,12 +178,11 @@ def test_other_images_are_not_judged_anew(home: Path, monkeypatch: pytest.Monkey
 
 
 FORGET = """
-import fer_pipeline.lineage.forget as forgetting, fer_pipeline.lineage.replay as replaying
+import fer_pipeline.lineage.forget as forgetting, fer_pipeline.stages.refresh as refreshing, fer_pipeline.files as files
 from fer_pipeline.dataset.experiment import of_home
-from fer_pipeline.lineage.plan import prepare
-count_in(forgetting, replaying)
-(plan,) = prepare(arguments[1], of_home(Path(arguments[0])), None, copies=False)
-forgetting.forget(plan.experiment, plan.rows, plan.leavings)
+count_in(forgetting, refreshing, files)
+(plan,) = forgetting.plan_forget(arguments[1], of_home(Path(arguments[0])), copies=False)
+forgetting.forget(plan)
 """
 
 
@@ -201,8 +198,8 @@ def test_killed_anywhere_the_same_command_finishes(made: Path, tmp_path: Path) -
         configure(home)
         if not ended:
             forget_one(home, "a/1.png")
+            run_stages(configure(home))  # as `fer run` does
         assert everything(home) == never, step
-        assert not (home / "data/x/raw" / PENDING).exists()
     assert ended
 
 
@@ -235,8 +232,8 @@ def test_a_crawl_does_not_bring_it_back_from_any_address(tmp_path: Path) -> None
     with Web({"/0.png": Reply(picture(0)), "/1.png": Reply(picture(1)), "/mirror.png": Reply(picture(0))}) as web:
         config = listed(tmp_path / "data/x", web, "/0.png", "/1.png")
         crawl(config)
-        (plan,) = prepare(f"{web.url}/0.png", of_home(tmp_path / "data/x"), None, copies=False)
-        forget(plan.experiment, plan.rows, plan.leavings)
+        (plan,) = plan_forget(f"{web.url}/0.png", of_home(tmp_path / "data/x"), copies=False)
+        forget(plan)
         asked = len(web.asked)
         crawl(config)
         assert len(web.asked) == asked
@@ -265,20 +262,27 @@ def test_runs_that_saw_it_are_told_and_their_pages_and_arrays_go(
     run, other = home / "runs/x", home / "runs/other"
     for folder, path in ((run, f"{split.split}/{split.path}"), (other, "train/a/ffffffffffff.png")):
         (folder / "cache").mkdir(parents=True)
-        np.save(folder / "cache/crops-32-0.npy", np.zeros(3, np.uint8))
-        (folder / "report.html").write_text("<img>")
+        np.save(folder / "cache/crops-32-0123456789abcdef.npy", np.zeros(3, np.uint8))
+        (folder / "report.html").write_text(OWN_PAGE)
+        (folder / "notes.html").write_text("<img>")
         (folder / "model.onnx").write_bytes(b"model")
         (folder / PROVENANCE).write_text('{"stage": "train", "input": "old"}')
         write_csv(folder / "seen.csv", ["path", "label", "part"], [[path, "a", "validation"]])
-    (home / "data/x/report.html").write_text("<img>")
+    (home / "data/x/report.html").write_text(OWN_PAGE)
     arguments = ["forget", split.path, "--config", str(home / "config.yaml")]
     assert main([*arguments, "--dry-run"]) == 0
     assert (run / "report.html").is_file()
     assert main([*arguments, "--yes"]) == 0
     told = capsys.readouterr().out
-    assert "run x saw it (validation): its model holds what it learned: train it again with --force" in told
+    assert "run x saw it (validation): its model holds what it learned: train again, and delete it" in told
     assert "run other" not in told
-    assert sorted(path.name for path in run.iterdir()) == ["cache", "model.onnx", "provenance.json", "seen.csv"]
+    assert sorted(path.name for path in run.iterdir()) == [
+        "cache",
+        "model.onnx",
+        "notes.html",
+        "provenance.json",
+        "seen.csv",
+    ]
     assert not list((run / "cache").iterdir())
     assert not (home / "data/x/report.html").exists()
     assert (other / "report.html").is_file()
@@ -287,7 +291,7 @@ def test_runs_that_saw_it_are_told_and_their_pages_and_arrays_go(
 
 @pytest.mark.parametrize(
     ("answer", "code", "told"),
-    [("n\n", 1, "nothing was removed"), ("", 2, "nothing was removed: say --yes"), ("y\n", 0, "forget: done")],
+    [("n\n", 1, "nothing was removed"), ("", 2, "nothing was removed: pass --yes"), ("y\n", 0, "forget: done")],
 )
 def test_without_yes_it_asks_whoever_is_there(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, code: int, told: str
@@ -307,15 +311,15 @@ def test_another_experiment_that_has_it_is_named(home: Path) -> None:
 # --- what cannot be rebuilt
 
 
-def test_a_folder_that_was_out_of_date_stays_so_and_loses_the_image_all_the_same(home: Path) -> None:
-    provenance = home / "data/x/faces" / PROVENANCE
-    made = json.loads(provenance.read_text()) | {"input": "of another time"}
-    provenance.write_text(json.dumps(made))
+def test_a_folder_that_was_out_of_date_loses_the_image_and_is_left_to_the_next_run(home: Path) -> None:
+    write_image(home / "more/a/new.png", draw_noise(77))
+    import_images(find_in_folder(home / "more"), home / "data/x/raw", "more")
     digest = row_of(home, "a/0.png").sha256
-    forget_one(home, "a/0.png")
+    (trouble,) = forget_one(home, "a/0.png")
+    assert "unified was not up to date: `fer run`" in trouble
+    assert not list((home / "data/x").rglob(f"{digest[:12]}*"))
+    run_stages(configure(home))
     assert all(digest not in (home / "data/x" / name / MANIFEST).read_text() for _, name in FOLDERS.values())
-    assert json.loads(provenance.read_text())["input"] == "of another time"
-    assert not run_stage(CROP, configure(home).crop).fresh
 
 
 def test_a_split_that_would_lack_a_class_says_so_and_loses_the_image_all_the_same(tmp_path: Path) -> None:
@@ -326,20 +330,66 @@ def test_a_split_that_would_lack_a_class_says_so_and_loses_the_image_all_the_sam
     run_stages(configure(tmp_path))
     digest = row_of(tmp_path, "b/0.png").sha256
     (trouble,) = forget_one(tmp_path, "b/0.png")
-    assert "cannot be rebuilt" in trouble
+    assert "split cannot be brought up to date" in trouble
     assert "class 'b'" in trouble
-    assert digest not in (tmp_path / "data/x/split" / MANIFEST).read_text()
+    assert not (tmp_path / "data/x/split" / MANIFEST).exists()
     assert not list((tmp_path / "data/x/split").rglob(f"{digest[:12]}*"))
 
 
-def test_an_unfinished_stage_forgets_it_too_and_goes_on(home: Path, made: Path, tmp_path: Path) -> None:
+def test_an_unfinished_stage_loses_its_file_too(home: Path) -> None:
     crops = home / "data/x/crops"
     row = next(row for row in read_rows(crops) if row.source["file"] == "a/0.png")
-    line = f'{{"item":{json.dumps(row.path.replace(".png", ".jpg"))},"rows":[{row.to_line().strip()}]}}\n'
-    (crops / "journal.jsonl").write_text(line)
     (crops / MANIFEST).unlink()
     forget_one(home, "a/0.png")
-    assert (crops / "journal.jsonl").read_text() == ""
+    assert not (crops / row.path).exists()
+    run_stages(configure(home))
+    assert row.sha256 not in (crops / MANIFEST).read_text()
+
+
+# --- whose word is matched to which image
+
+
+@pytest.mark.parametrize("what", ["a/", "photos/a/", "x/raw/a", "a"])
+def test_a_folder_means_what_lies_in_it_and_takes_more_than_a_yes(
+    home: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = list_files(home / "data")
+    assert main(["forget", what, "--config", str(home / "config.yaml"), "--yes"]) != 0
+    assert list_files(home / "data") == before
+    assert capsys.readouterr().err.count("\n") <= 1
+
+
+def test_with_all_a_folder_of_images_goes(home: Path) -> None:
+    assert main(["forget", "a/", "--config", str(home / "config.yaml"), "--all"]) == 0
+    assert {row.label for row in read_rows(home / "data/x/raw")} == {"b"}
+
+
+@pytest.mark.parametrize(("answer", "code"), [("12\n", 0), ("y\n", 1), ("13\n", 1), ("", 2)])
+def test_many_images_go_by_their_typed_count(
+    home: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    before = list_files(home / "data")
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    assert main(["forget", "a/", "--config", str(home / "config.yaml")]) == code
+    assert (list_files(home / "data") == before) == (code != 0)
+
+
+def test_rows_without_a_file_match_no_word(tmp_path: Path) -> None:
+    with Web({f"/{number}.png": Reply(picture(number)) for number in range(3)}) as web:
+        crawl(listed(tmp_path / "data/x", web, *(f"/{number}.png" for number in range(3))))
+    for what in ("photos/me/", "smile.png", "png", "0", "x/0"):
+        with pytest.raises(InputError):
+            plan_forget(what, of_home(tmp_path / "data/x"), copies=False)
+
+
+def test_files_of_other_people_in_the_folders_stay(home: Path) -> None:
+    row = row_of(home, "a/0.png")
+    own = home / "data/x/raw/a" / f"{Path(row.path).stem}-mine.txt"
+    own.write_text("dear")
+    (home / "data/x/empty").mkdir()
+    forget_one(home, "a/0.png")
+    assert own.read_text() == "dear"
+    assert (home / "data/x/empty").is_dir()
 
 
 def test_an_unfinished_import_is_finished_first(home: Path) -> None:
@@ -372,8 +422,8 @@ def test_a_mangled_note_is_an_error_that_names_the_line(tmp_path: Path, line: st
 def test_an_experiment_of_a_raw_folder_alone_is_enough(tmp_path: Path) -> None:
     import_images(find_in_folder(make_photos(tmp_path / "photos")), tmp_path / "data/x/raw", "photos")
     experiment = of_home(tmp_path / "data/x")
-    (found,) = prepare("a/0.png", experiment, None, copies=False)
-    assert forget(experiment, found.rows, find_leavings(experiment, found.forgotten)) == []
+    (found,) = plan_forget("a/0.png", experiment, copies=False)
+    assert forget(found) == []
     assert all(row.source["file"] != "a/0.png" for row in read_rows(tmp_path / "data/x/raw"))
 
 
@@ -381,8 +431,3 @@ def test_a_note_nested_without_end_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / BLOCKLIST).write_text("[" * 100_000)
     with pytest.raises(InputError, match=r"blocklist.jsonl:1: not a line of"):
         read_blocklist(tmp_path)
-
-
-@pytest.mark.parametrize(("stem", "is_ours"), [("0" * 12, True), ("0" * 64 + "-2", True), ("face", False)])
-def test_names_of_every_length_that_folders_give_are_known(stem: str, is_ours: bool) -> None:
-    assert (GIVEN_NAME.fullmatch(stem) is not None) is is_ours

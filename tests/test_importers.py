@@ -9,7 +9,8 @@ import pytest
 from support.loopback import Reply, Web, listed, picture
 from support.pictures import draw_noise, list_files
 
-from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.journal import JOURNAL
+from fer_pipeline.dataset.provenance import locked_raw
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.files import hash_file
@@ -197,9 +198,9 @@ def test_a_file_that_cannot_be_read_has_a_row(tmp_path: Path) -> None:
 def test_what_a_killed_crawl_finished_is_not_lost(tmp_path: Path) -> None:
     data = write_and_read(tmp_path, 1)
     digest = hashlib.sha256(data).hexdigest()
-    (tmp_path / "raw" / "a").mkdir(parents=True)
-    (tmp_path / "raw" / "a" / f"{digest[:12]}.png").write_bytes(data)
-    with Journal(tmp_path / "raw") as journal:
+    with locked_raw(tmp_path / "raw") as journal:
+        (tmp_path / "raw" / "a").mkdir(parents=True)
+        (tmp_path / "raw" / "a" / f"{digest[:12]}.png").write_bytes(data)
         for name in "xyz":  # three addresses of the same bytes
             row = Row(path=f"a/{digest[:12]}.png", label="a", sha256=digest, source={"url": f"http://{name}/1.png"})
             journal.append(f"a http://{name}/1.png", [row])
@@ -261,7 +262,7 @@ def test_bytes_that_a_crawl_named_after_their_url_are_not_imported_once_more(tmp
 
 def test_an_import_that_finishes_a_killed_crawl_keeps_the_same_bytes_once(tmp_path: Path) -> None:
     tga, raw = picture(1, "TGA"), tmp_path / "raw"
-    with Journal(raw) as journal:
+    with locked_raw(raw) as journal:
         ledger = Ledger(raw, journal)
         for url in ("http://x/1.php", "http://x/1.aspx"):
             ledger.note(Origin("smile", "urls", "", "any"), url, Answer(url, tga))

@@ -37,15 +37,6 @@ def test_a_last_line_torn_at_any_byte_is_cut_off_and_costs_only_its_item(tmp_pat
         assert (tmp_path / JOURNAL).read_bytes() == whole
 
 
-@pytest.mark.parametrize("damage", [b"\0\0\0\0\n", b"[]\n", b'{"rows":[]}\n', b'{"item":3,"rows":[]}\n', b"\xff\n"])
-def test_a_line_of_rubbish_ends_the_journal(tmp_path: Path, damage: bytes) -> None:
-    whole = fill(tmp_path)
-    (tmp_path / JOURNAL).write_bytes(whole + damage)
-    with Journal(tmp_path) as journal:
-        assert len(list(journal.entries())) == 3
-    assert (tmp_path / JOURNAL).read_bytes() == whole
-
-
 def test_a_folder_without_journal_has_no_entries(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         assert list(journal.entries()) == []
@@ -59,14 +50,14 @@ def test_finishing_writes_the_manifest_and_drops_the_journal(tmp_path: Path) -> 
     assert len(read_rows(tmp_path)) == 6
 
 
-def test_both_ways_to_finish_write_the_same_bytes(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        fill(tmp_path / folder)
-    with Journal(tmp_path / "one") as journal:
-        journal.finish(list(journal.rows()))
-    with Journal(tmp_path / "two") as journal:
-        journal.finish_sorted(journal.rows_of(sorted(journal.entries())))
-    assert list_files(tmp_path / "one") == list_files(tmp_path / "two")
+def test_compacting_keeps_some_lines_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with Journal(tmp_path) as journal:
+        entries = {entry.item: entry for entry in journal.entries()}
+        wanted = [journal.rows_at(entries[item]) for item in ("c", "b")]
+        journal.compact([entries["c"], entries["b"]])
+        assert [entry.item for entry in journal.entries()] == ["c", "b"]
+        assert [journal.rows_at(entry) for entry in journal.entries()] == wanted
 
 
 def test_one_process_holds_the_folder_at_a_time(tmp_path: Path) -> None:
@@ -95,12 +86,17 @@ def test_a_new_folder_has_no_rows_yet_and_a_finished_one_has_them(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "line", ['{"item": "d"}', '{"item": "d", "rows": 3}', '"d"', "[" * 100_000, '{"item": ["d"], "rows": []}']
+    "line", ['{"item": "d"}', '{"item": "d", "rows": 3}', '"d"', "[" * 100_000, '{"item": ["d"], "rows": []}', "\0\0"]
 )
-def test_a_line_that_is_none_of_ours_is_cut_off_like_a_torn_one(tmp_path: Path, line: str) -> None:
-    whole = fill(tmp_path)
-    (tmp_path / JOURNAL).write_bytes(whole + line.encode() + b"\n")
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_damaged_line_is_reported_and_takes_no_other_along(
+    tmp_path: Path, line: str, place: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = fill(tmp_path).splitlines(keepends=True)
+    lines.insert(place, line.encode() + b"\n")
+    (tmp_path / JOURNAL).write_bytes(b"".join(lines))
     with Journal(tmp_path) as journal:
         assert [entry.item for entry in journal.entries()] == ["b", "a", "c"]
         assert len(list(journal.rows())) == 6
-    assert (tmp_path / JOURNAL).read_bytes() == whole
+    assert (tmp_path / JOURNAL).read_bytes() == b"".join(lines)
+    assert f"{JOURNAL}:{place + 1}: damaged" in capsys.readouterr().err

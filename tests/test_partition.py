@@ -1,11 +1,11 @@
-"""Whole groups, the right share of every label, and little change when images are added."""
+"""Whole groups, the right share of every label, and a test part that stays when images are added."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from fer_pipeline.stages.partition import hold_sessions, part_groups
+from fer_pipeline.stages.partition import choose_test, hold_sessions, part_groups
 
 SEEDS = range(5)
 
@@ -83,6 +83,41 @@ def test_a_label_of_one_group_is_never_held_back_whole() -> None:
 
 def test_nothing_is_parted_into_nothing() -> None:
     assert part_groups([], [], 0.1, 0) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_group_is_in_the_test_part_or_not_whatever_else_there_is(seed: int) -> None:
+    labels, groups = draw_labels(seed)
+    whole = dict(zip(groups, choose_test(labels, groups, 0.2, seed), strict=True))
+    half = dict(zip(groups[::2], choose_test(labels[::2], groups[::2], 0.2, seed), strict=True))
+    assert all(whole[group] == part for group, part in half.items())
+    assert sum(whole.values()) / len(whole) == pytest.approx(0.2, abs=0.07)
+
+
+def test_a_label_without_a_test_image_gives_its_group_of_lowest_hash_for_good() -> None:
+    for seed in range(30):
+        few = [f"g{number}" for number in range(3)]
+        held = choose_test(["a"] * 3, few, 0.01, seed)
+        assert sum(held) == 1
+        more = choose_test(["a"] * 2 + ["b"] * 300, few[:2] + [f"b{n}" for n in range(300)], 0.01, seed)
+        assert sum(more[:2]) == 1, "each label by itself"
+
+
+def test_a_label_keeps_a_group_to_learn_from() -> None:
+    for seed in range(30):
+        assert sum(choose_test(["a"] * 2, ["1", "2"], 0.95, seed)) == 1
+        assert choose_test(["a"] * 4, ["only"] * 4, 0.95, seed) == [False] * 4
+
+
+def test_test_images_that_come_from_elsewhere_move_no_other_back_to_training() -> None:
+    for seed in range(30):
+        alone = choose_test(["a"] * 3, ["1", "2", "3"], 0.001, seed)
+        assert choose_test(["a"] * 3, ["1", "2", "3"], 0.001, seed, {("a", "test"), ("a", "train")}) == alone
+
+
+def test_an_only_image_is_tested_on_where_the_training_images_come_from_elsewhere() -> None:
+    assert choose_test(["a"], ["1"], 0.001, 0, {("a", "train")}) == [True]
+    assert choose_test(["a"], ["1"], 0.001, 0, {("a", "train"), ("a", "test")}) == [False]
 
 
 def test_one_session_is_learned_from_and_of_two_the_second_is_held_out() -> None:

@@ -19,25 +19,25 @@ from support.pictures import draw_noise, list_files, make_folder, make_noise_fol
 
 from fer_pipeline.config.schema import CropConfig, DedupeConfig, SplitConfig, StageConfig, UnifyConfig
 from fer_pipeline.dataset import rows as manifest
-from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.journal import Journal
 from fer_pipeline.dataset.provenance import PROVENANCE, read_provenance, settings_of
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, kept_rows, parse_row, read_rows, write_rows
-from fer_pipeline.errors import FerError, InputError, SetupError, StaleError, UsageError
+from fer_pipeline.errors import FerError, InputError, SetupError, UsageError
 from fer_pipeline.stages.crop import CROP
-from fer_pipeline.stages.dedupe import drop_copies
-from fer_pipeline.stages.runner import run_stage, summarise
+from fer_pipeline.stages.dedupe import DEDUPE, drop_copies
+from fer_pipeline.stages.records import FILES, OUTCOMES, WAITING
+from fer_pipeline.stages.runner import find_change, run_stage, summarise
 from fer_pipeline.stages.split import assign_parts
 from fer_pipeline.stages.stage import Drop, Keep, Stage
 from fer_pipeline.vision.image_io import link_image, read_image
 
 RUN_OR_DIE = """
 import sys
-from pathlib import Path
-import support.judges
+from support import judges
 from fer_pipeline.config.schema import UnifyConfig
 from fer_pipeline.stages.runner import run_stage
 
-run_stage(getattr(judges, sys.argv[3]), UnifyConfig(input=Path(sys.argv[1]), output=Path(sys.argv[2])))
+run_stage(getattr(judges, sys.argv[2]), UnifyConfig.model_validate_json(sys.argv[1]))
 """
 
 
@@ -53,8 +53,11 @@ def settings(source: Path, output: str = "out", **changes: int) -> UnifyConfig:
 def run_killed(config: UnifyConfig, item: str, stage: str = "OR_DIE") -> None:
     """Run in a process of its own, killed with SIGKILL while it judges an item."""
     folders = [str(Path(__file__).parent), str(Path(manifest.__file__).parent.parent)]
-    environment = os.environ | {"DIE_AT": item, "PYTHONPATH": os.pathsep.join(folders)}
-    command = [sys.executable, "-c", RUN_OR_DIE, str(config.input), str(config.output), stage]
+    environment = os.environ | {
+        "DIE_LINKING" if stage == "LINKED" else "DIE_AT": item,
+        "PYTHONPATH": os.pathsep.join(folders),
+    }
+    command = [sys.executable, "-c", RUN_OR_DIE, config.model_dump_json(), stage]
     killed = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
@@ -132,7 +135,7 @@ def test_a_killed_run_ends_with_the_same_bytes_as_one_that_was_not(source: Path)
     run_stage(OR_DIE, whole)
     run_killed(killed, "a/03.jpg")
     assert not (killed.output / MANIFEST).exists()
-    with Journal(killed.output) as journal:
+    with Journal(killed.output, OUTCOMES) as journal:
         assert [entry.item for entry in journal.entries()] == ["a/00.jpg", "a/01.jpg", "a/02.jpg"]
     done = (killed.output / "a/00.jpg").stat().st_mtime_ns
     assert run_stage(OR_DIE, killed).fresh
@@ -145,7 +148,7 @@ def test_a_torn_last_line_changes_nothing_in_the_end(source: Path, torn: int) ->
     killed, whole = settings(source, "killed"), settings(source, "whole")
     run_stage(OR_DIE, whole)
     run_killed(killed, "a/04.jpg")
-    journal = killed.output / JOURNAL
+    journal = killed.output / OUTCOMES
     os.truncate(journal, journal.stat().st_size - torn)
     run_stage(OR_DIE, killed)
     assert list_files(killed.output) == list_files(whole.output)
@@ -170,12 +173,13 @@ def test_a_run_killed_twice_and_then_settled_ends_the_same(source: Path) -> None
     assert list_files(killed.output) == list_files(whole.output)
 
 
-def test_a_run_killed_between_manifest_and_journal_is_finished(source: Path) -> None:
+def test_a_run_killed_between_manifest_and_notes_is_finished(source: Path) -> None:
     config = settings(source)
     run_stage(INVERT, config)
-    (config.output / JOURNAL).write_bytes(b'{"item":"a/00.jpg","rows":[]}\n')
+    before = list_files(config.output)
+    (config.output / FILES).write_bytes(b'"a/00.jpg"\n')
     assert not run_stage(INVERT, config).fresh
-    assert not (config.output / JOURNAL).exists()
+    assert list_files(config.output) == before
 
 
 def test_a_run_killed_while_it_wrote_its_provenance_can_go_on(source: Path) -> None:
@@ -204,21 +208,146 @@ def test_the_manifest_is_sorted_by_path(tmp_path: Path) -> None:
     assert paths == sorted(paths)
 
 
-def test_a_finished_folder_holds_images_manifest_and_provenance_only(source: Path) -> None:
+def test_a_finished_folder_holds_images_and_records_only(source: Path) -> None:
     run_stage(INVERT, settings(source))
     assert sorted(list_files(source.parent / "out")) == [
-        *(f"a/{number:02d}.jpg" for number in range(6)), MANIFEST, PROVENANCE]  # fmt: skip
+        *(f"a/{number:02d}.jpg" for number in range(6)), MANIFEST, OUTCOMES, PROVENANCE]  # fmt: skip
 
 
-# 4. other settings or another input are refused
+# 4. what changed is brought up to date, and nothing else is done again
 
 
-def test_changed_settings_are_refused_by_name(source: Path) -> None:
-    run_stage(INVERT, settings(source, quality=90))
-    with pytest.raises(StaleError, match=r"unify.quality = 90 \(now 80\): the same command with --force"):
-        run_stage(INVERT, settings(source, quality=80))
-    assert run_stage(INVERT, settings(source, quality=80), force=True).fresh
-    assert not run_stage(INVERT, settings(source, quality=80)).fresh
+def is_clean_start(config: UnifyConfig, stage: Stage[Any] = INVERT) -> bool:
+    """Whether a folder is, byte for byte, that of a clean start on the same input."""
+    clean = config.model_copy(update={"output": config.output.with_name("clean")})
+    run_stage(stage, clean, force=True)
+    return list_files(clean.output) == list_files(config.output)
+
+
+def test_more_images_are_processed_and_the_others_are_not_again(source: Path) -> None:
+    config, rows = settings(source), read_rows(source)
+    write_rows(source, rows[:4])
+    run_stage(INVERT, config)
+    times = {path: path.stat().st_mtime_ns for path in (config.output / "a").iterdir()}
+    write_rows(source, rows)
+    summary = run_stage(INVERT, config)
+    assert (summary.fresh, summary.counts, summary.kept) == (True, (4, 2, 0), 6)
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    assert is_clean_start(config)
+
+
+def test_images_that_went_take_their_files_along(source: Path) -> None:
+    config = settings(source)
+    run_stage(INVERT, config)
+    write_rows(source, read_rows(source)[1:])
+    summary = run_stage(INVERT, config)
+    assert (summary.counts, summary.kept) == ((5, 0, 1), 5)
+    assert not (config.output / "a/00.jpg").exists()
+    assert is_clean_start(config)
+
+
+def test_another_label_or_group_costs_no_image(source: Path) -> None:
+    config = settings(source)
+    run_stage(OR_DIE, config)
+    write_rows(source, [row.replace(group="g", source={"url": "u"}) for row in read_rows(source)])
+    assert run_stage(replace(INVERT, process_image=forbidden), config).counts == (6, 0, 0)
+    assert {row.group for row in read_rows(config.output)} == {"g"}
+
+
+def forbidden(*_: object) -> Keep:
+    raise AssertionError("processed again")
+
+
+def test_changed_settings_are_named_and_every_image_is_processed_again(source: Path) -> None:
+    config = settings(source, quality=90)
+    run_stage(INVERT, config)
+    changed = config.model_copy(update={"quality": 80})
+    assert "unify.quality 90 → 80" in find_change(INVERT, changed)
+    summary = run_stage(INVERT, changed)
+    assert (summary.changes, summary.counts) == (("unify.quality 90 → 80",), (0, 6, 0))
+    assert find_change(INVERT, changed) == ""
+    assert is_clean_start(changed)
+
+
+def test_settings_that_no_image_depends_on_process_none_again(source: Path) -> None:
+    first = DedupeConfig(input=source, output=source.parent / "dedupe")
+    run_stage(DEDUPE, first)
+    second = first.model_copy(update={"distance": 0})
+    summary = run_stage(replace(DEDUPE, process_image=forbidden), second)
+    assert (summary.changes, summary.counts) == (("dedupe.distance 4 → 0",), (6, 0, 0))
+
+
+def test_a_stage_after_a_changed_one_reuses_what_does_not_depend_on_it(source: Path) -> None:
+    first = DedupeConfig(input=source, output=source.parent / "dedupe")
+    second = StageConfig(input=first.output, output=source.parent / "second")
+    stage: Stage[StageConfig] = Stage("filter", process_image=keep)
+    run_stage(DEDUPE, first)
+    run_stage(stage, second)
+    run_stage(DEDUPE, first.model_copy(update={"distance": 0}))
+    assert run_stage(replace(stage, process_image=forbidden), second).counts == (6, 0, 0)
+    run_stage(DEDUPE, first.model_copy(update={"hash": "dhash"}))
+    assert run_stage(stage, second).counts == (0, 6, 0)
+
+
+def keep(*_: object) -> Keep:
+    return Keep(attributes={"seen": True})
+
+
+def test_what_failed_is_tried_again_once_anything_changed(source: Path) -> None:
+    config, photo = settings(source), (source / "a/03.jpg").read_bytes()
+    (source / "a/03.jpg").unlink()
+    assert run_stage(INVERT, config).reasons == {"FileNotFoundError": 1}
+    (source / "a/03.jpg").write_bytes(photo)
+    write_rows(source, read_rows(source)[1:])
+    assert run_stage(INVERT, config).counts == (4, 1, 1)
+    assert is_clean_start(config)
+
+
+def test_force_processes_every_image_again(source: Path) -> None:
+    config = settings(source)
+    run_stage(INVERT, config)
+    assert run_stage(INVERT, config, force=True).counts == (0, 6, 0)
+    assert is_clean_start(config)
+
+
+def test_a_folder_killed_while_it_was_brought_up_to_date_ends_as_a_clean_start(source: Path) -> None:
+    config = settings(source)
+    run_stage(OR_DIE, config)
+    rows = read_rows(source)
+    write_rows(source, rows[2:])
+    changed = config.model_copy(update={"quality": 80})
+    run_killed(changed, "a/04.jpg")
+    assert not (config.output / MANIFEST).exists()
+    write_rows(source, rows[1:5])
+    run_stage(OR_DIE, changed)
+    assert is_clean_start(changed, OR_DIE)
+    assert not (config.output / FILES).exists()
+
+
+def test_a_folder_killed_while_files_were_put_in_place_ends_as_a_clean_start(source: Path) -> None:
+    config = settings(source)
+    run_killed(config, "a/02.jpg", "LINKED")
+    assert (config.output / WAITING).is_file()
+    write_rows(source, read_rows(source)[3:])
+    run_stage(SETTLED, config)
+    assert is_clean_start(config, SETTLED)
+
+
+def test_files_of_other_people_stay_whatever_changes(source: Path) -> None:
+    config = settings(source)
+    run_stage(INVERT, config)
+    own = {"a/thesis.txt": b"dear", "notes.md": b"notes", "b/.x.jpg.part": b"half", "a/zz.jpg": b"photo"}
+    for name, data in own.items():
+        (config.output / name).parent.mkdir(exist_ok=True)
+        (config.output / name).write_bytes(data)
+    inodes = {name: (config.output / name).stat().st_ino for name in own}
+    write_rows(source, [])
+    write_rows(source, [Row(path="a/00.jpg", label="a")])
+    run_stage(INVERT, config, force=True)
+    run_stage(INVERT, config.model_copy(update={"quality": 60}))
+    assert {name: (config.output / name).read_bytes() for name in own} == own
+    assert {name: (config.output / name).stat().st_ino for name in own} == inodes
+    assert not (config.output / "a/01.jpg").exists()
 
 
 def test_force_gives_up_nothing_for_a_set_up_that_cannot_work(source: Path) -> None:
@@ -226,32 +355,6 @@ def test_force_gives_up_nothing_for_a_set_up_that_cannot_work(source: Path) -> N
     with pytest.raises(SetupError):
         run_stage(BROKEN, settings(source), force=True)
     assert not run_stage(INVERT, settings(source)).fresh
-
-
-def test_changed_settings_are_refused_in_a_begun_folder_too(source: Path) -> None:
-    config = settings(source)
-    run_killed(config, "a/03.jpg")
-    with pytest.raises(StaleError, match=r"unify.longest"):
-        run_stage(OR_DIE, config.model_copy(update={"longest": 100}))
-
-
-def test_a_changed_input_is_refused(source: Path) -> None:
-    run_stage(INVERT, settings(source))
-    write_rows(source, read_rows(source)[1:])
-    with pytest.raises(StaleError, match="another state of its input folder"):
-        run_stage(INVERT, settings(source))
-    assert run_stage(INVERT, settings(source), force=True).kept == 5
-
-
-def test_force_leaves_nothing_of_the_old_run(source: Path) -> None:
-    config = settings(source)
-    run_stage(INVERT, config)
-    write_rows(source, read_rows(source)[1:])
-    run_stage(INVERT, config, force=True)
-    assert not (config.output / "a/00.jpg").exists()
-    fresh = settings(source, "fresh")
-    run_stage(INVERT, fresh)
-    assert list_files(fresh.output) == list_files(config.output)
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -272,7 +375,7 @@ def test_a_folder_made_by_another_stage_is_never_emptied(source: Path, force: bo
     run_stage(INVERT, settings(source))
     folder = source.parent / "out"
     before = list_files(folder)
-    with pytest.raises(StaleError, match="was made by `fer unify`: name another output folder"):
+    with pytest.raises(InputError, match="was made by `fer unify`: name another output folder"):
         run_stage(CROP, CropConfig(input=source, output=folder), force=force)
     with pytest.raises(UsageError, match=r"crop.output is its input folder"):
         run_stage(CROP, CropConfig(input=folder, output=folder), force=force)
@@ -367,12 +470,12 @@ def test_a_disk_that_takes_no_more_is_told_in_one_line(
 def test_a_journal_that_takes_no_more_stops_the_stage_in_one_line(source: Path) -> None:
     config = settings(source)
     run_killed(config, "a/03.jpg")
-    (config.output / JOURNAL).unlink()
-    (config.output / JOURNAL).symlink_to("/dev/full")
+    (config.output / OUTCOMES).unlink()
+    (config.output / OUTCOMES).symlink_to("/dev/full")
     with pytest.raises(SetupError, match="No space left on device"):
         run_stage(INVERT, config)
     assert not (config.output / MANIFEST).exists()
-    (config.output / JOURNAL).unlink()
+    (config.output / OUTCOMES).unlink()
     assert run_stage(INVERT, config).kept == 6
 
 
@@ -437,7 +540,7 @@ def test_what_settle_drops_has_a_row_and_no_file(source: Path) -> None:
 
 def test_a_settle_that_loses_a_row_is_a_bug_and_no_result(source: Path) -> None:
     stage: Stage[StageConfig] = Stage("dedupe", finalize_rows=lambda rows, _: list(rows)[1:])
-    with pytest.raises(AssertionError, match="settle lost rows"):
+    with pytest.raises(AssertionError, match="finalize_rows lost rows"):
         run_stage(stage, StageConfig(input=source, output=source.parent / "out"))
     assert not (source.parent / "out" / MANIFEST).exists()
 
@@ -460,7 +563,7 @@ def test_stages_run_in_order_and_each_is_summarised(source: Path) -> None:
 
 
 def test_every_refusal_is_an_error_of_ours() -> None:
-    assert all(issubclass(kind, FerError) for kind in (InputError, SetupError, StaleError, UsageError))
+    assert all(issubclass(kind, FerError) for kind in (InputError, SetupError, UsageError))
 
 
 def test_a_finished_folder_can_be_moved(source: Path) -> None:

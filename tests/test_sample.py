@@ -31,7 +31,7 @@ def test_another_seed_draws_other_faces() -> None:
 
 
 def test_the_index_names_every_file_and_no_other(gallery: Path) -> None:
-    files = set(list_files(gallery)) - {"index.json"}
+    files = set(list_files(gallery)) - {"index.json", "provenance.json"}
     assert sorted(entry["file"] for entry in read_index(gallery)) == sorted(files)
 
 

@@ -84,19 +84,20 @@ def bring_along(
     experiment: Experiment, settings: Config | None, path: Path | None, overrides: Sequence[str] = ()
 ) -> None:
     """Bring the stages up to date with the new photos, and say what to do next."""
-    from fer_pipeline.lineage.grow import grow
+    from fer_pipeline.errors import FerError
+    from fer_pipeline.stages.refresh import refresh
 
     name = experiment.raw.parent.name if experiment.raw else "NAME"
     told = format_options(path, overrides) if path else f"--config YOUR.yaml --set name={name}"
-    done, stale = [], ""
-    for stage, trouble in grow(experiment):
-        stale = trouble
-        done += [] if trouble else [stage]
+    done = []
+    try:
+        for summary in refresh(experiment):
+            done.append(summary.stage)
+    except FerError as error:
+        console.note(f"collect: {error}")
     if done:
-        console.note(f"collect: {', '.join(done)} up to date: only the new photos were judged")
-    if stale:
-        console.note(f"collect: {stale}: fer run {told} --until split --force")
-    elif "split" not in experiment.folders:
+        console.note(f"collect: {', '.join(done)} up to date: only the new photos were processed")
+    if "split" not in experiment.folders:
         console.note(f"collect: next: fer run {told} --until split")
     run = str(settings.train.output) if settings else f"runs/{name}"
     console.note(f"collect: then fer train {told} --from {run}, or without --from where there is no model yet")

@@ -64,38 +64,47 @@ def forget(
     config: Experimental = None,
     set_: Overrides = None,
     copies: Annotated[bool, typer.Option("--copies", help="Also the photos that look almost the same.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="All images that PATH means, if more than one; do not ask.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, for one image.")] = False,
 ) -> None:
     """Take an image out of every folder for good, and say which runs saw it.
 
-    Example: fer forget https://example.org/photo.jpg --config configs/lips.yaml --dry-run
+    Example: fer forget https://example.org/photo.jpg --dry-run
     """
     from fer_pipeline.lineage.forget import forget as take_out
-    from fer_pipeline.lineage.plan import prepare
+    from fer_pipeline.lineage.forget import plan_forget
 
-    for plan in prepare(path, find_experiment(config, set_), run, copies=copies):
+    plans = plan_forget(path, find_experiment(config, set_), run, copies=copies)
+    for plan in plans:
         for line in plan.describe(copies=copies):
             console.out.print(line, markup=False)
-        if dry_run:
-            continue
-        if not yes:
-            _ask()
-        troubles = take_out(plan.experiment, plan.rows, plan.leavings)
-        for line in troubles:
+    if dry_run:
+        return
+    count = sum(plan.images for plan in plans)
+    if not all_ and (count > 1 or not yes):
+        _ask(path, count, can_answer=not yes)
+    for plan in plans:
+        for line in take_out(plan):
             console.note(f"forget: {line}")
-        console.note(f"forget: done; {plan.experiment.raw}/blocklist.jsonl keeps it from coming back")
+        console.note(f"forget: done; {plan.raw}/blocklist.jsonl keeps it from coming back")
 
 
-def _ask() -> None:
-    """Go on if the answer is yes; where nobody can answer, the remedy is named."""
+def _ask(path: str, count: int, *, can_answer: bool) -> None:
+    """Go on if the answer is yes, or the count of several images; where none can be given, the remedy is named."""
     from fer_pipeline.errors import UsageError
 
+    if count > 1 and not can_answer:
+        raise UsageError(f"forget: {path} means {count:,} images: pass --all for all of them, or name one")
+    remedy = "--all" if count > 1 else "--yes"
+    question = f"forget {count:,} images? Type {count} to go on" if count > 1 else "forget? [y/N]"
     try:
-        agreed = typer.confirm("forget?")
+        answer = typer.prompt(question, default="", show_default=False).strip().lower()
     except typer.Abort:  # the end of a file, as in a script, or Ctrl-C
-        raise UsageError("forget: no answer, nothing was removed: say --yes, or --dry-run to look only") from None
-    if not agreed:
+        raise UsageError(f"forget: no answer, nothing was removed: pass {remedy}, or --dry-run to look only") from None
+    if answer != str(count) if count > 1 else answer not in {"y", "yes"}:
         console.note("forget: nothing was removed")
         raise typer.Exit(1)
 

@@ -75,18 +75,13 @@ def run(
     until: Annotated[str, typer.Option("--until", help=f"Last step: {', '.join(ORDER)}.")] = "eval",
 ) -> None:
     """Do every step in order, from crawl to eval.  Example: fer run --config configs/sample.yaml --until crop"""
-    from fer_pipeline.errors import StaleError, UsageError
+    from fer_pipeline.errors import UsageError
 
     if until not in ORDER:
         raise UsageError(f"--until {until}: no such step: name one of {', '.join(ORDER)}")
     settings = read_config(config, set_, workers)
     for name in ORDER[: ORDER.index(until) + 1]:
-        try:
-            _step(name, settings, force=False)
-        except StaleError:
-            if not force:
-                raise
-            _step(name, settings, force=True)
+        _step(name, settings, force=force)
 
 
 def _step(name: str, config: Config, *, force: bool) -> None:
@@ -148,6 +143,11 @@ def tell(summary: Summary) -> None:
         return
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary.reasons.items())
     lost = f" ({reasons})" if reasons else ""
+    if summary.changes:
+        console.note(f"{summary.stage}: settings changed: {', '.join(summary.changes)}")
+    if summary.counts is not None:
+        reused, new, gone = summary.counts
+        lost += f"; reused {reused:,}, new {new:,}, gone {gone:,}"
     kept = f"kept {summary.kept:,} of {summary.total:,}{lost}"
     console.note(f"{summary.stage}: {kept} in {summary.seconds:.1f} s -> {summary.folder}")
     if summary.kept == 0:

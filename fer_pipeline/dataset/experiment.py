@@ -8,11 +8,12 @@ from pathlib import Path
 from fer_pipeline.config.schema import FOLDERS, Config
 from fer_pipeline.dataset.journal import JOURNAL
 from fer_pipeline.dataset.naming import photo_of
-from fer_pipeline.dataset.provenance import read_provenance
+from fer_pipeline.dataset.provenance import PROVENANCE, RAW, read_provenance
 from fer_pipeline.dataset.rows import MANIFEST, Row, parse_row
 from fer_pipeline.errors import InputError
 
 PARTS = ("train", "test")  # the folders of a split
+MARKS = (MANIFEST, JOURNAL, PROVENANCE)  # files of which a stage's folder has one
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ def of_home(home: Path) -> Experiment:
     """The folders below `data/NAME`: by their usual names, else by the stage that their provenance names."""
     found: dict[str, Path] = {}
     for folder in sorted(path for path in home.iterdir() if path.is_dir()):
-        if (folder / MANIFEST).is_file() or (folder / JOURNAL).is_file():
-            stage = str((read_provenance(folder) or {"stage": "crawl"}).get("stage"))
+        if any((folder / name).is_file() for name in MARKS):
+            made = (read_provenance(folder) or {}).get("stage", RAW)
+            stage = "crawl" if made == RAW else str(made)
             if stage not in found or folder.name == FOLDERS.get(stage, ("", ""))[1]:
                 found[stage] = folder
     return _of({stage: found[stage] for stage in FOLDERS if stage in found}, (home.parent.parent / "runs",))
@@ -52,7 +54,7 @@ def _of(folders: dict[str, Path], roots: Iterable[Path]) -> Experiment:
 def find_stage_folder(path: Path) -> Path | None:
     """The folder of a stage that a path lies in, whether its file is still there or not."""
     for folder in path.parents:
-        if any(is_file(folder / name) for name in (MANIFEST, JOURNAL)):
+        if any(is_file(folder / name) for name in MARKS):
             return folder
     return None
 

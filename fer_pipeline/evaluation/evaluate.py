@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fer_pipeline.dataset.journal import Journal
 from fer_pipeline.dataset.provenance import read_provenance
 from fer_pipeline.dataset.rows import MANIFEST
-from fer_pipeline.errors import InputError, StaleError
+from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.confidence import measure_reliability, measure_selective
 from fer_pipeline.evaluation.leakage import LEAKS, LIMIT, check_leakage, judge_leakage
 from fer_pipeline.evaluation.metrics import score
@@ -89,7 +89,7 @@ def read_test(run: Path, card: Card, data: Path | None, target: Path) -> Crops:
         raise InputError(f"{folder} holds photos, not crops: name the crops cut out of them, as in data/NAME/crops")
     rows = list_crops(folder, "test")
     if not data and hash_data(folder) != card.data:
-        raise StaleError(f"{folder} has changed since {run} was trained on it: run `fer train --force`, or name --data")
+        raise InputError(f"{folder} has changed since {run} was trained on it: run `fer train`, or name --data")
     if not data and any(row.split != "test" for row in rows):
         raise InputError(
             f"{folder} has no test part: name other images by --data, or cross-validate by `fer train --folds`"

@@ -106,12 +106,32 @@ def _by_bytes(what: str, folder: Path) -> Iterable[Row]:
 
 
 def _by_name(what: str, folder: Path) -> Iterator[Row]:
+    """By whole parts of a path: the end of the name in its source, or the name the photo has in every folder."""
     name = Path(what).name
+    if not name or what.endswith("/"):
+        return
     inside = strip_part(what)
     for row in rows_with(folder, *{name, Path(name).stem.partition("-")[0]} - {""}):
-        file = f"/{row.source.get('file', '')}"
-        if file.endswith(f"/{what}") or f"/{what}".endswith(file) or _is_stem(row, inside):
+        file = str(row.source.get("file", ""))
+        if (file and (_ends_with(file, what) or _ends_with(what, file))) or _is_stem(row, inside):
             yield row
+
+
+def _ends_with(path: str, tail: str) -> bool:
+    """Whether a path ends with the whole parts of another."""
+    return path == tail or path.endswith(f"/{tail}")
+
+
+def find_below(what: str, experiment: Experiment) -> list[str]:
+    """Names of the photos that lie below a folder, given by whole parts of its path, as the raw folder knows them."""
+    parts = what.strip("/")
+    raw = experiment.raw
+    if raw is None or not parts or parts in {".", ".."}:
+        return []
+    paths = ((row, (row.path, str(row.source.get("file", "")))) for row in rows_with(raw, parts))
+    return list(
+        dict.fromkeys(photo_of(row.path) for row, names in paths if any(f"/{parts}/" in f"/{n}" for n in names))
+    )
 
 
 def _is_stem(row: Row, what: str) -> bool:

@@ -1,46 +1,132 @@
-"""Take images out of every folder of an experiment, as if they had never been there; killed, it is done again.
+"""Take images out of an experiment for good: out of raw, onto the blocklist, then the stages run again.
 
-The order makes it safe to stop anywhere: first a note of what is to go (`forgetting.json`) and what must not come back
-(`blocklist.jsonl`), then the files, then the manifests from raw to split, and the first note last.
+The blocklist is written first and decides what goes: killed at any point, the same command, or any other `fer forget`,
+finishes what was begun.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from fer_pipeline.config.schema import FOLDERS
-from fer_pipeline.console import progress
-from fer_pipeline.dataset.blocklist import Blocklist, blocklist_of, extend_blocklist, parse_blocklist
-from fer_pipeline.dataset.experiment import Experiment
-from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.blocklist import Blocklist, blocklist_of, extend_blocklist, read_blocklist
+from fer_pipeline.dataset.experiment import (
+    Experiment,
+    file_of,
+    find_homes,
+    is_file,
+    name_of,
+    of_home,
+    strip_part,
+)
+from fer_pipeline.dataset.journal import JOURNAL
 from fer_pipeline.dataset.naming import photo_of
-from fer_pipeline.dataset.rows import MANIFEST, Row, iter_rows, write_rows
-from fer_pipeline.errors import InputError
-from fer_pipeline.files import hash_file, write_aside
-from fer_pipeline.lineage.leavings import Leavings, find_files
-from fer_pipeline.lineage.replay import is_up_to_date, remove_empty, remove_rows, replay
+from fer_pipeline.dataset.provenance import CACHE, locked_raw, settings_of
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, iter_rows, write_rows
+from fer_pipeline.errors import FerError, InputError
+from fer_pipeline.files import hash_file, is_own_file, remove_files
+from fer_pipeline.lineage.find import find_below, find_photos
+from fer_pipeline.lineage.run_usage import RunUsage, find_data, find_runs, run_usage
 from fer_pipeline.sources.crawl.host_stats import HOST_STATS, write_host_stats
+from fer_pipeline.stages.records import recorded_files
+from fer_pipeline.stages.refresh import list_current, refresh
 
-PENDING = "forgetting.json"
+SHOWN = 20  # files to be removed that are named one by one
+ARRAY = re.compile(r"(measures-)?crops-\d+-[0-9a-f]{16}(-[0-9a-f]{8})?\.npy")  # how a run's cache names decoded crops
 
 
 @dataclass(frozen=True)
-class Pending:
-    """What a forgetting is about, and what every folder held before it began."""
+class Plan:
+    """What is to go from one experiment: rows of its raw folder, and all that came of them."""
 
-    forgotten: Blocklist
-    before: dict[str, str] = field(default_factory=dict)  # stage: hash of its manifest
+    experiment: Experiment
+    rows: list[Row]
+    blocklist: Blocklist  # entries for these rows, and for what was forgotten before under the same names
+    usage: list[RunUsage]
+    pages: list[Path]  # pages with pictures in them, and arrays of decoded crops
+    near: dict[str, int]  # path in `unique` of a near-copy that stays: differing bits
+    elsewhere: list[Path]  # data folders of other experiments that know the image
+
+    @property
+    def raw(self) -> Path:
+        return _raw(self.experiment)
+
+    @property
+    def images(self) -> int:
+        """How many images go: rows that bring the same bytes again count once."""
+        return len({row.sha256 or row.path for row in self.rows})
+
+    def describe(self, *, copies: bool = False) -> Iterator[str]:
+        """Say what a person should know before it is done, a line each."""
+        for row in self.rows:
+            yield f"{self.raw}/{row.path}: {row.status.value} {row.reason}".rstrip() + f" ({_format_origin(row)})"
+        if not self.rows:
+            yield "forgotten already; what is left of it is removed"
+        files = [*self.files(), *self.pages]
+        shown = files if len(files) <= SHOWN else [f"{len(files):,} files in {self.raw.parent} and its runs"]
+        yield from (f"remove {what}" for what in shown)
+        yield from self._describe_runs()
+        hidden = [row.path for row in _find_shadowed(self.experiment, self.blocklist)]
+        if hidden:
+            yield f"it stood for copies of it, of which one takes its place: {', '.join(hidden)}"
+        for path, bits in self.near.items():
+            hint = "too far to be taken" if copies else "--copies takes it too"
+            yield f"a near-copy stays: {path} ({bits} bits differ; {hint})"
+        for home in self.elsewhere:
+            yield f"also in {home}: forget it there too, by --config or by its path in a folder of it"
+        if any("file" in row.source for row in self.rows):
+            yield "the originals that were imported are not touched"
+
+    def files(self) -> list[Path]:
+        """List the files of these images in the stages' folders, by the records of those."""
+        folders = self.experiment.folders.items()
+        return [folder / name for stage, folder in folders for name in _find_files(stage, folder, self.blocklist)]
+
+    def _describe_runs(self) -> Iterator[str]:
+        runs: dict[str, set[str]] = {}
+        for one in self.usage:
+            runs.setdefault(one.run, set()).add(one.part)
+        for run, parts in sorted(runs.items()):
+            remedy = (
+                "its model holds what it learned: train again, and delete it"
+                if parts - {"test"}
+                else "measure it again"
+            )
+            yield f"run {run} saw it ({', '.join(sorted(parts))}): {remedy}"
 
 
-def choose_rows(experiment: Experiment, photos: Iterable[str]) -> list[Row]:
-    """The rows of the raw folder that are these photos: also those that bring the same bytes again."""
-    raw = _raw(experiment)
-    names = set(photos)
-    rows = list(iter_rows(raw))
-    digests = {row.sha256 for row in rows if row.sha256 and photo_of(row.path) in names}
-    return [row for row in rows if photo_of(row.path) in names or row.sha256 in digests]
+def _format_origin(row: Row) -> str:
+    source = row.source
+    return str(source.get("url") or f"{source.get('name', 'unknown')}: {source.get('file', '?')}")
+
+
+def plan_forget(
+    what: str, experiment: Experiment | None = None, run: Path | None = None, *, copies: bool
+) -> list[Plan]:
+    """Plan to forget what a person names: a URL, a file, a name, whole parts of a path.
+
+    Returns a plan for each experiment that knows it; InputError if none does and none ever did.
+    """
+    try:
+        photos = [(photo.experiment, photo.name) for photo in find_photos(what, experiment, run)]
+    except InputError as error:
+        photos = [(one, name) for one in _searched(experiment) for name in find_below(what, one)]
+        if not photos:
+            return _plan_again(what, experiment, error)
+    found: dict[Path, tuple[Experiment, set[str]]] = {}
+    for one, name in photos:
+        found.setdefault(_raw(one), (one, set()))[1].add(name)
+    plans = [_plan(one, names, copies=copies) for one, names in found.values()]
+    if len(plans) == 1 and not plans[0].rows and not plans[0].blocklist.photos:
+        raise InputError(f"{what}: {plans[0].raw} has no such photo: `fer trace` shows what is known of it")
+    return plans
+
+
+def _searched(experiment: Experiment | None) -> list[Experiment]:
+    return [experiment] if experiment else [of_home(home) for home in find_homes()]
 
 
 def _raw(experiment: Experiment) -> Path:
@@ -52,72 +138,131 @@ def _raw(experiment: Experiment) -> Path:
     return raw
 
 
-def read_pending(experiment: Experiment) -> Pending | None:
-    """What a forgetting that was killed was about."""
-    path = experiment.raw / PENDING if experiment.raw else None
-    if path is None or not path.is_file():
-        return None
-    text = path.read_bytes()
-    forgotten = parse_blocklist(text, str(path))
-    before: Any = json.loads(text).get("before")
-    if not isinstance(before, dict) or not all(isinstance(value, str) for value in before.values()):
-        raise InputError(f"{path}: not what `fer forget` wrote: remove it")
-    return Pending(forgotten, before)
+def _plan(experiment: Experiment, photos: set[str], *, copies: bool) -> Plan:
+    rows = _choose_rows(experiment, photos)
+    noted = read_blocklist(_raw(experiment))
+    before = Blocklist(contents=frozenset(), photos=frozenset(photos) & noted.photos)
+    blocklist = blocklist_of(rows) | before
+    near = _find_near(experiment, blocklist)
+    if copies and near:
+        rows = _choose_rows(experiment, photos | {photo_of(path) for path in near})
+        blocklist = blocklist_of(rows) | before
+        near = _find_near(experiment, blocklist)
+    usage, pages = _find_runs(experiment, blocklist)
+    return Plan(experiment, rows, blocklist, usage, pages, near, _find_elsewhere(experiment, blocklist))
 
 
-def forget(experiment: Experiment, rows: Sequence[Row], leavings: Leavings) -> list[str]:
-    """Take rows of the raw folder, and all that came of them, out of every folder; also what a killed one left.
+def _choose_rows(experiment: Experiment, photos: set[str]) -> list[Row]:
+    """The rows of the raw folder that are these photos: also those that bring the same bytes again."""
+    rows = list(iter_rows(_raw(experiment)))
+    digests = {row.sha256 for row in rows if row.sha256 and photo_of(row.path) in photos}
+    return [row for row in rows if photo_of(row.path) in photos or row.sha256 in digests]
 
-    `leavings` are the caches and pages to remove. Gives what could not be made consistent, a line each.
-    """
-    raw = _raw(experiment)
-    with Journal(raw):
-        pending = _begin(experiment, raw, rows)
-        extend_blocklist(raw, pending.forgotten)
-        for path in [*find_files(experiment, pending.forgotten), *leavings.caches, *leavings.pages]:
-            path.unlink(missing_ok=True)  # one of its names; the others are found by themselves
-        write_rows(raw, [row for row in iter_rows(raw) if not pending.forgotten.knows_row(row)])
+
+def _plan_again(what: str, experiment: Experiment | None, error: FerError) -> list[Plan]:
+    """A URL or name that only the blocklist still knows: finish what a killed `fer forget` left."""
+    known = [one for one in _searched(experiment) if one.raw and _is_known(what, read_blocklist(one.raw))]
+    if not known:
+        raise error
+    return [_plan(one, set(), copies=False) for one in known]
+
+
+def _is_known(what: str, noted: Blocklist) -> bool:
+    path = Path(what)
+    return noted.knows_origin(what) or (is_file(path) and hash_file(path) in noted.contents)
+
+
+def forget(plan: Plan) -> list[str]:
+    """Do what a plan says; returns what could not be brought up to date without the images, a line each."""
+    experiment, raw = plan.experiment, plan.raw
+    current = list_current(experiment)
+    with locked_raw(raw):
+        extend_blocklist(raw, plan.blocklist)
+        blocklist = read_blocklist(raw)
+        for stage, folder in experiment.folders.items():
+            remove_files(folder, _find_files(stage, folder, blocklist))
+        for path in plan.pages:
+            path.unlink(missing_ok=True)
+        write_rows(raw, [row for row in iter_rows(raw) if not blocklist.knows_row(row)])
         if (raw / HOST_STATS).is_file():
             write_host_stats(raw, iter_rows(raw))
-        remove_empty(raw)
-        troubles = list(filter(None, _make_anew(experiment, pending)))
-        (raw / PENDING).unlink()
-    return troubles
+    try:
+        for _ in refresh(experiment, current):
+            pass
+    except FerError as error:
+        return [str(error)]
+    stale = [stage for stage in experiment.folders if stage not in {"crawl", *current}]
+    return [f"{experiment.folders[stale[0]]} was not up to date: `fer run` brings it up to date"] if stale else []
 
 
-def _begin(experiment: Experiment, raw: Path, rows: Sequence[Row]) -> Pending:
-    """Note what is to be done before anything is."""
-    held = read_pending(experiment)
-    before = held.before if held else dict(_hashes(experiment))
-    forgotten = blocklist_of(rows) | (held.forgotten if held else Blocklist())
-    text = json.dumps(forgotten.as_dict() | {"before": before}, ensure_ascii=False)
-    write_aside(raw / PENDING, [text.encode()])
-    return Pending(forgotten, before)
+def _find_files(stage: str, folder: Path, blocklist: Blocklist) -> list[str]:
+    """Names below a folder of the files of forgotten images, as its records have them."""
+    names: set[str] = set()
+    if (folder / MANIFEST).is_file():
+        rows = [row for row in iter_rows(folder) if row.status is Status.KEPT]
+        gone = [row for row in rows if blocklist.knows_row(row) or name_of(row) in blocklist.photos]
+        names = {file_of(stage, folder, row).relative_to(folder).as_posix() for row in gone}
+    others = recorded_files(folder) if stage != "crawl" else ()
+    names |= {name for name in others if photo_of(strip_part(name)) in blocklist.photos}
+    return sorted(name for name in names if (folder / name).is_file())
 
 
-def _hashes(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    for stage, folder in experiment.folders.items():
-        if (folder / MANIFEST).is_file():
-            yield stage, hash_file(folder / MANIFEST)
+def _find_runs(experiment: Experiment, blocklist: Blocklist) -> tuple[list[RunUsage], list[Path]]:
+    """Which runs saw the images, and the pages and arrays of fer's own that may show them."""
+    usage, pages = [], []
+    folders = {folder.resolve() for folder in experiment.folders.values()}
+    for run in find_runs(experiment.roots):
+        found = [one for photo in sorted(blocklist.photos) for one in run_usage(run, photo, experiment)]
+        usage += found
+        data = find_data(run)
+        if found or (data is not None and data.resolve() in folders):
+            for folder in (run, run.with_name(f"{run.name}-audit")):
+                pages += [path for path in sorted(folder.rglob("*.html")) if is_own_file(path)]
+                pages += [path for path in sorted(folder.rglob(f"{CACHE}/*.npy")) if ARRAY.fullmatch(path.name)]
+    homes = dict.fromkeys(folder.parent for folder in experiment.folders.values())
+    pages += [path for home in homes for path in sorted(home.glob("*.html")) if is_own_file(path)]
+    return usage, pages
 
 
-def _make_anew(experiment: Experiment, pending: Pending) -> Iterator[str]:
-    """Bring the folders after raw in line, in their order; gives what could not be."""
-    makers = {folder: stage for stage, (_, folder) in FOLDERS.items()}
-    stages = [stage for stage in experiment.folders if stage != "crawl"]
-    with progress("forget", len(stages)) as advance:
-        for stage in stages:
-            maker = makers[str(FOLDERS[stage][0])]
-            yield _bring(experiment, stage, maker, pending)
-            advance(1)
+def _find_near(experiment: Experiment, blocklist: Blocklist) -> dict[str, int]:
+    """The photos that look like a forgotten one: as near as those that `dedupe` ties together, and the bits between."""
+    folder = experiment.folders.get("dedupe")
+    if folder is None or not (folder / MANIFEST).is_file():
+        return {}
+    settings = settings_of(folder, "dedupe") or {}
+    limit = max(int(settings.get("distance", 4)), int(settings.get("group_distance", 8)))
+    rows = [row for row in iter_rows(folder) if "hash" in row.attributes]
+    hashes = np.array([int(str(row.attributes["hash"]), 16) for row in rows], dtype=np.uint64)
+    chosen = [index for index, row in enumerate(rows) if blocklist.knows_row(row)]
+    near: dict[str, int] = {}
+    for index in chosen:
+        bits = np.bitwise_count(hashes ^ hashes[index])
+        for other in np.flatnonzero(bits <= limit):
+            if other not in chosen:
+                path = rows[int(other)].path
+                near[path] = min(int(bits[other]), near.get(path, limit))
+    return dict(sorted(near.items(), key=lambda item: (item[1], item[0])))
 
 
-def _bring(experiment: Experiment, stage: str, maker: str, pending: Pending) -> str:
-    folder, source = experiment.folders[stage], experiment.folders.get(maker)
-    finished = source is not None and (source / MANIFEST).is_file()
-    now = hash_file(source / MANIFEST) if source is not None and finished else None
-    hashes = [one for one in (pending.before.get(maker), now) if one]
-    if stage in pending.before and finished and source is not None and is_up_to_date(folder, source, hashes):
-        return replay(folder, source, pending.forgotten)
-    remove_rows(folder, pending.forgotten)
-    return ""
+def _find_elsewhere(experiment: Experiment, blocklist: Blocklist) -> list[Path]:
+    """The data folders of other experiments beside this one that know one of the images."""
+    own = {folder.resolve() for folder in experiment.folders.values()}
+    names = [photo.rpartition("/")[2].encode() for photo in blocklist.photos]
+    names += [digest.encode() for digest in blocklist.contents]
+    roots = dict.fromkeys(folder.parent.parent for folder in experiment.folders.values())
+    manifests = [home / name / MANIFEST for root in roots for home in find_homes(root) for _, name in FOLDERS.values()]
+    others = [path for path in manifests if path.is_file() and path.parent.resolve() not in own]
+    return list(dict.fromkeys(path.parent.parent for path in others if _holds(path, names)))
+
+
+def _holds(manifest: Path, names: Iterable[bytes]) -> bool:
+    text = manifest.read_bytes()
+    return any(name in text for name in names)
+
+
+def _find_shadowed(experiment: Experiment, blocklist: Blocklist) -> list[Row]:
+    """The rows that `dedupe` dropped as copies of a forgotten image."""
+    folder = experiment.folders.get("dedupe")
+    if folder is None or not (folder / MANIFEST).is_file():
+        return []
+    return [row for row in iter_rows(folder) if photo_of(str(row.attributes.get("copy_of", ""))) in blocklist.photos]

@@ -8,6 +8,7 @@ import numpy as np
 
 from fer_pipeline.dataset.rows import kept_rows
 from fer_pipeline.errors import SetupError
+from fer_pipeline.files import MARK
 from fer_pipeline.vision.crop import as_crop
 from fer_pipeline.vision.image_io import BadImage, Image, read_image, write_image
 
@@ -35,7 +36,9 @@ def save(figure: "Figure", path: Path) -> None:
     """Write a figure aside and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
-    figure.savefig(aside, format=path.suffix[1:] or "png")
+    kind = path.suffix[1:].lower() or "png"
+    named = {"Software": MARK} if kind == "png" else {"Creator": MARK} if kind in {"svg", "pdf"} else None
+    figure.savefig(aside, format=kind, metadata=named)
     aside.replace(path)
 
 

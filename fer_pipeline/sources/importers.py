@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from fer_pipeline.console import progress
 from fer_pipeline.dataset.blocklist import read_blocklist
-from fer_pipeline.dataset.journal import Journal, cannot_write, existing_rows
+from fer_pipeline.dataset.journal import Journal, existing_rows
 from fer_pipeline.dataset.naming import Names, Places, is_there, item_of, mark_same_bytes, path_without_file
+from fer_pipeline.dataset.provenance import locked_raw
 from fer_pipeline.dataset.rows import UNLABELLED, Row, Status
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.files import hash_file, write_aside
@@ -60,11 +61,8 @@ def import_images(found: Iterable[Found], output: Path, source: str) -> Counter[
     first = next(images, None)
     if first is None:
         raise InputError(f"{source}: holds no file to import: name a folder with images or class folders")
-    with Journal(output) as journal:
-        try:
-            return _import(chain([first], images), output, source, journal)
-        except OSError as error:
-            raise cannot_write(output, error) from None
+    with locked_raw(output) as journal:
+        return _import(chain([first], images), output, source, journal)
 
 
 def _import(found: Iterable[Found], output: Path, source: str, journal: Journal) -> Counter[str]:
@@ -83,7 +81,7 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
             item = f"{source} {one.origin}"
             if forgotten.knows_origin(item):
                 barred += 1
-            elif item not in rows:
+            elif item not in rows or rows[item].status is Status.FAILED:  # what failed is tried again
                 rows[item] = _bring(one, places, names, source, forgotten.contents)
                 journal.append(item, [rows[item]])
             advance(1)

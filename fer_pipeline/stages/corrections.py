@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from fer_pipeline.config.schema import FOLDERS, CropConfig, Detector, FilterConfig, SplitConfig
 from fer_pipeline.console import progress
 from fer_pipeline.dataset.decisions import BROUGHT, Decision, image_of, read_decisions
-from fer_pipeline.dataset.provenance import read_provenance, settings_of
+from fer_pipeline.dataset.provenance import read_provenance, settings_of, stages_before
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, iter_rows, kept_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.stages.crop import crop_faces, find_models
-from fer_pipeline.stages.runner import process_one
-from fer_pipeline.stages.stage import JOINED, Drop, Stage, Verdict
+from fer_pipeline.stages.runner import apply_outcome, process_one
+from fer_pipeline.stages.stage import Drop, Stage, Verdict
 from fer_pipeline.vision.image_io import Image
 from fer_pipeline.vision.landmarks import detect_faces, load_detector
 
@@ -52,14 +52,14 @@ def rename_moved(rows: list[Row]) -> list[Row]:
     return renamed
 
 
-def origin_of(row: Row, config: SplitConfig) -> Path:
-    """Where the file of a split's row lies before it is there."""
-    folder = config.output / JOINED if "brought_back" in row.attributes else config.input
+def origin_of(row: Row, config: SplitConfig, place: Path) -> Path:
+    """Where the file of a split's row lies before it is there; `place` holds what was brought back."""
+    folder = place if "brought_back" in row.attributes else config.input
     return folder / str(row.attributes.get("moved_from", row.path))
 
 
-def bring_back(config: SplitConfig) -> list[Row]:
-    """Crops of the photos that stages dropped and people want: cut now, as the crop stage would have cut them."""
+def bring_back(config: SplitConfig, place: Path) -> list[Row]:
+    """Cut photos that stages dropped and people want, as the crop stage would have; the files go to `place`."""
     home = config.input.parent
     wanted = {image: one for image, one in read_decisions(home).items() if one.action in BROUGHT}
     if not wanted:
@@ -69,19 +69,21 @@ def bring_back(config: SplitConfig) -> list[Row]:
     lost = [row for row in _lost(folders) if image_of(row.path) in missing]
     if not lost:
         return []
-    stage, cut = _cutter(config, folders)
+    stage, cut = _cutter(config, folders, place)
     rows = []
     with progress("restore", len(lost)) as advance:
         for row in lost:
             decision = wanted[image_of(row.path)]  # of the photo, and so of every face in it
-            rows += [_correct(one, decision) for one in process_one(stage, cut, _revive(row, decision))]
+            revived = _revive(row, decision)
+            crops = [apply_outcome(revived, outcome) for outcome in process_one(stage, cut, revived)]
+            rows += [_correct(crop, decision) for crop in crops]
             advance(1)
     return rows
 
 
 def find_folders(crops: Path) -> dict[str, Path]:
     """The finished stages beside some crops: of several that one stage made, the one these crops came through."""
-    way = {str(provenance["stage"]): provenance for provenance in _way(read_provenance(crops))}
+    way = {str(provenance.get("stage")): provenance for provenance in stages_before(read_provenance(crops))}
     found: dict[str, tuple[tuple[bool, ...], Path]] = {}
     for folder in sorted(path for path in crops.parent.iterdir() if (path / MANIFEST).is_file()):
         provenance = read_provenance(folder)
@@ -91,13 +93,6 @@ def find_folders(crops: Path) -> dict[str, Path]:
             same = provenance == told, provenance.get("settings") == told.get("settings"), folder.name == usual
             found[stage] = max(found.get(stage, (same, folder)), (same, folder))
     return {stage: folder for stage, (_, folder) in found.items()}
-
-
-def _way(provenance: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    while isinstance(provenance, dict):
-        if "stage" in provenance:
-            yield provenance
-        provenance = provenance.get("upstream")
 
 
 def _lost(folders: dict[str, Path]) -> Iterator[Row]:
@@ -115,15 +110,15 @@ def _revive(row: Row, decision: Decision) -> Row:
     return row.replace(status=Status.KEPT, reason="", attributes=attributes)
 
 
-def _cutter(config: SplitConfig, folders: dict[str, Path]) -> tuple[Stage[CropConfig], CropConfig]:
+def _cutter(config: SplitConfig, folders: dict[str, Path], place: Path) -> tuple[Stage[CropConfig], CropConfig]:
     """How the crops were cut, to cut more."""
     if "unify" not in folders:
         raise InputError(
             f"{config.input.parent} has no finished `unify`, from which to bring photos back: run it again"
         )
-    places = {"input": folders["unify"], "output": config.output / JOINED}
+    places = {"input": folders["unify"], "output": place}
     detector = FilterConfig.model_validate((settings_of(config.input, "filter") or {}) | places)
-    cut = find_cut(config.input, config.output / JOINED).model_copy(update=places)
+    cut = find_cut(config.input, place).model_copy(update=places)
     find_models(cut)
     load_detector(detector)
     return Stage("crop", process_image=partial(_judge, detector), suffix=".png"), cut
@@ -135,7 +130,9 @@ def find_cut(crops: Path, output: Path) -> CropConfig:
     try:
         return CropConfig.model_validate(settings | {"input": crops, "output": output})
     except ValidationError:
-        raise InputError(f"{crops} was made by another version: `fer run` with --force rebuilds it") from None
+        raise InputError(
+            f"{crops} was made by another version: pass --force to `fer crop`, which rebuilds it"
+        ) from None
 
 
 def _judge(detector: Detector, photo: Image, row: Row, config: CropConfig) -> Verdict:

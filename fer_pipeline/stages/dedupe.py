@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import DedupeConfig
+from fer_pipeline.dataset.naming import photo_of
 from fer_pipeline.dataset.rows import Row, session_of
 from fer_pipeline.stages.near_duplicates import Hashes, Indices, group_hashes, name_members, near_hashes, tie
 from fer_pipeline.stages.stage import Keep, Stage, Verdict
@@ -52,9 +53,9 @@ def drop_copies(rows: Iterable[Row], config: DedupeConfig) -> Iterator[Row]:
     sizes = np.bincount(tied, minlength=len(photos))
     for index, row in enumerate(rows):
         reason, attributes = drops.get(index, ("", {}))
-        settled = row.dropped(reason, **attributes) if reason else row
+        final = row.dropped(reason, **attributes) if reason else row
         first = photos[tied[index]]  # names the group, so that the id is the same in every run
-        yield settled.replace(group=first.group or first.path) if sizes[tied[index]] > 1 else settled
+        yield final.replace(group=first.group or photo_of(first.path)) if sizes[tied[index]] > 1 else final
 
 
 def _look_at(row: Row) -> Photo:
@@ -133,4 +134,4 @@ def _drop_copies_of(photos: list[Photo], members: list[int], config: DedupeConfi
     return drops
 
 
-DEDUPE = Stage("dedupe", process_image=measure_photo, finalize_rows=drop_copies)
+DEDUPE = Stage("dedupe", process_image=measure_photo, finalize_rows=drop_copies, per_image=("hash",))

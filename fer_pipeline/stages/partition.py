@@ -1,9 +1,40 @@
-"""Part images into two sets: by label in the right proportion, and never through a group."""
+"""Part images into two sets, never through a group: a test part that stays as data grow, and a validation part."""
 
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
+
+
+def choose_test(
+    labels: Sequence[str], groups: Sequence[str], share: float, seed: int, covered: Set[tuple[str, str]] = frozenset()
+) -> list[bool]:
+    """Choose which of n images are for the test part: each group by the hash of its name and the seed alone.
+
+    So what comes or goes moves no other image, and each label has `share` of its groups there in expectation. A label
+    that would have no test image gives its group of lowest hash, if it has two or more; one that would have no training
+    image keeps its group of highest hash. `covered` holds the (label, part) that other images see to.
+    """
+    values = {group: _unit(group, seed) for group in groups}
+    held = {group for group, value in values.items() if value < share}
+    members: dict[str, set[str]] = defaultdict(set)
+    for label, group in zip(labels, groups, strict=True):
+        members[label].add(group)
+    for label, own in sorted(members.items()):
+        order = sorted(own, key=lambda group: (values[group], group))
+        needed = (label, "train") in covered and (label, "test") not in covered
+        if (len(order) > 1 or needed) and not own & held:  # also if others see to it: they may come later
+            held.add(order[0])
+    for label, own in sorted(members.items()):
+        order = sorted(own, key=lambda group: (values[group], group))
+        if (label, "train") not in covered and own <= held:
+            held.discard(order[-1])
+    return [group in held for group in groups]
+
+
+def _unit(name: str, seed: int) -> float:
+    """A number from 0 to 1 that follows from a name and a seed."""
+    return int(_order(name, seed)[:13], 16) / 16**13
 
 
 def part_groups(labels: Sequence[str], groups: Sequence[str], share: float, seed: int) -> list[bool]:

@@ -1,39 +1,63 @@
-"""What all stages share: the loop, the journal, resume, and the one broad `except`.
+"""What all stages share: the loop, what is reused, resume, and the one broad `except`.
 
-Promises, each with a test: every item ends in a row; a killed run goes on where it stopped and ends with the same
-bytes; a finished stage is a no-op; other settings are refused; a broken set-up is not taken for a broken image.
+Promises, each with a test: every item ends in a row; a killed run goes on where it stopped; a finished stage is left
+alone; after any change of input or settings the folder is, byte for byte, that of a clean start, and only what changed
+is processed; only files that the stage's own records name are replaced or removed; a broken set-up is not taken for a
+broken image.
+
+Beside images and manifest a folder holds `outcomes.jsonl`: what the stage found out about each image by itself, before
+it looked at all of them together, with a key that changes with all it depends on. While a folder is being made again
+its manifest is gone, and `.files.jsonl` names the files it had.
 """
 
-import shutil
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from heapq import merge
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+from fer_pipeline.config.schema import StageConfig
 from fer_pipeline.console import detail, progress
-from fer_pipeline.dataset.journal import LOCK, Journal, cannot_write
-from fer_pipeline.dataset.provenance import locked_output, make_provenance
+from fer_pipeline.dataset.journal import LOCK, Entry, Journal, cannot_write
+from fer_pipeline.dataset.provenance import (
+    format_difference,
+    list_changes,
+    locked_output,
+    make_provenance,
+    read_provenance,
+    write_provenance,
+)
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, iter_rows
 from fer_pipeline.errors import FerError, InputError, SetupError
-from fer_pipeline.stages.stage import JOINED, C, Drop, Keep, Stage
+from fer_pipeline.stages.records import OUTCOMES, Records
+from fer_pipeline.stages.stage import C, Drop, Keep, Stage
 from fer_pipeline.vision.image_io import BadImage, Image, link_image, write_image
-from fer_pipeline.workers.ray_nodes import join_cluster, share, sweep
+from fer_pipeline.workers.ray_nodes import join_cluster, share
 from fer_pipeline.workers.stage_workers import WorkerCrash, Workers, work
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a stage did: how many images went on and why the others did not."""
+    """What a stage did: how many images went on and why the others did not.
+
+    `reused`, `new` and `gone` count images of the input beside those of the folder's last state (None: it had none).
+    `changes` names the settings that changed since.
+    """
 
     stage: str
     folder: Path
     kept: int
     reasons: dict[str, int]
-    seconds: float
-    fresh: bool  # False: it was finished before, and nothing was done
+    seconds: float = 0.0
+    fresh: bool = False  # False: it was finished before, and nothing was done
+    counts: tuple[int, int, int] | None = None
+    changes: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -41,20 +65,33 @@ class Summary:
 
 
 def run_stage(stage: Stage[C], config: C, *, workers: Workers = 1, force: bool = False) -> Summary:
-    """Bring the output folder up to date; an interrupted run goes on where it stopped."""
+    """Bring the output folder up to date with input and settings; what is known of unchanged images is reused.
+
+    `force` processes every image again. An interrupted run goes on where it stopped.
+    """
     started = time.monotonic()
-    provenance = make_provenance(stage.name, config)
+    provenance = make_provenance(stage.name, config, per_image=stage.per_image)
     detail(f"{stage.name}: {config.input} -> {config.output}, workers: {workers}, {provenance['settings']}")
-    if force or not (config.output / MANIFEST).is_file():  # before anything is removed or noted down
+    with locked_output(config.output, stage.name, journal=OUTCOMES) as journal:
+        made = read_provenance(config.output)
+        if made == provenance and (config.output / MANIFEST).is_file() and not force:
+            Records(config.output, stage, journal).forget()
+            return summarise(stage.name, config.output)
         _check_ready(stage, config)
         if workers == "ray" and stage.process_image is not None:
             join_cluster(config)
-    with locked_output(config.output, provenance, force=force) as journal:
-        fresh = not (config.output / MANIFEST).is_file()
-        if fresh:
-            _make(stage, config, journal, workers)
-        journal.drop()
-    return summarise(stage.name, config.output, time.monotonic() - started, fresh=fresh)
+        changes = tuple(list_changes(made, provenance)) if made is not None else ()
+        counts = _make(stage, config, journal, provenance, workers=workers, force=force)
+    return summarise(stage.name, config.output, time.monotonic() - started, counts=counts, changes=changes, fresh=True)
+
+
+def find_change(stage: Stage[C], config: C) -> str:
+    """Say what `run_stage` would find changed, to go after "was"; empty if there is nothing to do."""
+    made = read_provenance(config.output)
+    if made is None or not (config.output / MANIFEST).is_file():
+        return "not finished"
+    wanted = make_provenance(stage.name, config, per_image=stage.per_image)
+    return format_difference(made, wanted) or ("made from an input that was made otherwise" if made != wanted else "")
 
 
 def _check_ready(stage: Stage[C], config: C) -> None:
@@ -64,24 +101,37 @@ def _check_ready(stage: Stage[C], config: C) -> None:
     stage.get_ready(config)
 
 
-def _make(stage: Stage[C], config: C, journal: Journal, workers: Workers) -> None:
-    if stage.process_image is not None:
-        _process_all(stage, config, journal, workers)
-        sweep(config.output)
-        entries = sorted(journal.entries())
-        rows = Stored(lambda: journal.rows_of(entries))
-    else:
-        joined = sorted(stage.join(config), key=_by_path)
-        rows = Stored(lambda: merge(stage.gather(config.input), joined, key=_by_path))
-    if stage.finalize_rows is None:
-        journal.finish_sorted(rows)
-        return
-    settled = _finalize(stage, config, rows)
-    if stage.renames(config):
-        journal.finish(list(settled))
-    else:
-        journal.finish_sorted(settled)
-    shutil.rmtree(config.output / JOINED, ignore_errors=True)
+def _make(
+    stage: Stage[C], config: C, journal: Journal, provenance: dict[str, Any], *, workers: Workers, force: bool
+) -> tuple[int, int, int] | None:
+    """Process, look at all rows together, put files in place; returns reused, new and gone."""
+    records = Records(config.output, stage, journal)
+    before = records.open(again=force)
+    write_provenance(config.output, provenance)
+    with ExitStack() as stack:
+        place = Path()
+        if stage.process_image is not None:
+            outcomes = _process_all(stage, config, journal, str(provenance["images"]), workers)
+            rows = Stored(outcomes.rows)
+            entries, reused = outcomes.entries, outcomes.reused
+        else:
+            place = Path(stack.enter_context(TemporaryDirectory(prefix="fer-")))
+            joined = sorted(stage.join(config, place), key=_by_path) if stage.join else []
+            rows = Stored(lambda: merge(stage.gather(config.input), joined, key=_by_path))
+            entries, reused = [], None
+        final = rows if stage.finalize_rows is None else _finalize(stage, config, rows)
+        records.close(
+            sorted(final, key=_by_path) if stage.renames(config) else final, entries, _linker(stage, config, place)
+        )
+    return _count(stage, config, before, reused)
+
+
+def _count(stage: Stage[C], config: C, before: set[str] | None, reused: int | None) -> tuple[int, int, int] | None:
+    if before is None:
+        return None
+    items = {row.path for row in stage.gather(config.input)}
+    known = len(items & before) if reused is None else reused
+    return known, len(items) - known, len(before - items)
 
 
 def _by_path(row: Row) -> str:
@@ -99,53 +149,113 @@ class Stored:
 
 
 def _finalize(stage: Stage[C], config: C, rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows as they are after a look at all of them, each kept one's file in its place."""
+    """The rows as they are after a look at all of them."""
     assert stage.finalize_rows is not None
     kept = Stored(lambda: (row for row in rows if row.status is Status.KEPT))
-    return _place_finalized(stage, config, rows, iter(stage.finalize_rows(kept, config)))
-
-
-def _place_finalized(stage: Stage[C], config: C, rows: Iterable[Row], settled: Iterator[Row]) -> Iterator[Row]:
+    finalized = iter(stage.finalize_rows(kept, config))
     for row in rows:
-        after = next(settled, None) if row.status is Status.KEPT else row
-        assert after is not None, "settle lost rows"
-        if after.status is Status.KEPT:
-            link_image(stage.origin(after, config), config.output / stage.locate(after))
+        after = next(finalized, None) if row.status is Status.KEPT else row
+        assert after is not None, "finalize_rows lost rows"
         yield after
 
 
-def _process_all(stage: Stage[C], config: C, journal: Journal, workers: Workers) -> None:
-    done = {entry.item for entry in journal.entries()}
+def _linker(stage: Stage[C], config: C, place: Path) -> Callable[[Row], None] | None:
+    """What puts a kept row's file in place once all rows are known; None if processing has done that."""
+    if stage.finalize_rows is None:
+        return None
+    return lambda row: link_image(stage.origin(row, config, place), config.output / stage.locate(row))
+
+
+# Each image by itself.
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of every image by itself, some of it as it was known before."""
+
+    rows: Callable[[], Iterator[Row]]
+    entries: list[Entry]  # of the journal, in the order of the input
+    reused: int
+
+
+def _process_all(stage: Stage[C], config: C, journal: Journal, images: str, workers: Workers) -> Outcomes:
+    known = {entry.item: entry for entry in journal.entries()}
+    folder = config.output
+
+    def is_done(row: Row) -> bool:
+        entry = known.get(row.path)
+        return (
+            entry is not None
+            and entry.key == _key(images, row)
+            and all(_is_valid(stage, folder, outcome) for outcome in journal.rows_at(entry))
+        )
+
+    done = {row.path for row in stage.gather(config.input) if is_done(row)}
     total = sum(1 for _ in stage.gather(config.input))
     todo = (row for row in stage.gather(config.input) if row.path not in done)
-    if workers == "ray":
-        config = share(config)
-    shared = config.input / MANIFEST, config.output / LOCK
+    sent = share(config) if workers == "ray" else config
+    shared = config.input / MANIFEST, folder / LOCK
     with progress(stage.name, total) as advance:
         advance(len(done))
-        for row, result in work(partial(process_one, stage, config), todo, workers, shared):
-            rows = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
-            journal.append(row.path, rows)
+        for row, result in work(partial(process_one, stage, sent), todo, workers, shared):
+            outcome = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
+            journal.append(row.path, outcome, _key(images, row))
             advance(1)
+    known = {entry.item: entry for entry in journal.entries()}
+    entries = [known[row.path] for row in stage.gather(config.input)]
+
+    def rows() -> Iterator[Row]:
+        for row, entry in zip(stage.gather(config.input), entries, strict=True):
+            yield from (apply_outcome(row, outcome) for outcome in journal.rows_at(entry))
+
+    return Outcomes(rows, entries, len(done))
+
+
+def _key(images: str, row: Row) -> str:
+    """Changes with all that the outcome of an image depends on: settings, and what is known of the image itself."""
+    seen = row.model_dump_json(include={"path", "sha256", "box", "landmarks", "attributes"}, exclude_defaults=True)
+    return hashlib.sha256(f"{images} {seen}".encode()).hexdigest()[:16]
+
+
+def _is_valid(stage: Stage[C], folder: Path, outcome: Row) -> bool:
+    """Whether an outcome can be used again: what failed is tried again, and a file must be there."""
+    if outcome.status is not Status.KEPT:
+        return outcome.status is Status.DROPPED
+    return stage.finalize_rows is not None or (folder / outcome.path).is_file()
 
 
 def process_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
-    """Open one image, judge it, put the outcome in place; runs in a worker."""
+    """Open one image, process it, put the outcome in place; runs in a worker.
+
+    Returns what the image added to its row, a row for each face; see `apply_outcome`.
+    """
     assert stage.process_image is not None
     try:
         verdict = stage.process_image(_open(stage, config, config.input / row.path), row, config)
     except BadImage as error:
-        return [row.dropped(error.reason)]
+        return [Row(path=row.path).dropped(error.reason)]
     except FerError:  # a lack of this machine, not of the image: stop the stage
         raise
     except Exception as error:  # noqa: BLE001  the one broad `except`: whatever an image does, it costs that image only
         return [_failed(row, type(error).__name__)]
     if isinstance(verdict, Drop):
-        return [row.dropped(verdict.reason, **verdict.attributes)]
+        return [Row(path=row.path).dropped(verdict.reason, **verdict.attributes)]
     try:
         return list(_place(stage, config, row, verdict))
     except OSError as error:
         raise cannot_write(config.output, error) from None
+
+
+def apply_outcome(row: Row, outcome: Row) -> Row:
+    """Add what processing found out to what was known of an image."""
+    return row.replace(
+        path=outcome.path,
+        status=outcome.status,
+        reason=outcome.reason,
+        box=outcome.box or row.box,
+        landmarks=outcome.landmarks or row.landmarks,
+        attributes={**row.attributes, **outcome.attributes},
+    )
 
 
 def _open(stage: Stage[C], config: C, path: Path) -> Image:
@@ -167,25 +277,19 @@ def _are_seen(*paths: Path) -> bool:
 
 
 def _failed(row: Row, error: str) -> Row:
-    return row.replace(status=Status.FAILED, reason=error)
+    return Row(path=row.path, status=Status.FAILED, reason=error)
 
 
-def _place(stage: Stage[C], config: C, row: Row, verdict: Keep | list[Keep]) -> Iterator[Row]:
+def _place(stage: Stage[C], config: StageConfig, row: Row, verdict: Keep | list[Keep]) -> Iterator[Row]:
     """Write or link what is kept; a second face of a photo is named `-2`."""
     keeps = verdict if isinstance(verdict, list) else [verdict]
     for number, keep in enumerate(keeps, start=1):
         path = row.path if keep.image is None else _name(row.path, stage.suffix, number)
-        kept = row.replace(
-            path=path,
-            box=keep.box or row.box,
-            landmarks=keep.landmarks or row.landmarks,
-            attributes={**row.attributes, **keep.attributes},
-        )
         if keep.image is not None:
             write_image(config.output / path, keep.image, getattr(config, "quality", 95))
         elif stage.finalize_rows is None:
             link_image(config.input / path, config.output / path)
-        yield kept
+        yield Row(path=path, box=keep.box, landmarks=keep.landmarks, attributes=keep.attributes)
 
 
 def _name(path: str, suffix: str, number: int) -> str:
@@ -193,8 +297,8 @@ def _name(path: str, suffix: str, number: int) -> str:
     return f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
 
 
-def summarise(stage: str, folder: Path, seconds: float = 0.0, *, fresh: bool = False) -> Summary:
+def summarise(stage: str, folder: Path, seconds: float = 0.0, **told: Any) -> Summary:
     """Count what a finished stage kept and why it did not keep the rest."""
     counts = Counter("" if row.status is Status.KEPT else row.reason for row in iter_rows(folder))
     kept = counts.pop("", 0)
-    return Summary(stage, folder, kept, dict(counts.most_common()), seconds, fresh)
+    return Summary(stage, folder, kept, dict(counts.most_common()), seconds, **told)

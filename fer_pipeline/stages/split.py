@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
 from sys import intern
 from typing import Literal
 
@@ -11,11 +10,12 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import SplitConfig
 from fer_pipeline.dataset.decisions import read_decisions
+from fer_pipeline.dataset.naming import photo_of
 from fer_pipeline.dataset.rows import Row, Status, session_of
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.stages.corrections import bring_back, correct, origin_of, rename_moved
 from fer_pipeline.stages.near_duplicates import near_vectors, tie
-from fer_pipeline.stages.partition import hold_sessions, part_groups
+from fer_pipeline.stages.partition import choose_test, hold_sessions
 from fer_pipeline.stages.stage import Stage
 
 Part = Literal["train", "test"]
@@ -30,7 +30,10 @@ def assign_parts(rows: Iterable[Row], config: SplitConfig) -> Iterator[Row]:
 
 
 def part_rows(rows: Iterable[Row], config: SplitConfig) -> Iterator[Row]:
-    """Give every labelled crop its part; drop the unlabelled and the classes that are not wanted."""
+    """Give every labelled crop its part; drop the unlabelled and the classes that are not wanted.
+
+    The part of a group follows from its own name and the seed, so that images which come or go move no others.
+    """
     labels = [row.label and intern(row.label) if row.status is Status.KEPT else None for row in rows]
     _check_labels(labels, config)
     groups = group_rows(rows, config.same_person)
@@ -41,8 +44,13 @@ def part_rows(rows: Iterable[Row], config: SplitConfig) -> Iterator[Row]:
     official: dict[str, Part] = {group: part for part, group in told}
     parts = [part or official.get(group) for part, group in zip(parts, groups, strict=True)]
     free = [index for index, part in enumerate(parts) if part is None and not _unwanted(labels[index], config)]
-    held = part_groups(
-        [str(labels[index]) for index in free], [groups[index] for index in free], config.test_share, config.seed
+    covered = {(str(label), part) for label, part in zip(labels, parts, strict=True) if part}
+    held = choose_test(
+        [str(labels[index]) for index in free],
+        [groups[index] for index in free],
+        config.test_share,
+        config.seed,
+        covered,
     )
     for index, is_test in zip(free, held, strict=True):
         parts[index] = "test" if is_test else "train"
@@ -76,7 +84,7 @@ def _give_part(row: Row, group: str, part: Part | None, config: SplitConfig) -> 
 
 def group_rows(rows: Iterable[Row], same_person: float | None) -> list[str]:
     """The group of each crop: its photo, tied to near-copies and, if asked, to other photos of the person."""
-    names = [row.group or _photo(row.path) for row in rows]
+    names = [row.group or photo_of(row.path) for row in rows]
     known = {name: index for index, name in reversed(list(enumerate(names)))}
     groups = np.array([known[name] for name in names], dtype=np.int64)
     if same_person is not None:
@@ -93,12 +101,6 @@ def _embeddings(rows: Iterable[Row]) -> NDArray[np.float32]:
     if not all(map(len, vectors)):
         raise UsageError("split.same_person needs face embeddings: set crop.embedding to true and crop again")
     return np.array(vectors, dtype=np.float32)
-
-
-def _photo(path: str) -> str:
-    """`smile/0123456789ab-2.png` is the second face of `smile/0123456789ab`."""
-    photo = PurePosixPath(path)
-    return str(photo.with_name(photo.stem.partition("-")[0]))
 
 
 def _check_labels(labels: list[str | None], config: SplitConfig) -> None:

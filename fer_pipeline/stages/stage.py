@@ -11,7 +11,6 @@ from fer_pipeline.vision.boxes import Box, Point
 from fer_pipeline.vision.image_io import Image, read_image
 
 C = TypeVar("C", bound=StageConfig)
-JOINED = ".joined"  # below a stage's output: files of rows that join, until all are in place
 
 
 @dataclass(frozen=True)
@@ -47,35 +46,35 @@ def _nothing(_: StageConfig) -> None:
     return None
 
 
-def _nobody(_: StageConfig) -> list[Row]:
-    return []
-
-
 def _never(_: StageConfig) -> bool:
     return False
 
 
-def _origin(row: Row, config: StageConfig) -> Path:
+def _origin(row: Row, config: StageConfig, _: Path) -> Path:
     return config.input / row.path
 
 
 @dataclass(frozen=True)
 class Stage(Generic[C]):
-    """One step of the pipeline; the runner does the rest.
+    """One step of the pipeline; `stages.runner` does the rest.
 
-    judge   what about this image? Sees one image, runs in parallel.
-    settle  what about all of them? Sees the rows that `judge` kept, opens no image, gives as many in the same order.
-            It may go over the rows several times, and should hold no more of them than it decides by: they are many.
+    process_image   what about this image? Sees one image, runs in parallel. What it says may depend on the image, its
+                    attributes and the settings, and on nothing else of its row: it is reused as long as these stay.
+    finalize_rows   what about all of them? Sees the rows that were kept so far, opens no image, gives as many in the
+                    same order. It may go over the rows several times, and should hold no more of them than it decides
+                    by: they are many.
+    per_image       the settings that `process_image` depends on; None: all.
     """
 
     name: str
     process_image: Callable[[Image, Row, C], Verdict] | None = None
     finalize_rows: Callable[[Iterable[Row], C], Iterable[Row]] | None = None
+    per_image: tuple[str, ...] | None = None
     gather: Callable[[Path], Iterable[Row]] = kept_rows
     open: Callable[[Path, C], Image] = _read
     get_ready: Callable[[C], None] = _nothing  # load models: what is missing is told before the first image
-    join: Callable[[C], list[Row]] = _nobody  # rows that `settle` sees besides; their files lie below JOINED
-    origin: Callable[[Row, C], Path] = _origin  # where a settled row's file comes from
-    renames: Callable[[C], bool] = _never  # whether `settle` gives rows other paths, and so another order
+    join: Callable[[C, Path], list[Row]] | None = None  # more rows for `finalize_rows`; their files go into the folder
+    origin: Callable[[Row, C, Path], Path] = _origin  # where a row's file comes from; the folder is that of `join`
+    renames: Callable[[C], bool] = _never  # whether `finalize_rows` gives rows other paths, and so another order
     locate: Callable[[Row], str] = _path  # where a kept row's file goes, below the output folder
-    suffix: str = ".jpg"  # of images that `judge` changed
+    suffix: str = ".jpg"  # of images that `process_image` changed

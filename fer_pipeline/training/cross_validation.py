@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline import console
 from fer_pipeline.config.schema import TrainConfig
-from fer_pipeline.dataset.provenance import locked_output, make_provenance
+from fer_pipeline.dataset.provenance import locked_run, make_provenance
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.confidence import measure_reliability, measure_selective
@@ -50,7 +50,7 @@ def cross_validate(config: TrainConfig, count: int, *, by_source: bool = False, 
         "folds": "sources" if by_source else count
     }
     check_device(config.device)
-    with locked_output(config.output, provenance, force=force):
+    with locked_run(config.output, provenance, force=force):
         crops = read_crops(config, None)
         names = _names(crops.rows) if by_source else [str(index + 1) for index in range(count)]
         folds = _by_source(crops.rows, names) if by_source else part_folds(crops.rows, count, config.seed)

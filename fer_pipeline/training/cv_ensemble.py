@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_pipeline.dataset.provenance import locked_output, read_provenance
+from fer_pipeline.dataset.provenance import locked_run, read_provenance
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.compare import Comparison, compare
@@ -64,7 +64,7 @@ def pool_folds(runs: list[Path], output: Path, *, force: bool = False) -> Pooled
         "input": inputs.pop() if len(inputs) == 1 else "",
         "upstream": opinions[0].provenance.get("upstream"),
     }
-    with locked_output(output, provenance, force=force):
+    with locked_run(output, provenance, force=force):
         return _write(output, opinions, rows)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline import __version__
-from fer_pipeline.dataset.provenance import locked_output
+from fer_pipeline.dataset.provenance import locked_run
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.predictions import SEEN, read_seen
 from fer_pipeline.files import hash_file, write_aside, write_csv
@@ -58,7 +58,7 @@ def make_ensemble(runs: list[Path], output: Path, *, force: bool = False) -> Ens
     check_members(members)
     names = [f"{member.run} {member.sha256[:12]}" for member in members]
     provenance = {"stage": "ensemble", "settings": {"members": names}, "input": members[0].card.data, "upstream": None}
-    with locked_output(output, provenance, force=force):
+    with locked_run(output, provenance, force=force):
         fresh = not (output / MODEL).is_file()
         if fresh:
             _write_seen(output, members)

@@ -9,7 +9,7 @@ import torch
 
 from fer_pipeline import console
 from fer_pipeline.config.schema import TrainConfig
-from fer_pipeline.dataset.provenance import locked_output, make_provenance, preprocessing_of
+from fer_pipeline.dataset.provenance import locked_run, make_provenance, preprocessing_of
 from fer_pipeline.dataset.rows import session_of
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.metrics import wilson_interval
@@ -44,7 +44,7 @@ def train(config: TrainConfig, *, force: bool = False, base: Base | None = None)
     started = time.monotonic()
     provenance = make_provenance("train", config, hash_data(config.input)) | ({"base": base.sha256} if base else {})
     check_device(config.device)
-    with joined(config.device), led(locked_output(config.output, provenance, force=force)):
+    with joined(config.device), led(locked_run(config.output, provenance, force=force)):
         fresh = not (config.output / MODEL).is_file()
         if fresh:
             with in_turn():

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline import console
 from fer_pipeline.config.schema import TrainConfig
-from fer_pipeline.dataset.provenance import locked_output, make_provenance
+from fer_pipeline.dataset.provenance import locked_run, make_provenance
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.predictions import write_seen
 from fer_pipeline.evaluation.significance import Comparison, compare_hits
@@ -72,7 +72,7 @@ def tune(
     provenance = make_provenance("tune", config, hash_data(config.input))
     provenance["settings"] |= {"most_epochs": epochs}
     check_device(config.device)
-    with locked_output(config.output, provenance, force=force):
+    with locked_run(config.output, provenance, force=force):
         trials = list(_read_trials(config.output))
         while len(trials) < count and time.monotonic() < end:
             trial = _run(config, trials, epochs, end)

@@ -20,8 +20,7 @@ def count(function):
     return counted
 def count_in(*modules):
     for module in modules:
-        assert hasattr(module, "write_aside") or hasattr(module, "extend_blocklist"), module
-        for name in ("write_aside", "write_rows", "extend_blocklist", "run_stage", "drop_strays", "remove_empty"):
+        for name in ("write_aside", "write_file", "replace_file", "write_rows", "extend_blocklist", "run_stage"):
             if hasattr(module, name):
                 setattr(module, name, count(getattr(module, name)))
 Path.unlink = count(Path.unlink)

@@ -7,6 +7,7 @@ next one completes the manifest. Every session is one source and one group.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Literal, Self
 from fer_pipeline.dataset.blocklist import read_blocklist
 from fer_pipeline.dataset.journal import JOURNAL, Journal, cannot_write, existing_rows
 from fer_pipeline.dataset.naming import item_of
+from fer_pipeline.dataset.provenance import locked_raw
 from fer_pipeline.dataset.rows import WEBCAM, Row, Status, session_of
 from fer_pipeline.errors import InputError
 from fer_pipeline.files import write_aside
@@ -32,20 +34,21 @@ class CaptureStore:
         self.session: str | None = None
         self.kept: list[Row] = []  # of the open session, in their order
         self.before: Counter[str] = Counter()  # by class, of all earlier sessions
-        self._journal = Journal(raw)
+        self._held = ExitStack()
+        self._journal: Journal
         self._names: set[str] = set()
         self._known: set[str] = set()  # SHA-256 of what the folder holds
         self._barred: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
-        self._journal.__enter__()
+        self._journal = self._held.enter_context(locked_raw(self.raw))
         try:
-            self._check_own()
+            self._check_finished()
             self.complete()  # also what a killed server noted last
             held = [row for row in existing_rows(self.raw) if row.status is Status.KEPT]
             self._barred = read_blocklist(self.raw).contents
         except BaseException:
-            self._journal.__exit__(None, None, None)
+            self._held.close()
             raise
         rows = [row for row in held if session_of(row)]
         self._known = {row.sha256 for row in held}
@@ -60,9 +63,9 @@ class CaptureStore:
         try:
             self.complete()
         finally:
-            self._journal.__exit__(kind, error, trace)
+            self._held.close()
 
-    def _check_own(self) -> None:
+    def _check_finished(self) -> None:
         """Refuse what a killed crawl or import noted: it alone knows which of it counts, and its groups."""
         if any(session_of(row) is None for row in self._journal.rows()):
             raise InputError(f"{self.raw} holds an unfinished crawl or import: let the same command finish first")

@@ -9,7 +9,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from fer_pipeline.config.schema import CrawlConfig
-from fer_pipeline.dataset.journal import Journal
+from fer_pipeline.dataset.provenance import locked_raw, read_provenance
 from fer_pipeline.dataset.rows import Row, Status
 from fer_pipeline.errors import InputError
 from fer_pipeline.sources.crawl.client import Answer, Fetcher
@@ -60,7 +60,7 @@ def crawl(
         jobs = plan(config, labels)
         watch = Watch(threading.Event())
         fetcher = stack.enter_context(closing(_fetcher(config, watch, address)))
-        ledger = Ledger(config.output, stack.enter_context(Journal(config.output)), force=force)
+        ledger = Ledger(config.output, stack.enter_context(locked_raw(config.output)), force=force)
         stack.callback(ledger.close)
         stack.callback(watch.stop.set)  # also on Ctrl-C: what threads still wait for then comes to nothing
         listings = [Listing(job, config, fetcher, ledger) for job in jobs]
@@ -85,9 +85,9 @@ def _open_gallery(config: CrawlConfig, stack: ExitStack) -> tuple[Sequence[str],
     if "sample" not in config.engines or "sample" in config.base:
         return (), config.base.get("sample", "").rstrip("/")
     folder = config.sample.folder or config.output.parent / "gallery"
-    if not (folder / INDEX).is_file():
-        from fer_pipeline.sources.sample import draw_gallery
+    from fer_pipeline.sources.sample import draw_gallery
 
+    if read_provenance(folder) is not None or not (folder / INDEX).is_file():  # else it is somebody's own gallery
         draw_gallery(folder, config.sample.per_label, config.sample.seed)
     return sorted(read_index(folder)), stack.enter_context(serve_gallery(folder))
 

@@ -1,4 +1,4 @@
-"""Serve the embedded gallery on loopback like a small search engine, so that a crawl can be attempts offline."""
+"""Serve the embedded gallery on loopback like a small search engine, so that a crawl can be tried offline."""
 
 import json
 import threading

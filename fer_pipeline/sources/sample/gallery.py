@@ -4,9 +4,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from fer_pipeline.dataset.provenance import locked_output, read_provenance, write_provenance
+from fer_pipeline.dataset.rows import is_inside
+from fer_pipeline.files import remove_files, write_aside
 
 from .drawing import draw_photo
 from .faces import LABELS, Face, random_face
@@ -14,6 +19,8 @@ from .junk import ENCODINGS, HTML, Pixels, copy_photo, draw_scene, encode, to_jp
 from .landmarks import Points
 
 STRAY_LABELS = {"smile": "neutral", "open": "pout"}  # the last copy under the first shows a photo of the second
+INDEX = "index.json"
+STAGE = "sample"
 BROKEN = ("truncated", "html", "empty")
 
 
@@ -31,25 +38,50 @@ class Entry:
 
 def draw_gallery(
     folder: Path, per_label: int = 48, seed: int = 0, progress: Callable[[int, int], None] | None = None
-) -> None:
-    """Write `per_label` photos a label, junk besides, and last `index.json`; `progress` gets (files done, all files).
+) -> bool:
+    """Draw `per_label` photos a label, junk besides, and last `index.json`; returns whether there was anything to do.
 
     Each record of the index holds file, label, kind, of (the file it copies) and landmarks: per face 68 points
-    [x, y] in pixels of the upright picture. The same arguments give the same bytes.
+    [x, y] in pixels of the upright picture. The same arguments give the same bytes. `progress` gets (files done, all
+    files). InputError for a folder that holds something else.
     """
-    entries = plan_gallery(per_label, seed)
+    wanted = {"stage": STAGE, "settings": {"per_label": per_label, "seed": seed}}
+    with locked_output(folder, STAGE):
+        made = read_provenance(folder)
+        if made == wanted and (folder / INDEX).is_file():
+            return False
+        before = _known_files(folder, made)
+        write_provenance(folder, wanted)
+        _draw_all(folder, plan_gallery(per_label, seed), before, progress)
+    return True
+
+
+def _known_files(folder: Path, made: dict[str, Any] | None) -> set[str]:
+    """The files that a finished gallery lists, and those that one which was broken off would have."""
+    known: set[str] = set()
+    if (folder / INDEX).is_file():
+        known |= {str(record["file"]) for record in json.loads((folder / INDEX).read_bytes())}
+    if made is not None:
+        settings = made["settings"]
+        known |= {entry.file for entry in plan_gallery(settings["per_label"], settings["seed"])}
+    return {file for file in known if is_inside(file)}
+
+
+def _draw_all(
+    folder: Path, entries: list[Entry], before: set[str], progress: Callable[[int, int], None] | None
+) -> None:
     truths: dict[str, list[Points]] = {}
     for label in LABELS:
         (folder / label).mkdir(parents=True, exist_ok=True)
     for done, entry in enumerate(sorted(entries, key=lambda entry: (entry.of is not None, entry.file)), start=1):
         content, truths[entry.file] = _make_copy(folder, entry, truths) if entry.of else _make(entry)
-        (folder / entry.file).write_bytes(content)
+        write_aside(folder / entry.file, [content], sync=False)
         if progress:
             progress(done, len(entries))
+    remove_files(folder, sorted(before - {entry.file for entry in entries}))
     records = [_to_record(entry, truths[entry.file]) for entry in entries]
-    part = folder / "index.json.part"
-    part.write_text("[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n", encoding="utf-8")
-    part.replace(folder / "index.json")
+    text = "[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n"
+    write_aside(folder / INDEX, [text.encode()])
 
 
 def plan_gallery(per_label: int, seed: int) -> list[Entry]:
