@@ -120,7 +120,7 @@ def test_a_host_may_ask_for_a_longer_pause_but_not_for_a_shorter_or_endless_one(
     clock = Clock()
     pace = HostPace(0.5, clock=clock, sleep=clock.sleep)
     for host, seconds in (("a", 7.0), ("b", 0.0), ("c", 86400.0)):
-        pace.slow_down(f"http://{host}.org", seconds)
+        pace.set_crawl_delay(f"http://{host}.org", seconds)
         pace.wait(f"http://{host}.org/1")
         pace.wait(f"http://{host}.org/2")
     assert clock.slept == [7.0, 0.5, 30.0]

@@ -12,7 +12,7 @@ from support.loopback import SILENCE, Reply, Script, Web, listed, picture, setti
 from fer_pipeline.dataset.rows import read_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.sources.crawl.crawler import crawl
-from fer_pipeline.sources.crawl.robots import MOST, Permission, parse_tdmrep, refusal_in_page, refusal_of
+from fer_pipeline.sources.crawl.robots import MAX_BYTES, RobotsPolicy, parse_tdmrep, refusal_in_page, refusal_of
 
 ROBOTS, TDMREP = "/robots.txt", "/.well-known/tdmrep.json"
 RULES = "http://a.org"
@@ -29,7 +29,7 @@ def reasons(folder: Path, web: Web, *paths: str, **changes: Any) -> dict[str, st
     return {row.source["url"].removeprefix(web.url): row.reason for row in read_rows(folder / "raw")}
 
 
-def asked_of(files: dict[str, tuple[bytes, str]]) -> tuple[Permission, list[str], dict[str, float]]:
+def asked_of(files: dict[str, tuple[bytes, str]]) -> tuple[RobotsPolicy, list[str], dict[str, float]]:
     """Leave by some files in place of a network; what is not there is a 404."""
     asked: list[str] = []
     pauses: dict[str, float] = {}
@@ -38,7 +38,7 @@ def asked_of(files: dict[str, tuple[bytes, str]]) -> tuple[Permission, list[str]
         asked.append(url)
         return files.get(url, (b"", "http_404"))
 
-    return Permission(read, pauses.__setitem__), asked, pauses
+    return RobotsPolicy(read, pauses.__setitem__), asked, pauses
 
 
 def test_robots_txt_is_asked_once_a_host_and_kept_to(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_robots_txt_is_asked_once_a_host_and_kept_to(tmp_path: Path) -> None:
     ],
 )
 def test_robots_txt_is_read_for_our_name(lines: tuple[str, ...], allowed: bool) -> None:
-    permission, _, _ = asked_of({f"{RULES}{ROBOTS}": ("\n".join(lines).encode(), "")})
-    assert permission.check(f"{RULES}/x.png") == ("" if allowed else "robots_txt")
+    policy, _, _ = asked_of({f"{RULES}{ROBOTS}": ("\n".join(lines).encode(), "")})
+    assert policy.refusal(f"{RULES}/x.png") == ("" if allowed else "robots_txt")
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_robots_txt_is_read_for_our_name(lines: tuple[str, ...], allowed: bool) 
     ],
 )
 def test_a_host_without_rules_allows_all_and_one_that_cannot_tell_them_nothing(reason: str, told: str) -> None:
-    permission, asked, _ = asked_of({f"{RULES}{ROBOTS}": (b"", reason)})
-    assert [permission.check(f"{RULES}/{name}") for name in ("x.png", "y.png")] == [told, told]
+    policy, asked, _ = asked_of({f"{RULES}{ROBOTS}": (b"", reason)})
+    assert [policy.refusal(f"{RULES}/{name}") for name in ("x.png", "y.png")] == [told, told]
     assert asked.count(f"{RULES}{ROBOTS}") == 1
 
 
@@ -108,13 +108,13 @@ def test_a_host_without_rules_allows_all_and_one_that_cannot_tell_them_nothing(r
     ],
 )
 def test_a_host_that_cannot_tell_its_reservations_allows_nothing(body: bytes, reason: str, told: str) -> None:
-    permission, _, _ = asked_of({f"{RULES}{TDMREP}": (body, reason)})
-    assert permission.check(f"{RULES}/x.png") == told
+    policy, _, _ = asked_of({f"{RULES}{TDMREP}": (body, reason)})
+    assert policy.refusal(f"{RULES}/x.png") == told
 
 
 def test_each_scheme_host_and_port_has_rules_of_its_own() -> None:
-    permission, _, _ = asked_of({f"{RULES}{ROBOTS}": (b"User-agent: *\nDisallow: /", "")})
-    told = [permission.check(f"{home}/x") for home in (RULES, f"{RULES}:81", "https://a.org", "http://b.org")]
+    policy, _, _ = asked_of({f"{RULES}{ROBOTS}": (b"User-agent: *\nDisallow: /", "")})
+    told = [policy.refusal(f"{home}/x") for home in (RULES, f"{RULES}:81", "https://a.org", "http://b.org")]
     assert told == ["robots_txt", "", "", ""]
 
 
@@ -122,13 +122,13 @@ def test_each_scheme_host_and_port_has_rules_of_its_own() -> None:
     ("lines", "pause"), [("Crawl-delay: 7", 7), ("Request-rate: 1/5", 5), ("Crawl-delay: soon", 0), ("Disallow: /x", 0)]
 )
 def test_a_longer_pause_is_taken_from_robots_txt(lines: str, pause: float) -> None:
-    permission, _, pauses = asked_of({f"{RULES}{ROBOTS}": (f"User-agent: *\n{lines}".encode(), "")})
-    permission.check(f"{RULES}/x.png")
+    policy, _, pauses = asked_of({f"{RULES}{ROBOTS}": (f"User-agent: *\n{lines}".encode(), "")})
+    policy.refusal(f"{RULES}/x.png")
     assert pauses == {RULES: pause}
 
 
 def test_robots_txt_with_more_than_is_read_still_counts(tmp_path: Path) -> None:
-    rules = b"User-agent: *\nDisallow: /a.png\n#" + b"x" * MOST
+    rules = b"User-agent: *\nDisallow: /a.png\n#" + b"x" * MAX_BYTES
     with Web({"/a.png": Reply(picture(1)), "/b.png": Reply(picture(2)), ROBOTS: Reply(rules)}) as web:
         assert reasons(tmp_path, web, "/a.png", "/b.png") == {"/a.png": "robots_txt", "/b.png": ""}
 
@@ -165,9 +165,9 @@ def test_threads_that_want_the_same_host_wait_for_its_rules() -> None:
         asked.append(url)
         return b"User-agent: *\nDisallow: /", ""
 
-    permission = Permission(read, lambda *_: None)
+    policy = RobotsPolicy(read, lambda *_: None)
     told: list[str] = []
-    threads = [threading.Thread(target=lambda: told.append(permission.check(f"{RULES}/x"))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: told.append(policy.refusal(f"{RULES}/x"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

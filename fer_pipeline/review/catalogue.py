@@ -13,7 +13,7 @@ from fer_pipeline.dataset.experiment import Experiment
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, iter_rows, session_of
 from fer_pipeline.errors import InputError
 from fer_pipeline.report.pictures import link_of
-from fer_pipeline.sources.crawl.host_stats import host_of
+from fer_pipeline.sources.crawl.urls import host_of
 
 JUDGES = ("unify", "dedupe", "filter", "crop")
 MAKERS = {folder: stage for stage, (_, folder) in FOLDERS.items()}
