@@ -12,15 +12,22 @@ from support.loopback import Reply, Web, picture, settings
 
 from fer_pipeline.dataset.rows import Row, read_rows
 from fer_pipeline.errors import UsageError
-from fer_pipeline.sources.crawl import parsers
 from fer_pipeline.sources.crawl.crawler import MAX_PAGE_BYTES, crawl
 from fer_pipeline.sources.crawl.engines import ENGINES, plan
+from fer_pipeline.sources.crawl.parsers import largest_candidate, parse_page
 
 HERE = "https://example.org/page/"
 
 
 def found(folder: Path, web: Web) -> dict[str, Row]:
     return {row.source["url"].removeprefix(web.url): row for row in read_rows(folder / "raw")}
+
+
+def parse(engine: Any, body: bytes) -> list[str]:
+    """What an engine reads out of one page."""
+    read = ENGINES[engine].parse
+    assert read is not None
+    return read(HERE, body)
 
 
 def asked(web: Web, path: str) -> list[dict[str, list[str]]]:
@@ -89,7 +96,7 @@ def test_bing_gives_whole_addresses_whatever_their_suffix_and_query(tmp_path: Pa
     ],
 )
 def test_bing_addresses_come_whole(url: str) -> None:
-    assert parsers.parse_bing("", bing_page(url)) == [url]
+    assert parse("bing", bing_page(url)) == [url]
 
 
 def test_baidu_prefers_the_original_and_guards_against_what_is_missing(tmp_path: Path) -> None:
@@ -109,7 +116,7 @@ def test_baidu_prefers_the_original_and_guards_against_what_is_missing(tmp_path:
 
 def test_baidu_originals_are_deciphered() -> None:
     hidden = "ippr_z2C$qAzdH3FAzdH3Fjxw4rsj_z&e3B562AzdH3Fw_z&e3B3r2"
-    assert parsers.parse_baidu("", baidu_page({"objURL": hidden})) == ["http://example.org/a.jpg"]
+    assert parse("baidu", baidu_page({"objURL": hidden})) == ["http://example.org/a.jpg"]
 
 
 def test_google_results_are_taken_where_it_gives_any_and_its_previews_are_not(tmp_path: Path) -> None:
@@ -316,15 +323,13 @@ HOSTILE = [
 @pytest.mark.parametrize("engine", [name for name, engine in ENGINES.items() if engine.parse])
 @pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_page_breaks_a_parser(engine: Any, body: bytes) -> None:
-    parse = ENGINES[engine].parse
-    assert parse is not None
     with suppress(ValueError):  # the one error that a crawl expects
-        assert all(url.encode() and url.startswith("http") for url in parse(HERE, body))
+        assert all(url.encode() and url.startswith("http") for url in parse(engine, body))
 
 
 def test_addresses_can_be_written_to_a_file_even_if_json_held_half_a_character() -> None:
     page = b'{"data": [{"thumbURL": "http://a.org/\\ud83d.png"}]}'
-    assert parsers.parse_baidu("", page) == ["http://a.org/?.png"]
+    assert parse("baidu", page) == ["http://a.org/?.png"]
 
 
 @pytest.mark.parametrize(
@@ -342,18 +347,18 @@ def test_addresses_can_be_written_to_a_file_even_if_json_held_half_a_character()
     ],
 )
 def test_a_srcset_is_one_picture_in_several_sizes(srcset: str, largest: str) -> None:
-    assert parsers.largest_candidate(srcset) == ([largest] if largest else [])
+    assert largest_candidate(srcset) == ([largest] if largest else [])
 
 
 @pytest.mark.parametrize("part", ["a,", ", ", "a", " ", "a 1", "a b ", ",", "1x,"])
 def test_a_srcset_costs_no_more_than_its_length(part: str) -> None:
     """What takes the square of it would take hours, and the whole program with it."""
-    assert len(parsers.largest_candidate(part * 3_000_000)) <= 1
+    assert len(largest_candidate(part * 3_000_000)) <= 1
 
 
 def test_an_attribute_longer_than_anything_sensible_is_passed_over() -> None:
     page = f'<img src="/a.png?{"x" * 70_000}" srcset="b.png 1x, {"y" * 70_000} 2x"><img src=c.png>'
-    assert parsers.parse_page(HERE, page.encode()) == [f"{HERE}c.png"]
+    assert parse_page(HERE, page.encode()) == [f"{HERE}c.png"]
 
 
 def test_a_page_too_large_to_be_read_is_told_and_costs_only_itself(tmp_path: Path) -> None:
@@ -367,4 +372,4 @@ def test_a_page_too_large_to_be_read_is_told_and_costs_only_itself(tmp_path: Pat
 
 def test_a_base_element_moves_the_links_of_a_page() -> None:
     page = b'<base href="/files/"><img src="a.png"><a href="https://b.org/c.webp?x=1">c</a>'
-    assert parsers.parse_page(HERE, page) == ["https://example.org/files/a.png", "https://b.org/c.webp?x=1"]
+    assert parse_page(HERE, page) == ["https://example.org/files/a.png", "https://b.org/c.webp?x=1"]

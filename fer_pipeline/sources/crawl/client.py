@@ -84,7 +84,7 @@ class Fetcher:
     def fetch_soon(
         self, url: str, attempts: int, max_wait: float, *, respect_robots: bool, is_local_gallery: bool
     ) -> Answer:
-        """Fetch a picture after `attempts` attempts; HostBusy if its host may be requested only after `max_wait` seconds."""
+        """Fetch a picture that was tried `attempts` times; HostBusy if the wait for its host is over `max_wait`."""
         options = RequestOptions(self._config.max_bytes, respect_robots, is_local_gallery, max_wait)
         return self._date(self._retry(url, options, attempts))
 

@@ -5,20 +5,33 @@ requested as icrawler does it. Their pages change without notice, and some answe
 nothing (Google nearly always): a crawl ends with a line on what each of them answered.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
+
+from icrawler.builtin import BaiduParser
 
 from fer_pipeline.config.schema import CrawlConfig, EngineName
 from fer_pipeline.errors import UsageError
-from fer_pipeline.sources.crawl import parsers
-from fer_pipeline.sources.crawl.urls import resolve_link
+from fer_pipeline.sources.crawl.parsers import (
+    attribute,
+    clean_texts,
+    elements,
+    is_web_url,
+    json_object,
+    parse_json,
+    parse_page,
+)
+from fer_pipeline.sources.crawl.urls import host_of, is_picture, resolve_link
 
 GALLERY = "http://sample.invalid"  # the address of the local gallery in rows, whatever port it is served on
+FLICKR_SIZES = ("url_h", "url_l", "url_o", "url_c", "url_z", "url_m")  # 1600, 1024, original, 800, 640, 500 pixels
+QUOTED_URL = re.compile(r'"(https?:[^"\s]{4,4000})"(,\d+,\d+)?')
 
 
 class Query(NamedTuple):
@@ -158,14 +171,57 @@ def _bing_page(search: Search) -> str:
     return search.url("/images/async", q=search.keyword, first=search.first) + licence
 
 
+def _parse_bing(_: str, body: bytes) -> list[str]:
+    """Read the `murl` of the JSON in each result's attribute `m`, with any suffix and query string."""
+    results = (parse_json(text) for element in elements(body) if (text := attribute(element, "m")))
+    urls = clean_texts(result.get("murl") for result in results if isinstance(result, dict))
+    # Some are escaped twice. Only `&amp;` is undone: in a query string `&copy=` is no copyright sign.
+    return [url.replace("&amp;", "&") for url in urls]
+
+
 def _baidu_page(search: Search) -> str:
     words = {"tn": "resultjson_com", "ipn": "rj", "word": search.keyword, "pn": search.first, "rn": 30}
     return search.url("/search/acjson", **words)
 
 
+def _parse_baidu(_: str, body: bytes) -> list[str]:
+    """Read the original of each result where Baidu gives it, else its preview."""
+    content = json_object(body.replace(b"\\'", b"'"))
+    items = content.get("data")
+    if not isinstance(items, list):
+        raise ValueError(str(content.get("message") or "no data")[:80])
+    return list(clean_texts(_baidu_url(item) for item in items if isinstance(item, dict)))
+
+
+def _baidu_url(item: dict[str, Any]) -> str:
+    """Return the URL of one result: originals come enciphered, at times in plain."""
+    hidden = str(item.get("objURL") or "")
+    plain = hidden if hidden.startswith("http") else str(BaiduParser._decode_url(None, hidden))
+    previews = (item.get(key) for key in ("hoverURL", "middleURL", "thumbURL"))
+    return plain if plain.startswith("http") else next(clean_texts(previews), "")
+
+
 def _google_page(search: Search) -> str:
     words = {"ijn": search.number, "start": search.first, "tbs": search.licence, "tbm": "isch"}
     return search.url("/search", q=search.keyword, **words)
+
+
+def _parse_google(_: str, body: bytes) -> list[str]:
+    """Find picture URLs in Google's page where it has any: often only JavaScript would fill it.
+
+    Takes the quoted URLs that are followed by a height and a width, or end like a picture, but not Google's previews.
+    """
+    text = body.decode("utf-8", "ignore").replace("\\x22", '"')
+    urls: list[str] = []
+    for quoted, size in QUOTED_URL.findall(text):
+        url = parse_json(f'"{quoted}"')
+        if (
+            isinstance(url, str)
+            and (size or is_picture(url))
+            and not host_of(url).endswith(("gstatic.com", "google.com"))
+        ):
+            urls.append(url)
+    return list(clean_texts(urls))
 
 
 def _flickr_page(search: Search) -> str:
@@ -175,7 +231,7 @@ def _flickr_page(search: Search) -> str:
         api_key=search.key,
         text=search.keyword,
         license=search.licence,
-        extras=",".join(parsers.FLICKR_SIZES),  # so that no photo costs a request of its own
+        extras=",".join(FLICKR_SIZES),  # so that no photo costs a request of its own
         media="photos",
         sort="relevance",
         format="json",
@@ -185,10 +241,32 @@ def _flickr_page(search: Search) -> str:
     )
 
 
+def _parse_flickr(_: str, body: bytes) -> list[str]:
+    """Read the largest size up to 1600 pixels of each photo."""
+    content = json_object(body)
+    if content.get("stat") != "ok":
+        raise ValueError(str(content.get("message") or "refused")[:80])
+    photos = content.get("photos")
+    items = photos.get("photo") if isinstance(photos, dict) else None
+    found = (
+        next(clean_texts(item.get(size) for size in FLICKR_SIZES), "") for item in items or () if isinstance(item, dict)
+    )
+    return list(clean_texts(found))
+
+
 def _openverse_page(search: Search) -> str:
     licence = {"license_type": search.licence} if search.licence else {}
     words = {"page": search.number + 1, "page_size": search.size, "format": "json"}
     return search.url("/v1/images/", q=search.keyword, **words, **licence)
+
+
+def _parse_openverse(_: str, body: bytes) -> list[str]:
+    """Read the original of each result; Openverse also finds what other sites host."""
+    content = json_object(body)
+    items = content.get("results")
+    if not isinstance(items, list):
+        raise ValueError(str(content.get("detail") or "no results")[:80])
+    return [url for url in clean_texts(item.get("url") for item in items if isinstance(item, dict)) if is_web_url(url)]
 
 
 def _url_list_queries(config: CrawlConfig, _: Sequence[str]) -> list[Query]:
@@ -235,13 +313,11 @@ def _gallery_pages(engine: Engine, config: CrawlConfig, query: Query, home: str)
 
 
 ENGINES: dict[EngineName, Engine] = {
-    "sample": Engine(
-        parsers.parse_page, home=GALLERY, is_local_gallery=True, queries=_gallery_queries, pages=_gallery_pages
-    ),
+    "sample": Engine(parse_page, home=GALLERY, is_local_gallery=True, queries=_gallery_queries, pages=_gallery_pages),
     "urls": Engine(is_paged=False, queries=_url_list_queries, pages=_listed_urls),
-    "site": Engine(parsers.parse_page, is_paged=False, has_web_pages=True, queries=_site_queries, pages=_site_pages),
+    "site": Engine(parse_page, is_paged=False, has_web_pages=True, queries=_site_queries, pages=_site_pages),
     "bing": Engine(
-        parsers.parse_bing,
+        _parse_bing,
         home="https://www.bing.com",
         page_url=_bing_page,
         licence_filter={
@@ -250,16 +326,16 @@ ENGINES: dict[EngineName, Engine] = {
             "share": "licenseType-Any",
         },
     ),
-    "baidu": Engine(parsers.parse_baidu, home="https://image.baidu.com", page_url=_baidu_page, results_per_page=30),
+    "baidu": Engine(_parse_baidu, home="https://image.baidu.com", page_url=_baidu_page, results_per_page=30),
     "google": Engine(
-        parsers.parse_google,
+        _parse_google,
         home="https://www.google.com",
         page_url=_google_page,
         results_per_page=100,
         licence_filter={"commercial": "sur:fc", "noncommercial": "sur:f", "share": "sur:cl"},
     ),
     "flickr": Engine(
-        parsers.parse_flickr,
+        _parse_flickr,
         home="https://api.flickr.com",
         page_url=_flickr_page,
         results_per_page=500,
@@ -273,7 +349,7 @@ ENGINES: dict[EngineName, Engine] = {
         key_page="flickr.com/services/api",
     ),
     "openverse": Engine(
-        parsers.parse_openverse,
+        _parse_openverse,
         home="https://api.openverse.org",
         page_url=_openverse_page,
         result_limit=400,  # without a key: 20 pages of 20 results
