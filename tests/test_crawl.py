@@ -204,9 +204,9 @@ def test_a_host_that_does_not_answer_holds_up_no_other(tmp_path: Path, monkeypat
         work(parser)
         listing.set()
 
-    def get_of_all(turns: HostQueue, timeout: float) -> Task:
+    def get_of_all(urls: HostQueue, timeout: float) -> Task:
         listing.wait()
-        return get(turns, timeout)
+        return get(urls, timeout)
 
     monkeypatch.setattr(PageParser, "_work", work_and_tell)
     monkeypatch.setattr(HostQueue, "get", get_of_all)

@@ -23,7 +23,7 @@ def text(*lines: str) -> Reply:
 
 
 def reasons(folder: Path, web: Web, *paths: str, **changes: Any) -> dict[str, str]:
-    """Crawl these paths with leave and give the reason of each; "" where the picture was fetched."""
+    """Crawl these paths with robots.txt in force; returns the reason of each, "" where the picture was fetched."""
     with suppress(InputError):  # nothing was found
         crawl(listed(folder, web, *paths, **{"robots": "pictures", **changes}))
     return {row.source["url"].removeprefix(web.url): row.reason for row in read_rows(folder / "raw")}
@@ -65,7 +65,7 @@ def test_robots_txt_is_asked_once_a_host_and_kept_to(tmp_path: Path) -> None:
         (("<html>no such page</html>",), True),
     ],
 )
-def test_robots_txt_is_read_for_our_name(lines: tuple[str, ...], allowed: bool) -> None:
+def test_robots_txt_is_read_for_our_user_agent(lines: tuple[str, ...], allowed: bool) -> None:
     policy, _, _ = asked_of({f"{RULES}{ROBOTS}": ("\n".join(lines).encode(), "")})
     assert policy.refusal(f"{RULES}/x.png") == ("" if allowed else "robots_txt")
 
@@ -151,7 +151,7 @@ def test_a_dead_host_is_waited_for_once_not_once_a_picture(tmp_path: Path) -> No
     assert set(told.values()) == {"timeout"}
 
 
-def test_where_a_redirect_leads_is_asked_for_leave_too(tmp_path: Path) -> None:
+def test_robots_txt_of_the_host_a_redirect_leads_to_counts_too(tmp_path: Path) -> None:
     with Web({ROBOTS: text("User-agent: *", "Disallow: /"), "/b.png": Reply(picture(1))}) as other:
         with Web({"/a.png": Reply(status=302, headers={"Location": f"{other.url}/b.png"})}) as web:
             assert reasons(tmp_path, web, "/a.png") == {"/a.png": "robots_txt"}
@@ -282,7 +282,7 @@ def test_a_site_that_refuses_by_its_page_gives_no_pictures(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("robots", "found"), [("none", True), ("pictures", True), ("all", False)])
-def test_pages_of_search_engines_ask_for_leave_only_if_all_do(tmp_path: Path, robots: str, found: bool) -> None:
+def test_robots_txt_applies_to_result_pages_only_with_robots_all(tmp_path: Path, robots: str, found: bool) -> None:
     with Web({"/search/acjson": Reply(b'{"data": []}'), ROBOTS: text("User-agent: *", "Disallow: /search")}) as web:
         base, words = {"baidu": web.url}, {"smile": ("smile",)}
         with pytest.raises(InputError, match="200, 0 results parsed" if found else "baidu: robots_txt"):
@@ -291,7 +291,7 @@ def test_pages_of_search_engines_ask_for_leave_only_if_all_do(tmp_path: Path, ro
         assert (ROBOTS in web.asked) == (robots == "all")
 
 
-def test_nobody_is_asked_for_leave_where_the_settings_say_so(tmp_path: Path) -> None:
+def test_robots_none_reads_no_robots_txt(tmp_path: Path) -> None:
     pages = {
         "/a.png": Reply(picture(1), headers={"X-Robots-Tag": "noai"}),
         ROBOTS: text("User-agent: *", "Disallow: /"),

@@ -53,7 +53,7 @@ class HostPace:
                 held = self._held.get(host, slot)
                 if held - now > MAX_WAIT:
                     return False
-                if slot > -math.inf and held <= slot:  # no longer pause was asked for while this thread slept
+                if slot > -math.inf and held <= slot:  # while this thread slept, no pause beyond its slot was asked for
                     return True
                 if self._next_slot(host, now) - now > max_wait:
                     raise Deferred

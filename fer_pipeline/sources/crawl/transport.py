@@ -1,4 +1,4 @@
-"""The ways a request may take: straight to a public address, through the environment's proxy, or to our own gallery."""
+"""The ways a request may take: straight to a public address, through the proxy of the environment, or to the local gallery."""
 
 import base64
 import os
@@ -138,9 +138,9 @@ def _trust() -> ssl.SSLContext:
 
 
 def _check_proxies() -> bool:
-    """Whether the environment names a proxy; UsageError for a kind we cannot speak to."""
+    """Whether the environment names a proxy; UsageError for a kind that is not supported."""
     named = {key: proxy for key, proxy in getproxies().items() if key in {"http", "https", "all"}}
     for key, proxy in named.items():
         if "://" in proxy and not proxy.startswith("http://"):
-            raise UsageError(f"{key}_proxy={proxy.split('@')[-1]}: only http:// proxies are spoken to: name another")
+            raise UsageError(f"{key}_proxy={proxy.split('@')[-1]}: only http:// proxies are supported: name another")
     return bool(named)
