@@ -1,4 +1,4 @@
-"""The ways a request may take: straight to a public address, through the proxy of the environment, or to the local gallery."""
+"""Send requests: straight to a public address, through the proxy of the environment, or to the local gallery."""
 
 import base64
 import os
