@@ -473,8 +473,10 @@ def test_no_picture_at_all_is_an_error_that_says_what_each_engine_answered(tmp_p
             keywords={"smile": ("smile",)},
             base={"bing": web.url, "baidu": "http://127.0.0.1:1"},
         )
+        lines: list[str] = []
         with pytest.raises(InputError) as error:
-            crawl(config)
+            crawl(config, on_progress=lines.append)
+    assert [line.partition(":")[0] for line in lines] == ["smile", "smile"]  # and no table without a row
     assert "bing: 200, 0 results parsed; baidu: connection refused" in str(error.value)
     assert "crawl.engines" in str(error.value)
     assert "\n" not in str(error.value)

@@ -72,6 +72,8 @@ def write_host_stats(folder: Path, rows: Iterable[Row]) -> list[HostCount]:
 
 def format_host_stats(counts: Sequence[HostCount], shown: int = SHOWN) -> list[str]:
     """Format the hosts with the most results as lines of a table, the others together in its last line."""
+    if not counts:
+        return []
     rest = counts[shown:]
     cells = [(one.engine, one.host or "(no host)", f"{one.kept} of {one.results}", one.why) for one in counts[:shown]]
     if rest:
