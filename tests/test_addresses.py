@@ -111,7 +111,7 @@ def test_private_and_reserved_addresses_may_not(address: str) -> None:
         "0",
     ],
 )
-def test_however_loopback_is_written_nobody_is_asked(tmp_path: Path, host: str) -> None:
+def test_however_loopback_is_written_no_request_is_sent(tmp_path: Path, host: str) -> None:
     with Web({"/a": Reply(b"secret")}) as web:
         assert fetch(tmp_path, f"http://{host}:{web.server_port}/a").reason == "private_address"
         assert web.asked == []
@@ -155,7 +155,7 @@ def test_a_name_with_one_private_address_among_others_is_refused(monkeypatch: py
 
 def test_a_host_with_many_addresses_costs_a_few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, [f"1.1.1.{number}" for number in range(100)])
-    assert len(resolve("many.example", 80, allow_private=False)) == addresses.MOST
+    assert len(resolve("many.example", 80, allow_private=False)) == addresses.MAX_ADDRESSES
 
 
 def test_a_proxy_may_stand_in_our_network_but_what_is_asked_of_it_may_not(
@@ -170,7 +170,7 @@ def test_a_proxy_may_stand_in_our_network_but_what_is_asked_of_it_may_not(
         assert proxy.asked == ["http://1.1.1.1/a?b=1"]
 
 
-def test_a_proxy_we_cannot_speak_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_an_unsupported_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "socks5://me:secret@127.0.0.1:1080")
     with pytest.raises(UsageError, match=r"https_proxy=127.0.0.1:1080: only http://"):
         fetch(tmp_path, "http://1.1.1.1/")
@@ -213,7 +213,7 @@ def test_a_site_on_this_machine_is_asked_only_if_the_settings_say_so(tmp_path: P
 
 
 def test_only_what_our_gallery_lists_is_asked_of_its_address(tmp_path: Path) -> None:
-    """Neither a list nor a redirect leads there, since what is ours is asked without leave and past all checks."""
+    """No list or redirect leads there, since robots.txt and address checks do not apply to the local gallery."""
     with Web({"/secret.png": Reply(picture(1)), "/pout/page-1.html": Reply(b"<img src=/moved.png>")}) as mirror:
         mirror.pages["/moved.png"] = Reply(status=302, headers={"Location": "/secret.png"})
         (tmp_path / "list.txt").write_text("http://sample.invalid/secret.png")

@@ -30,7 +30,7 @@ from fer_pipeline.vision.image_io import Image, link_image, read_image, write_im
 from fer_pipeline.workers import ray_cluster as of_ray
 from fer_pipeline.workers import ray_shards as shards
 from fer_pipeline.workers.ray_cluster import connect, load_ray
-from fer_pipeline.workers.ray_nodes import PROBE, check_nodes, check_output, look, see, share
+from fer_pipeline.workers.ray_nodes import PROBE, check_nodes, check_output, look, probe, share
 from fer_pipeline.workers.stage_workers import WorkerCrash, Workers, work
 
 if find_spec("ray") is None:
@@ -114,7 +114,7 @@ def lack_something(number: int) -> int:
 
 
 def hold(job: tuple[int, str]) -> int:
-    """Quick at first, then long at work; leaves a file behind if nobody stops it."""
+    """Quick at first, then long at work; leaves a file if it is not stopped."""
     number, sign = job
     if number >= shards.SHARD:
         for _ in range(200):
@@ -148,7 +148,7 @@ def look_elsewhere(manifest: str) -> dict[str, str]:
 
 
 def see_elsewhere(folder: str, token: str) -> tuple[str, str]:
-    return see(f"{folder}-elsewhere", token)
+    return probe(f"{folder}-elsewhere", token)
 
 
 def see_and_say_nothing(folder: str, token: str) -> tuple[str, str]:
@@ -295,6 +295,7 @@ def test_other_versions_on_a_node_are_refused_by_name(cluster: Any, tmp_path: Pa
 def test_a_folder_that_a_node_does_not_see_is_refused(cluster: Any, tmp_path: Path) -> None:
     source = make_folder(tmp_path / "in", {})
     unseen = r"does not share .*/in \(.*No such file.*\): mount it on every node under the same path"
+    (source / PROBE).write_text("a file of the user's")
     check_output(source)
     with pytest.raises(SetupError, match=unseen):
         check_nodes(source / MANIFEST, look_elsewhere)
@@ -302,7 +303,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused(cluster: Any, tmp_path: Pa
         check_output(source, see_elsewhere)
     with pytest.raises(SetupError, match=r"/in \(what it writes is not seen here\)"):
         check_output(source, see_and_say_nothing)
-    assert not list(source.glob(f"{PROBE}*"))
+    assert [path.read_text() for path in source.glob(f"{PROBE}*")] == ["a file of the user's"]
 
 
 def test_a_node_that_joined_later_and_sees_another_file_is_refused(cluster: Any, tmp_path: Path) -> None:

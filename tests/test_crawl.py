@@ -17,11 +17,10 @@ from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows, write_ro
 from fer_pipeline.errors import InputError, SetupError, UsageError
 from fer_pipeline.files import hash_file
 from fer_pipeline.sources.crawl.client import Answer
-from fer_pipeline.sources.crawl.content import name_problem
 from fer_pipeline.sources.crawl.crawler import crawl
 from fer_pipeline.sources.crawl.host_queue import HostQueue, Task
 from fer_pipeline.sources.crawl.host_stats import HOST_STATS
-from fer_pipeline.sources.crawl.ledger import Ledger, Origin
+from fer_pipeline.sources.crawl.ledger import Ledger, Origin, name_problem
 from fer_pipeline.sources.crawl.pools import PageParser
 from fer_pipeline.vision.image_io import FORMATS, sniff_suffix
 from fer_pipeline.vision.signatures import sniff_signature
@@ -205,9 +204,9 @@ def test_a_host_that_does_not_answer_holds_up_no_other(tmp_path: Path, monkeypat
         work(parser)
         listing.set()
 
-    def get_of_all(turns: HostQueue, timeout: float) -> Task:
+    def get_of_all(urls: HostQueue, timeout: float) -> Task:
         listing.wait()
-        return get(turns, timeout)
+        return get(urls, timeout)
 
     monkeypatch.setattr(PageParser, "_work", work_and_tell)
     monkeypatch.setattr(HostQueue, "get", get_of_all)
@@ -474,8 +473,10 @@ def test_no_picture_at_all_is_an_error_that_says_what_each_engine_answered(tmp_p
             keywords={"smile": ("smile",)},
             base={"bing": web.url, "baidu": "http://127.0.0.1:1"},
         )
+        lines: list[str] = []
         with pytest.raises(InputError) as error:
-            crawl(config)
+            crawl(config, on_progress=lines.append)
+    assert [line.partition(":")[0] for line in lines] == ["smile", "smile"]  # and no table without a row
     assert "bing: 200, 0 results parsed; baidu: connection refused" in str(error.value)
     assert "crawl.engines" in str(error.value)
     assert "\n" not in str(error.value)
@@ -525,6 +526,19 @@ def test_threads_end_and_logging_stays_as_it_was(tmp_path: Path, capfd: pytest.C
         f"crawl: engine  host             {' ' * (len(host) - 15)}kept    why not",
         f"crawl: urls    {host}  2 of 3  http_404 1",
     ]
+
+
+def test_a_table_of_hosts_that_fer_did_not_write_stays_as_it_is(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with Web(pictures(2)) as web:
+        config = listed(tmp_path, web, "/0.png")
+        config.output.mkdir()
+        (config.output / HOST_STATS).write_text("my,own,notes\n")
+        with Journal(config.output):
+            pass  # the folder is one that fer has begun
+        crawl(config, on_progress=lines.append)
+    assert (config.output / HOST_STATS).read_text() == "my,own,notes\n"
+    assert any(f"{config.output / HOST_STATS}: not written by fer" in line for line in lines)
 
 
 def test_every_result_is_fetched_even_when_fetching_is_slower_than_listing(tmp_path: Path) -> None:

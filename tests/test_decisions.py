@@ -158,6 +158,25 @@ def test_a_torn_header_is_repaired(tmp_path: Path) -> None:
     assert actions(tmp_path) == {"a/3": "drop"}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "my notes",
+        "name,photo\n1,a.jpg\n",
+        HEAD + line(action="keep") + line("a/2.png", "dorp").rstrip("\n"),
+        HEAD + line(action="keep") + "1,2,3,4,5,6,7",
+    ],
+)
+def test_what_a_person_wrote_is_never_cut_off(tmp_path: Path, content: str) -> None:
+    path = tmp_path / DECISIONS
+    path.write_text(content)
+    before = path.stat()
+    with pytest.raises(InputError, match=DECISIONS):
+        Log(tmp_path).append([Decision("a/3.png", "drop")])
+    assert path.read_text() == content
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_a_last_line_that_an_editor_left_open_stays(tmp_path: Path) -> None:
     write(tmp_path, line(action="keep"), line("a/2.png").rstrip("\n"))
     assert actions(tmp_path) == {"a/1": "keep", "a/2": "drop"}

@@ -8,7 +8,7 @@ import pytest
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.config.docs import describe_settings
-from fer_pipeline.sources.crawl.robots import NO
+from fer_pipeline.sources.crawl.robots import FORBIDDING
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -65,10 +65,12 @@ def test_no_page_names_a_machine_or_a_registry() -> None:
 
 def test_every_reason_a_crawl_may_give_is_explained() -> None:
     text = (ROOT / "docs" / "crawling.md").read_text(encoding="utf-8")
-    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "fer_pipeline" / "crawl").glob("*.py"))
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "fer_pipeline" / "sources" / "crawl").glob("*.py")
+    )
     given = set(
         re.findall(r'reason="([a-z_]+)"|refusal="([a-z_]+)"|dropped\("([a-z_]+)"|return "([a-z]+_[a-z]+)"', code)
     )
-    reasons = {name for names in given for name in names if name} | set(NO)
+    reasons = {name for names in given for name in names if name} | set(FORBIDDING)
     assert {"robots_txt", "private_address", "same_bytes", "timeout"} <= reasons
     assert not {name for name in reasons if f"`{name}`" not in text}

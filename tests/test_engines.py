@@ -12,16 +12,22 @@ from support.loopback import Reply, Web, picture, settings
 
 from fer_pipeline.dataset.rows import Row, read_rows
 from fer_pipeline.errors import UsageError
-from fer_pipeline.sources.crawl import parsers
-from fer_pipeline.sources.crawl.crawler import crawl
+from fer_pipeline.sources.crawl.crawler import MAX_PAGE_BYTES, crawl
 from fer_pipeline.sources.crawl.engines import ENGINES, plan
-from fer_pipeline.sources.crawl.listing import MOST
+from fer_pipeline.sources.crawl.parsers import largest_candidate, parse_page
 
 HERE = "https://example.org/page/"
 
 
 def found(folder: Path, web: Web) -> dict[str, Row]:
     return {row.source["url"].removeprefix(web.url): row for row in read_rows(folder / "raw")}
+
+
+def parse(engine: Any, body: bytes) -> list[str]:
+    """What an engine reads out of one page."""
+    read = ENGINES[engine].parse
+    assert read is not None
+    return read(HERE, body)
 
 
 def asked(web: Web, path: str) -> list[dict[str, list[str]]]:
@@ -90,7 +96,7 @@ def test_bing_gives_whole_addresses_whatever_their_suffix_and_query(tmp_path: Pa
     ],
 )
 def test_bing_addresses_come_whole(url: str) -> None:
-    assert parsers.parse_bing("", bing_page(url)) == [url]
+    assert parse("bing", bing_page(url)) == [url]
 
 
 def test_baidu_prefers_the_original_and_guards_against_what_is_missing(tmp_path: Path) -> None:
@@ -110,7 +116,7 @@ def test_baidu_prefers_the_original_and_guards_against_what_is_missing(tmp_path:
 
 def test_baidu_originals_are_deciphered() -> None:
     hidden = "ippr_z2C$qAzdH3FAzdH3Fjxw4rsj_z&e3B562AzdH3Fw_z&e3B3r2"
-    assert parsers.parse_baidu("", baidu_page({"objURL": hidden})) == ["http://example.org/a.jpg"]
+    assert parse("baidu", baidu_page({"objURL": hidden})) == ["http://example.org/a.jpg"]
 
 
 def test_google_results_are_taken_where_it_gives_any_and_its_previews_are_not(tmp_path: Path) -> None:
@@ -146,6 +152,38 @@ def test_flickr_gives_the_largest_sensible_size_in_one_request(tmp_path: Path) -
     assert sorted(rows) == ["/l.jpg", "/m.jpg"]
     assert {row.source["licence"] for row in rows.values()} == {"commercial"}
     assert b"k3y" not in (tmp_path / "raw" / "manifest.jsonl").read_bytes()
+
+
+def openverse_page(*results: Any, **more: Any) -> bytes:
+    """As `api.openverse.org/v1/images/` answers."""
+    return json.dumps({"result_count": 9, "page_count": 1, "page_size": 20, "results": results, **more}).encode()
+
+
+def test_openverse_gives_openly_licensed_originals_without_a_key(tmp_path: Path) -> None:
+    with Web({f"/{seed}.jpg": Reply(picture(seed)) for seed in range(3)}) as web:
+        results = [
+            {"url": f"{web.url}/0.jpg", "thumbnail": f"{web.url}/1.jpg", "license": "by"},
+            {"url": None},
+            {"url": "data:image/png;base64,AAAA"},
+            "nonsense",
+            {"url": f"{web.url}/2.jpg"},
+        ]
+        web.pages["/v1/images/"] = lambda number: Reply(openverse_page(*(results if number == 1 else [])))
+        words = {"engines": ("openverse",), "keywords": {"smile": ("big smile",)}, "base": {"openverse": f"{web.url}/"}}
+        crawl(settings(tmp_path, **words, licence="commercial", limit=30))
+        requests = asked(web, "/v1/images/")
+        rows = found(tmp_path, web)
+    assert [(one["q"], one["page"], one["page_size"], one["license_type"]) for one in requests] == [
+        (["big smile"], [page], ["20"], ["commercial"]) for page in ("1", "2")
+    ]
+    assert sorted(rows) == ["/0.jpg", "/2.jpg"]
+    assert {(row.source["engine"], row.source["licence"]) for row in rows.values()} == {("openverse", "commercial")}
+
+
+def test_a_search_never_goes_beyond_what_the_engine_gives(tmp_path: Path) -> None:
+    config = settings(tmp_path, engines=("openverse", "flickr"), keywords={"a": ("b",)}, flickr_key="k", limit=100_000)
+    pages = {job.engine: len(job.pages) for job in plan(config)}
+    assert pages == {"openverse": 20, "flickr": 8}
 
 
 def test_a_site_gives_the_pictures_it_shows_and_links(tmp_path: Path) -> None:
@@ -201,9 +239,10 @@ def test_what_an_engine_answers_instead_of_results_is_told(tmp_path: Path) -> No
         web.pages["/search/acjson"] = Reply(b'{"antiFlag": 1, "message": "Forbid spider access"}')
         web.pages["/services/rest/"] = Reply(flickr_page(stat="fail", code=100, message="Invalid API Key"))
         web.pages["/search"] = Reply(b"<html>please turn on JavaScript</html>")
+        web.pages["/v1/images/"] = Reply(b'{"detail": "Not found."}')
         (tmp_path / "list.txt").write_text(f"{web.url}/0.png")
-        engines = ("bing", "baidu", "flickr", "google", "urls")
-        base = dict.fromkeys(engines[:4], web.url)
+        engines = ("bing", "baidu", "flickr", "google", "openverse", "urls")
+        base = dict.fromkeys(engines[:5], web.url)
         config = settings(tmp_path, engines=engines, keywords={"smile": ("a", "b")}, base=base, flickr_key="k")
         summary = crawl(config.model_copy(update={"urls": {"smile": tmp_path / "list.txt"}}))
     assert summary.answers == {
@@ -211,6 +250,7 @@ def test_what_an_engine_answers_instead_of_results_is_told(tmp_path: Path) -> No
         "baidu": "200, Forbid spider access",
         "flickr": "200, Invalid API Key",
         "google": "200, 0 results parsed",
+        "openverse": "200, Not found.",
         "urls": "1 URLs listed",
     }
 
@@ -232,6 +272,7 @@ def test_everything_is_asked_class_by_class_in_the_order_of_the_configuration(tm
         ("google", "noncommercial", "tbs=sur%3Af", "noncommercial"),
         ("flickr", "share", "license=1%2C2%2C3%2C4%2C5%2C6%2C7%2C8%2C9%2C10", "share"),
         ("baidu", "commercial", "", "any"),
+        ("openverse", "share", "license_type=all", "share"),
     ],
 )
 def test_the_licence_filter_is_asked_for_and_the_rows_claim_none_that_was_not(
@@ -239,7 +280,7 @@ def test_the_licence_filter_is_asked_for_and_the_rows_claim_none_that_was_not(
 ) -> None:
     config = settings(tmp_path, engines=(engine,), keywords={"a": ("b",)}, flickr_key="k", licence=licence)
     assert all(asked_for in page for page in plan(config)[0].pages)
-    assert ENGINES[engine].licence(config) == in_force
+    assert ENGINES[engine].licence_in_force(config) == in_force
 
 
 @pytest.mark.parametrize(
@@ -282,15 +323,13 @@ HOSTILE = [
 @pytest.mark.parametrize("engine", [name for name, engine in ENGINES.items() if engine.parse])
 @pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_page_breaks_a_parser(engine: Any, body: bytes) -> None:
-    parse = ENGINES[engine].parse
-    assert parse is not None
     with suppress(ValueError):  # the one error that a crawl expects
-        assert all(url.encode() and url.startswith("http") for url in parse(HERE, body))
+        assert all(url.encode() and url.startswith("http") for url in parse(engine, body))
 
 
 def test_addresses_can_be_written_to_a_file_even_if_json_held_half_a_character() -> None:
     page = b'{"data": [{"thumbURL": "http://a.org/\\ud83d.png"}]}'
-    assert parsers.parse_baidu("", page) == ["http://a.org/?.png"]
+    assert parse("baidu", page) == ["http://a.org/?.png"]
 
 
 @pytest.mark.parametrize(
@@ -308,22 +347,22 @@ def test_addresses_can_be_written_to_a_file_even_if_json_held_half_a_character()
     ],
 )
 def test_a_srcset_is_one_picture_in_several_sizes(srcset: str, largest: str) -> None:
-    assert parsers.largest_candidate(srcset) == ([largest] if largest else [])
+    assert largest_candidate(srcset) == ([largest] if largest else [])
 
 
 @pytest.mark.parametrize("part", ["a,", ", ", "a", " ", "a 1", "a b ", ",", "1x,"])
 def test_a_srcset_costs_no_more_than_its_length(part: str) -> None:
     """What takes the square of it would take hours, and the whole program with it."""
-    assert len(parsers.largest_candidate(part * 3_000_000)) <= 1
+    assert len(largest_candidate(part * 3_000_000)) <= 1
 
 
 def test_an_attribute_longer_than_anything_sensible_is_passed_over() -> None:
     page = f'<img src="/a.png?{"x" * 70_000}" srcset="b.png 1x, {"y" * 70_000} 2x"><img src=c.png>'
-    assert parsers.parse_page(HERE, page.encode()) == [f"{HERE}c.png"]
+    assert parse_page(HERE, page.encode()) == [f"{HERE}c.png"]
 
 
 def test_a_page_too_large_to_be_read_is_told_and_costs_only_itself(tmp_path: Path) -> None:
-    pages = {"/large": Reply(b"<img src=a.png>" + bytes(MOST)), "/small": Reply(b"<img src=b.png>")}
+    pages = {"/large": Reply(b"<img src=a.png>" + bytes(MAX_PAGE_BYTES)), "/small": Reply(b"<img src=b.png>")}
     with Web({**pages, "/b.png": Reply(picture(1))}) as web:
         sites = {"smile": (f"{web.url}/large", f"{web.url}/small")}
         assert crawl(settings(tmp_path, engines=("site",), sites=sites)).answers == {
@@ -333,4 +372,4 @@ def test_a_page_too_large_to_be_read_is_told_and_costs_only_itself(tmp_path: Pat
 
 def test_a_base_element_moves_the_links_of_a_page() -> None:
     page = b'<base href="/files/"><img src="a.png"><a href="https://b.org/c.webp?x=1">c</a>'
-    assert parsers.parse_page(HERE, page) == ["https://example.org/files/a.png", "https://b.org/c.webp?x=1"]
+    assert parse_page(HERE, page) == ["https://example.org/files/a.png", "https://b.org/c.webp?x=1"]

@@ -1,4 +1,4 @@
-"""How servers are asked: with pauses, within limits, and with patience where they ask for it."""
+"""How servers are requested: with delays, within limits, and with longer waits where they ask for it."""
 
 import gzip
 import socket
@@ -80,7 +80,7 @@ def test_requests_to_one_host_are_spaced_and_other_hosts_do_not_wait() -> None:
     assert clock.slept == [0.5, 0.5]
 
 
-def test_a_turn_that_is_too_far_off_is_not_taken() -> None:
+def test_a_slot_that_is_too_far_off_is_not_taken() -> None:
     clock = Clock()
     pace = HostPace(4, clock=clock, sleep=clock.sleep)
     assert pace.wait("http://a.org/1", max_wait=1)
@@ -93,7 +93,7 @@ def test_a_turn_that_is_too_far_off_is_not_taken() -> None:
     assert clock.slept == [1]
 
 
-def test_a_host_that_is_given_up_is_told_at_once() -> None:
+def test_a_host_that_asked_for_too_long_a_pause_is_refused_at_once() -> None:
     pace = HostPace(0.5, clock=Clock())
     pace.hold("http://a.org/1", 31)
     assert pace.delay("a.org") == 0
@@ -120,13 +120,13 @@ def test_a_host_may_ask_for_a_longer_pause_but_not_for_a_shorter_or_endless_one(
     clock = Clock()
     pace = HostPace(0.5, clock=clock, sleep=clock.sleep)
     for host, seconds in (("a", 7.0), ("b", 0.0), ("c", 86400.0)):
-        pace.slow_down(f"http://{host}.org", seconds)
+        pace.set_crawl_delay(f"http://{host}.org", seconds)
         pace.wait(f"http://{host}.org/1")
         pace.wait(f"http://{host}.org/2")
     assert clock.slept == [7.0, 0.5, 30.0]
 
 
-def test_threads_that_wait_for_one_host_take_turns() -> None:
+def test_threads_that_wait_for_one_host_get_slots_of_their_own() -> None:
     sleeps: list[float] = []
     pace = HostPace(2, clock=lambda: 0.0, sleep=sleeps.append)
     for _ in range(3):
@@ -134,7 +134,7 @@ def test_threads_that_wait_for_one_host_take_turns() -> None:
     assert sleeps == [2, 4]
 
 
-def test_patience_a_host_asks_for_binds_those_who_already_wait_for_it() -> None:
+def test_a_pause_that_a_host_asks_for_binds_threads_that_already_wait() -> None:
     clock = Clock()
 
     def sleep(seconds: float) -> None:
@@ -147,7 +147,7 @@ def test_patience_a_host_asks_for_binds_those_who_already_wait_for_it() -> None:
     assert clock.slept == [2, 18, 2]
 
 
-def test_who_waits_for_a_host_that_wants_to_be_left_alone_gives_up() -> None:
+def test_threads_give_up_a_host_that_asks_for_too_long_a_pause() -> None:
     clock = Clock()
 
     def sleep(seconds: float) -> None:
@@ -158,7 +158,7 @@ def test_who_waits_for_a_host_that_wants_to_be_left_alone_gives_up() -> None:
     assert [pace.wait("http://a.org/") for _ in range(3)] == [True, False, False]
 
 
-def test_our_own_gallery_is_asked_without_a_pause() -> None:
+def test_the_local_gallery_is_requested_without_a_pause() -> None:
     clock = Clock()
     pace = HostPace(9, free=("sample.invalid",), clock=clock, sleep=clock.sleep)
     pace.wait("http://sample.invalid/1")
@@ -177,7 +177,7 @@ def test_our_own_gallery_is_asked_without_a_pause() -> None:
         ({}, 1.0),
     ],
 )
-def test_a_busy_server_is_left_alone_as_long_as_it_asks_within_bounds(
+def test_a_busy_server_gets_no_request_as_long_as_it_asks_within_bounds(
     tmp_path: Path, status: int, header: dict[str, str], waited: float
 ) -> None:
     clock = Clock()
@@ -188,7 +188,7 @@ def test_a_busy_server_is_left_alone_as_long_as_it_asks_within_bounds(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_wants_more_patience_is_asked_nothing_more_in_this_crawl(tmp_path: Path, status: int) -> None:
+def test_a_server_that_asks_for_a_longer_pause_gets_no_request_in_this_crawl(tmp_path: Path, status: int) -> None:
     clock = Clock()
     with Web({"/a": Reply(status=status, headers={"Retry-After": "3600"})}) as web:
         pace = HostPace(0, clock=clock, sleep=clock.sleep)
@@ -208,7 +208,7 @@ def test_only_what_may_pass_is_asked_again(tmp_path: Path, status: int, asked: i
     assert (answer.reason, answer.detail, answer.time) == (f"http_{status}", str(status), TIME)
 
 
-def test_a_refusal_in_the_headers_hides_neither_patience_nor_what_was_answered(tmp_path: Path) -> None:
+def test_a_refusal_in_the_headers_hides_neither_retry_after_nor_the_status(tmp_path: Path) -> None:
     def busy(number: int) -> Reply:
         return Reply(b"x", 200 if number > 1 else 503, headers=refused if number == 1 else {})
 
@@ -396,7 +396,7 @@ def test_a_failure_without_an_answer_has_no_time_so_that_runs_repeat(tmp_path: P
     assert answer.time == ""
 
 
-def test_an_error_nobody_thought_of_costs_its_own_url_alone(tmp_path: Path) -> None:
+def test_an_unforeseen_error_costs_its_own_url_alone(tmp_path: Path) -> None:
     clock = Clock()
     clock.sleep = [].__getitem__  # type: ignore[assignment,method-assign]
     pace = HostPace(1, clock=clock, sleep=clock.sleep)
@@ -456,6 +456,6 @@ def test_a_name_that_no_resolver_takes_is_no_address(tmp_path: Path) -> None:
     assert fetch("http://.example.org/", tmp_path).reason == "bad_url"
 
 
-def test_the_name_we_go_by_has_the_contact_if_there_is_one() -> None:
+def test_the_user_agent_has_the_contact_if_there_is_one() -> None:
     assert "(" not in user_agent("")
     assert user_agent("https://example.org").endswith("(+https://example.org)")

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from support.browser import running
-from support.pictures import draw_portrait, list_files
+from support.pictures import draw_portrait
 from support.reviewed import make_home, name, open_session
 
 from fer_pipeline.__main__ import main
@@ -273,7 +273,7 @@ def test_an_undo_does_not_undo_what_somebody_else_decided(
     place = place_of(session, FIRST)
     line = order(client, "drop", place).json()["decisions"][0][3]
     Log(home).append([Decision(f"{FIRST}.png", "keep")])
-    refused(order(client, "undo", place, lines=[line]), 409, "decided otherwise since")
+    refused(order(client, "undo", place, lines=[line]), 409, "another decision was made since")
     assert actions(home) == {FIRST: "keep"}
 
 
@@ -362,11 +362,28 @@ def test_a_stage_that_was_not_there_when_the_page_began_is_noticed(home: Path) -
         assert client.get("/api/data").json()["stages"] == ["unify", "dedupe", "filter", "crop"]
 
 
-def test_reviewing_changes_no_stage(client: httpx.Client, session: ReviewSession, home: Path) -> None:
-    before = list_files(home)
-    order(client, "drop", place_of(session, FIRST))
-    after = list_files(home)
-    assert {name for name in after if after[name] != before.get(name)} <= {DECISIONS, ".decisions.lock"}
+def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Inode, time and bytes of every file."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_reviewing_writes_nothing_but_the_decisions_whatever_lies_beside_them(
+    client: httpx.Client, session: ReviewSession, home: Path
+) -> None:
+    for file in ("notes.txt", "crops/mine.png", "unified/.mine.part", "smile.jpg"):
+        (home / file).write_bytes(b"mine")
+    before = snapshot(home)
+    token, place = session.catalogue.token, place_of(session, NO_FACE)
+    order(client, "drop", place_of(session, FIRST), place_of(session, SECOND))
+    order(client, "move", place_of(session, FIRST), label="smile")
+    order(client, "undo", place_of(session, SECOND))
+    for address in (f"/thumb/{token}/{place}", f"/photo/{token}/{place}", f"/api/face/{token}/{place}", "/api/data"):
+        assert client.get(address).status_code == 200
+    client.get(f"/preview/{token}/{place}", params={"box": [10, 10, 40, 40]})
+    after = snapshot(home)
+    assert {Path(path).name for path in after if after[path] != before.get(path)} <= {DECISIONS, ".decisions.lock"}
+    assert before.keys() <= after.keys()
 
 
 # --- the command
@@ -401,7 +418,7 @@ def test_a_configuration_is_reviewed(home: Path, tmp_path: Path, served: list[An
 @pytest.mark.parametrize(("arguments", "told"), [
     ([], "name a data folder, or an experiment by --config"),
     (["nowhere"], "nowhere: no such folder"),
-    (["."], "has no finished stage to review: run `fer clean`"),
+    (["."], "no finished stage to review: run `fer clean`"),
 ])  # fmt: skip
 def test_what_cannot_be_reviewed_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, arguments: list[str], told: str

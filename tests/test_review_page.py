@@ -129,7 +129,7 @@ def test_all_shown_are_selected_but_what_needs_a_look_is_left_alone(browser: Bro
         page.keyboard.press("a")
         expect(page.locator("#chosen")).to_have_text("10 selected")
         page.keyboard.press("k")
-        expect(page.get_by_role("alert")).to_contain_text("1 without a face were left alone")
+        expect(page.get_by_role("alert")).to_contain_text("1 without a face were not changed")
         expect(page.get_by_role("alert")).to_contain_text("1 cannot be brought back")
         decided(page, f"smile/{name(901)}", "restore")
         assert len(actions(home)) == 8
@@ -209,7 +209,7 @@ def test_filters_and_search_show_what_is_asked_for(browser: Browser, url: str) -
         page.get_by_label("Search").fill("photos.example.org")
         expect(cells).to_have_count(12)
         page.get_by_label("Search").fill("nothing like that")
-        expect(page.get_by_text("No image is like that.")).to_be_visible()
+        expect(page.get_by_text("No image matches.")).to_be_visible()
 
 
 def test_the_most_doubtful_come_first(browser: Browser, home: Path) -> None:
@@ -316,7 +316,7 @@ def test_what_the_server_refuses_is_rolled_back_and_told(browser: Browser, url: 
     page.route("**/api/decisions*", lambda route: route.fulfill(status=507, body=full))
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("d")
-    expect(page.get_by_role("alert")).to_contain_text("Not kept: cannot write: No space left")
+    expect(page.get_by_role("alert")).to_contain_text("Not saved: cannot write: No space left")
     decided(page, pout(0), "keep")
     page.unroute("**/api/decisions*")
     context.set_offline(True)
@@ -360,7 +360,7 @@ def test_an_undo_leaves_to_others_what_they_decided_since_and_takes_back_the_res
         decided(page, pout(1), "drop")
         Log(home).append([Decision(f"{pout(0)}.png", "keep")])
         page.keyboard.press("u")
-        expect(page.get_by_role("alert")).to_contain_text("somebody has decided otherwise since")
+        expect(page.get_by_role("alert")).to_contain_text("another decision was made since")
         page.keyboard.press("u")
         decided(page, pout(1), "")
         page.keyboard.press("u")
@@ -382,7 +382,7 @@ def test_what_another_tab_decides_in_the_same_moment_is_not_taken_for_ours(
         page.keyboard.press("d")
         decided(page, pout(0), "move")
         page.keyboard.press("u")
-        expect(page.get_by_role("alert")).to_contain_text("somebody has decided otherwise since")
+        expect(page.get_by_role("alert")).to_contain_text("another decision was made since")
         decided(page, pout(0), "move")
     assert actions(home) == {pout(0): "move"}
 

@@ -12,7 +12,7 @@ from support.loopback import SILENCE, Reply, Script, Web, listed, picture, setti
 from fer_pipeline.dataset.rows import read_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.sources.crawl.crawler import crawl
-from fer_pipeline.sources.crawl.robots import MOST, Permission, parse_tdmrep, refusal_in_page, refusal_of
+from fer_pipeline.sources.crawl.robots import MAX_BYTES, RobotsPolicy, parse_tdmrep, refusal_in_page, refusal_of
 
 ROBOTS, TDMREP = "/robots.txt", "/.well-known/tdmrep.json"
 RULES = "http://a.org"
@@ -23,13 +23,13 @@ def text(*lines: str) -> Reply:
 
 
 def reasons(folder: Path, web: Web, *paths: str, **changes: Any) -> dict[str, str]:
-    """Crawl these paths with leave and give the reason of each; "" where the picture was fetched."""
+    """Crawl these paths with robots.txt in force; returns the reason of each, "" where the picture was fetched."""
     with suppress(InputError):  # nothing was found
         crawl(listed(folder, web, *paths, **{"robots": "pictures", **changes}))
     return {row.source["url"].removeprefix(web.url): row.reason for row in read_rows(folder / "raw")}
 
 
-def asked_of(files: dict[str, tuple[bytes, str]]) -> tuple[Permission, list[str], dict[str, float]]:
+def asked_of(files: dict[str, tuple[bytes, str]]) -> tuple[RobotsPolicy, list[str], dict[str, float]]:
     """Leave by some files in place of a network; what is not there is a 404."""
     asked: list[str] = []
     pauses: dict[str, float] = {}
@@ -38,7 +38,7 @@ def asked_of(files: dict[str, tuple[bytes, str]]) -> tuple[Permission, list[str]
         asked.append(url)
         return files.get(url, (b"", "http_404"))
 
-    return Permission(read, pauses.__setitem__), asked, pauses
+    return RobotsPolicy(read, pauses.__setitem__), asked, pauses
 
 
 def test_robots_txt_is_asked_once_a_host_and_kept_to(tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ def test_robots_txt_is_asked_once_a_host_and_kept_to(tmp_path: Path) -> None:
         (("<html>no such page</html>",), True),
     ],
 )
-def test_robots_txt_is_read_for_our_name(lines: tuple[str, ...], allowed: bool) -> None:
-    permission, _, _ = asked_of({f"{RULES}{ROBOTS}": ("\n".join(lines).encode(), "")})
-    assert permission.check(f"{RULES}/x.png") == ("" if allowed else "robots_txt")
+def test_robots_txt_is_read_for_our_user_agent(lines: tuple[str, ...], allowed: bool) -> None:
+    policy, _, _ = asked_of({f"{RULES}{ROBOTS}": ("\n".join(lines).encode(), "")})
+    assert policy.refusal(f"{RULES}/x.png") == ("" if allowed else "robots_txt")
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_robots_txt_is_read_for_our_name(lines: tuple[str, ...], allowed: bool) 
     ],
 )
 def test_a_host_without_rules_allows_all_and_one_that_cannot_tell_them_nothing(reason: str, told: str) -> None:
-    permission, asked, _ = asked_of({f"{RULES}{ROBOTS}": (b"", reason)})
-    assert [permission.check(f"{RULES}/{name}") for name in ("x.png", "y.png")] == [told, told]
+    policy, asked, _ = asked_of({f"{RULES}{ROBOTS}": (b"", reason)})
+    assert [policy.refusal(f"{RULES}/{name}") for name in ("x.png", "y.png")] == [told, told]
     assert asked.count(f"{RULES}{ROBOTS}") == 1
 
 
@@ -108,13 +108,13 @@ def test_a_host_without_rules_allows_all_and_one_that_cannot_tell_them_nothing(r
     ],
 )
 def test_a_host_that_cannot_tell_its_reservations_allows_nothing(body: bytes, reason: str, told: str) -> None:
-    permission, _, _ = asked_of({f"{RULES}{TDMREP}": (body, reason)})
-    assert permission.check(f"{RULES}/x.png") == told
+    policy, _, _ = asked_of({f"{RULES}{TDMREP}": (body, reason)})
+    assert policy.refusal(f"{RULES}/x.png") == told
 
 
 def test_each_scheme_host_and_port_has_rules_of_its_own() -> None:
-    permission, _, _ = asked_of({f"{RULES}{ROBOTS}": (b"User-agent: *\nDisallow: /", "")})
-    told = [permission.check(f"{home}/x") for home in (RULES, f"{RULES}:81", "https://a.org", "http://b.org")]
+    policy, _, _ = asked_of({f"{RULES}{ROBOTS}": (b"User-agent: *\nDisallow: /", "")})
+    told = [policy.refusal(f"{home}/x") for home in (RULES, f"{RULES}:81", "https://a.org", "http://b.org")]
     assert told == ["robots_txt", "", "", ""]
 
 
@@ -122,13 +122,13 @@ def test_each_scheme_host_and_port_has_rules_of_its_own() -> None:
     ("lines", "pause"), [("Crawl-delay: 7", 7), ("Request-rate: 1/5", 5), ("Crawl-delay: soon", 0), ("Disallow: /x", 0)]
 )
 def test_a_longer_pause_is_taken_from_robots_txt(lines: str, pause: float) -> None:
-    permission, _, pauses = asked_of({f"{RULES}{ROBOTS}": (f"User-agent: *\n{lines}".encode(), "")})
-    permission.check(f"{RULES}/x.png")
+    policy, _, pauses = asked_of({f"{RULES}{ROBOTS}": (f"User-agent: *\n{lines}".encode(), "")})
+    policy.refusal(f"{RULES}/x.png")
     assert pauses == {RULES: pause}
 
 
 def test_robots_txt_with_more_than_is_read_still_counts(tmp_path: Path) -> None:
-    rules = b"User-agent: *\nDisallow: /a.png\n#" + b"x" * MOST
+    rules = b"User-agent: *\nDisallow: /a.png\n#" + b"x" * MAX_BYTES
     with Web({"/a.png": Reply(picture(1)), "/b.png": Reply(picture(2)), ROBOTS: Reply(rules)}) as web:
         assert reasons(tmp_path, web, "/a.png", "/b.png") == {"/a.png": "robots_txt", "/b.png": ""}
 
@@ -151,7 +151,7 @@ def test_a_dead_host_is_waited_for_once_not_once_a_picture(tmp_path: Path) -> No
     assert set(told.values()) == {"timeout"}
 
 
-def test_where_a_redirect_leads_is_asked_for_leave_too(tmp_path: Path) -> None:
+def test_robots_txt_of_the_host_a_redirect_leads_to_counts_too(tmp_path: Path) -> None:
     with Web({ROBOTS: text("User-agent: *", "Disallow: /"), "/b.png": Reply(picture(1))}) as other:
         with Web({"/a.png": Reply(status=302, headers={"Location": f"{other.url}/b.png"})}) as web:
             assert reasons(tmp_path, web, "/a.png") == {"/a.png": "robots_txt"}
@@ -165,9 +165,9 @@ def test_threads_that_want_the_same_host_wait_for_its_rules() -> None:
         asked.append(url)
         return b"User-agent: *\nDisallow: /", ""
 
-    permission = Permission(read, lambda *_: None)
+    policy = RobotsPolicy(read, lambda *_: None)
     told: list[str] = []
-    threads = [threading.Thread(target=lambda: told.append(permission.check(f"{RULES}/x"))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: told.append(policy.refusal(f"{RULES}/x"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -282,7 +282,7 @@ def test_a_site_that_refuses_by_its_page_gives_no_pictures(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("robots", "found"), [("none", True), ("pictures", True), ("all", False)])
-def test_pages_of_search_engines_ask_for_leave_only_if_all_do(tmp_path: Path, robots: str, found: bool) -> None:
+def test_robots_txt_applies_to_result_pages_only_with_robots_all(tmp_path: Path, robots: str, found: bool) -> None:
     with Web({"/search/acjson": Reply(b'{"data": []}'), ROBOTS: text("User-agent: *", "Disallow: /search")}) as web:
         base, words = {"baidu": web.url}, {"smile": ("smile",)}
         with pytest.raises(InputError, match="200, 0 results parsed" if found else "baidu: robots_txt"):
@@ -291,7 +291,7 @@ def test_pages_of_search_engines_ask_for_leave_only_if_all_do(tmp_path: Path, ro
         assert (ROBOTS in web.asked) == (robots == "all")
 
 
-def test_nobody_is_asked_for_leave_where_the_settings_say_so(tmp_path: Path) -> None:
+def test_robots_none_reads_no_robots_txt(tmp_path: Path) -> None:
     pages = {
         "/a.png": Reply(picture(1), headers={"X-Robots-Tag": "noai"}),
         ROBOTS: text("User-agent: *", "Disallow: /"),

@@ -96,8 +96,9 @@ def _step(name: str, config: Config, *, force: bool) -> None:
     elif _is_filled(config.crawl.output):
         console.note(f"crawl: {config.crawl.output} is filled, nothing to do")
     else:
-        if set(config.crawl.engines) != {"sample"}:
-            engines = ", ".join(config.crawl.engines)
+        from fer_pipeline.sources.crawl.engines import web_engines
+
+        if engines := ", ".join(web_engines(config.crawl)):
             console.note(f"crawl: {config.crawl.output} has no image: asking {engines} (`fer import` brings your own)")
         _crawl(config, force=force)
 

@@ -21,7 +21,7 @@ FOLDERS: dict[str, tuple[str | None, str]] = {
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
-EngineName = Literal["sample", "urls", "site", "bing", "baidu", "google", "flickr"]
+EngineName = Literal["sample", "urls", "site", "bing", "baidu", "google", "flickr", "openverse"]
 Label = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f][^/\\\x00-\x1f]*$", max_length=64)]
 
 

@@ -19,33 +19,34 @@ from fer_pipeline.vision.boxes import Box
 from fer_pipeline.web.guard import guard
 from fer_pipeline.web.pages import add_pages
 
-MOST = 50_000  # images a request
+MAX_IMAGES = 50_000  # in one request
 FOREVER = {"cache-control": "private, max-age=86400, immutable"}  # the address changes with the data
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+PageSize = Annotated[int, Query(ge=1, le=MAX_IMAGES)]
 Place = Annotated[int, Field(ge=0, le=100_000_000)]
 
 
 class Order(BaseModel):
-    """A decision on some images; `lines` says which decisions an undo takes back."""
+    """A decision on images by their places in the catalogue; `lines`: of the decisions that an undo takes back."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     token: str = Field(max_length=64)
     action: Literal["keep", "drop", "move", "undo"]
-    places: list[Place] = Field(min_length=1, max_length=MOST)
+    places: list[Place] = Field(min_length=1, max_length=MAX_IMAGES)
     label: Label | Literal[""] = ""
     box: list[Number] | None = Field(None, min_length=4, max_length=4)
-    lines: list[int] = Field([], max_length=MOST)
+    lines: list[int] = Field([], max_length=MAX_IMAGES)
 
 
 def make_app(session: ReviewSession, host: str = "127.0.0.1", more_hosts: Sequence[str] = ()) -> FastAPI:
-    """The application over one experiment."""
+    """Make the application for one experiment."""
     app = FastAPI(title="fer review", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=3)
-    app.add_exception_handler(FerError, _format_error)
-    app.add_exception_handler(RequestValidationError, _format_mistake)
-    app.add_exception_handler(OSError, _format_missing)
-    app.add_exception_handler(LookupError, _format_missing)
+    app.add_exception_handler(FerError, _error_response)
+    app.add_exception_handler(RequestValidationError, _invalid_response)
+    app.add_exception_handler(OSError, _missing_response)
+    app.add_exception_handler(LookupError, _missing_response)
     _add_data(app, session)
     _add_pictures(app, session)
     add_pages(app, Path(__file__).parent, index="review.html")
@@ -53,19 +54,19 @@ def make_app(session: ReviewSession, host: str = "127.0.0.1", more_hosts: Sequen
     return app
 
 
-async def _format_error(_: Request, error: Exception) -> Response:
+async def _error_response(_: Request, error: Exception) -> Response:
     status = 409 if isinstance(error, Conflict) else 422 if isinstance(error, InputError) else 507
     return JSONResponse({"detail": str(error)}, status_code=status)
 
 
-async def _format_mistake(_: Request, error: Exception) -> Response:
-    """What is wrong, without what was sent: FastAPI's own answer fails on a number that JSON does not have."""
+async def _invalid_response(_: Request, error: Exception) -> Response:
+    """Say what is wrong without repeating what was sent: FastAPI's own answer fails on numbers that JSON lacks."""
     assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
     return JSONResponse({"detail": f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"}, status_code=422)
 
 
-async def _format_missing(_: Request, error: Exception) -> Response:  # noqa: ARG001  an OSError names folders
+async def _missing_response(_: Request, error: Exception) -> Response:  # noqa: ARG001  an OSError names folders
     return JSONResponse({"detail": "there is no such image: reload the page"}, status_code=404)
 
 
@@ -75,8 +76,9 @@ def _add_data(app: FastAPI, session: ReviewSession) -> None:
         return session.describe()
 
     @app.get("/api/rows")
-    def rows(token: str, start: Annotated[int, Query(ge=0)], count: Annotated[int, Query(ge=1, le=MOST)]) -> Response:
-        return JSONResponse(session.rows(token, start, count))  # as it is: checking each value costs seconds
+    def rows(token: str, start: Annotated[int, Query(ge=0)], count: PageSize) -> Response:
+        # Not through a response model: checking each value takes seconds.
+        return JSONResponse(session.rows(token, start, count))
 
     @app.get("/api/news")
     def news(since: Annotated[int, Query(ge=0)], rewritten: Annotated[int, Query(ge=0)] = 0) -> Response:

@@ -1,8 +1,10 @@
-"""Write down what people decide: each line appended under a lock and forced to disk before it is said to be kept.
+"""Append decisions to `decisions.csv`: under a lock, and forced to disk before they are confirmed.
 
-Two tabs or two processes lose nothing, and a kill costs at most the lines that were being written.
+Two tabs or two processes lose nothing, and a kill costs at most the lines that were being written. A file that is not
+one of decisions is refused and stays as it is.
 """
 
+import csv
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -27,27 +29,27 @@ from fer_pipeline.dataset.decisions import (
 from fer_pipeline.errors import InputError, SetupError
 
 LOCK = ".decisions.lock"
-PATIENCE = 10  # seconds to wait for another process that is writing
+LOCK_TIMEOUT = 10  # seconds to wait for another process that is writing
 
 
 class Log:
-    """The decisions beside a data set; others may write the file too, and a person may edit it."""
+    """The decisions of one data set; other processes may write the file too, and a person may edit it."""
 
     def __init__(self, home: Path) -> None:
         self.path = home / DECISIONS
         self.decisions: list[Decision] = []
-        self.rewritten = 0  # how often it was found to be another file than the one that was read before
+        self.rewritten = 0  # times that earlier lines were found changed
         self._data = b""
-        self._lock = FileLock(home / LOCK, timeout=PATIENCE, thread_local=False)
-        self._turn = RLock()
+        self._lock = FileLock(home / LOCK, timeout=LOCK_TIMEOUT, thread_local=False)
+        self._thread_lock = RLock()
 
     def read(self) -> list[Decision]:
-        """All lines as they are now; only what is new is parsed."""
-        with self._turn:
-            self._take(read_bytes(self.path))
+        """Return all lines as they are now; only new ones are parsed."""
+        with self._thread_lock:
+            self._update(read_bytes(self.path))
             return self.decisions
 
-    def _take(self, data: bytes) -> None:
+    def _update(self, data: bytes) -> None:
         if data != self._data:
             if self._data.endswith(b"\n") and data.startswith(self._data):
                 first = len(self._data.splitlines()) + 1
@@ -59,30 +61,34 @@ class Log:
             self._data = data
 
     def append(
-        self, decisions: Sequence[Decision], agree: Callable[[dict[str, Decision]], None] | None = None
+        self, decisions: Sequence[Decision], check_current: Callable[[dict[str, Decision]], None] | None = None
     ) -> list[int]:
-        """Add lines to the file, all or none, and give their numbers.
+        """Append decisions, all or none; returns the numbers of their lines.
 
-        `agree` sees what counts once nobody else can write, and raises what speaks against it; so does a broken line.
+        `check_current` gets what counts by image while the file is locked, and raises if that forbids them. InputError
+        if the file has a broken line or stays locked, SetupError if it cannot be written.
         """
         try:
-            with self._turn, self._lock:
+            with self._thread_lock, self._lock:
                 known = self.read()
-                if agree is not None:
-                    agree(settle(known))
+                if check_current is not None:
+                    check_current(settle(known))
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 lines = [to_line(check(one._replace(time=one.time or now), one.path)) for one in decisions]
-                _append(self.path, _mend(self.path), b"".join(lines))
+                _append(self.path, _repair_end(self.path), b"".join(lines))
                 return [one.line for one in self.read()[-len(lines) :]]
         except Timeout:
-            raise InputError(f"{self.path}: another process keeps it locked: try again") from None
+            raise InputError(f"{self.path}: locked by another process: try again") from None
         except OSError as error:
             reason = error.strerror or error
             raise SetupError(f"{self.path}: cannot write: {reason}: make room, or allow writing") from None
 
 
-def _mend(path: Path) -> int:
-    """Cut off a torn last line, or end one that an editor left open; returns the size of the file then."""
+def _repair_end(path: Path) -> int:
+    """Cut off a torn last line, or end one that an editor left open; returns the size of the file then.
+
+    Only what a kill of fer may have left is cut off: InputError for an open line that a person must have written.
+    """
     data = read_bytes(path)
     start = max(map(data.rfind, ENDS)) + 1
     if start == len(data):
@@ -90,8 +96,23 @@ def _mend(path: Path) -> int:
     if start and len(parse_decisions(data, "")) > len(parse_decisions(data[:start], "")):
         _append(path, len(data), b"\n")
         return len(data) + 1
+    if not _is_torn(data[start:], is_header=start == 0):
+        parse_decisions(data + b"\n", str(path))  # says what is wrong with the line
     os.truncate(path, start)
     return start
+
+
+def _is_torn(line: bytes, *, is_header: bool) -> bool:
+    """Whether a line may be the beginning of one that fer was writing."""
+    if is_header:
+        return ",".join(HEADER).encode().startswith(line)
+    try:
+        fields = next(csv.reader([line.decode()]), [])
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"  # cut within a character
+    except csv.Error:
+        return False
+    return len(fields) < len(HEADER)
 
 
 def _append(path: Path, size: int, lines: bytes) -> None:
@@ -101,7 +122,7 @@ def _append(path: Path, size: int, lines: bytes) -> None:
         if os.write(file, text) != len(text):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file)
-    except OSError:  # what was not said to be written must not be there after all
+    except OSError:  # what is not confirmed must not be there later
         os.ftruncate(file, size)
         raise
     finally:

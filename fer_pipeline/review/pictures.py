@@ -1,4 +1,4 @@
-"""The pictures of the page: thumbnails made on the fly and kept in memory, photos, and the crop that a box gives."""
+"""The pictures of the page: thumbnails, cached in memory, photos, and the crop of a box drawn by hand."""
 
 import io
 from collections import OrderedDict
@@ -18,29 +18,29 @@ from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.image_io import BadImage, Image, read_header, read_image, shrink
 from fer_pipeline.vision.landmarks import detect_faces
 
-SMALLEST = 8  # side in pixels of a box
-SIDE, LARGE = 160, 1600  # longest sides in pixels of thumbnails and of photos
-KEPT = 128_000_000  # bytes of thumbnails in memory, of about 6 kB each
-SMALL = 40_000  # bytes up to which a crop is its own thumbnail
+MIN_SIDE = 8  # of a box, in pixels
+THUMBNAIL_SIDE, PHOTO_SIDE = 160, 1600  # longest sides in pixels
+CACHE_BYTES = 128_000_000  # of thumbnails in memory, about 6 kB each
+SMALL_CROP = 40_000  # bytes up to which a crop is its own thumbnail
 _models = Lock()  # dlib's models are shared by all threads
 
 
 class Memory:
-    """The pictures last asked for, in at most so many bytes; safe to ask from many threads."""
+    """A cache of the pictures used last, in at most `most` bytes; safe to use from many threads."""
 
     def __init__(self, most: int) -> None:
         self.most, self.size = most, 0
         self._held: OrderedDict[Hashable, tuple[bytes, str]] = OrderedDict()
-        self._turn = Lock()
+        self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], tuple[bytes, str]]) -> tuple[bytes, str]:
-        """The picture of a key, made if it is not there."""
-        with self._turn:
+        """Return the picture of a key, made if it is not cached."""
+        with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
                 return self._held[key]
         made = make()
-        with self._turn:
+        with self._lock:
             self.size += len(made[0]) - len(self._held.pop(key, (b"", ""))[0])
             self._held[key] = made
             while self.size > self.most:
@@ -48,32 +48,32 @@ class Memory:
         return made
 
 
-_thumbnails = Memory(KEPT)
+_thumbnails = Memory(CACHE_BYTES)
 
 
 def make_thumbnail(path: Path, safe: bool, token: str) -> tuple[bytes, str]:
-    """A small picture and its media type; a grey one for a file that cannot be shown. Raises OSError.
+    """Make a small picture and its media type; a grey one for a file that cannot be shown. Raises OSError.
 
-    It is kept in memory until the token, which names the state of the data, is another.
+    It is cached for as long as `token`, which names the state of the data, stays the same.
     """
     return _thumbnails.get((path, safe, token), lambda: _make_thumbnail(path, safe=safe))
 
 
 def _make_thumbnail(path: Path, *, safe: bool) -> tuple[bytes, str]:
-    if safe and path.suffix == ".png" and path.stat().st_size <= SMALL:
+    if safe and path.suffix == ".png" and path.stat().st_size <= SMALL_CROP:
         return path.read_bytes(), "image/png"
-    return encode(open_photo(path, SIDE), 80), "image/jpeg"
+    return encode(open_photo(path, THUMBNAIL_SIDE), 80), "image/jpeg"
 
 
 def make_photo(item: Item) -> tuple[bytes, str]:
-    """The photo as a stage wrote it, or encoded again where nobody has looked at it yet. Raises OSError."""
+    """Return the photo as a stage wrote it, or a raw file decoded and encoded again. Raises OSError."""
     if item.safe and item.photo.suffix == ".jpg":
         return item.photo.read_bytes(), "image/jpeg"
-    return encode(open_photo(item.photo, LARGE), 90), "image/jpeg"
+    return encode(open_photo(item.photo, PHOTO_SIDE), 90), "image/jpeg"
 
 
 def open_photo(path: Path, longest: int) -> Image:
-    """A picture of at most that side; a grey square for one that does not decode."""
+    """Read a picture, shrunk to a longest side in pixels; a grey square for one that does not decode."""
     try:
         return shrink(read_image(path, shrink_to=longest), longest)
     except BadImage:
@@ -81,52 +81,52 @@ def open_photo(path: Path, longest: int) -> Image:
 
 
 def encode_blank() -> bytes:
-    """What stands for a file that is no picture."""
+    """Make the grey square that stands for a file that is no picture."""
     buffer = io.BytesIO()
-    PIL.Image.new("RGB", (SIDE, SIDE), (128, 128, 128)).save(buffer, "PNG")
+    PIL.Image.new("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE), (128, 128, 128)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def encode(image: Image, quality: int) -> bytes:
-    """As JPEG."""
+    """Encode a picture as JPEG."""
     buffer = io.BytesIO()
     PIL.Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
 def fit_box(item: Item, box: Box) -> Box | None:
-    """A box drawn by hand, rounded; None unless a good part of it lies on the photo, as a face's box does."""
+    """Round a box drawn by hand; None unless more than a quarter of it lies on the photo, as with a face."""
     header = read_header(item.photo.read_bytes())
     if header is None:
         return None
     fitted = box.scaled(1)
     seen = Box(max(box.left, 0), max(box.top, 0), min(box.right, header.width), min(box.bottom, header.height))
     inside = max(seen.width, 0) * max(seen.height, 0)
-    return fitted if min(fitted.width, fitted.height) >= SMALLEST and inside > fitted.area / 4 else None
+    return fitted if min(fitted.width, fitted.height) >= MIN_SIDE and inside > fitted.area / 4 else None
 
 
 def guess_face(item: Item, catalogue: Catalogue) -> Box | None:
-    """Where a face may be that the filter missed: looked for on larger copies too, and with less certainty."""
+    """Find a face that the filter missed, on larger copies and with a lower threshold; None if there is none."""
     settings = settings_of(catalogue.folders["filter"], "filter") if "filter" in catalogue.folders else None
     known = FilterConfig.model_validate((settings or {}) | {"input": Path(), "output": Path()})
     if known.detector == "none":
         known = known.model_copy(update={"detector": "hog"})
-    bold = {"sides": (400, 800), "enlarge": True, "threshold": known.threshold - 0.4, "min_neighbors": 2}
-    detector = Detector.model_validate(known.model_dump(exclude={"input", "output"}) | bold)
+    lenient = {"sides": (400, 800), "enlarge": True, "threshold": known.threshold - 0.4, "min_neighbors": 2}
+    detector = Detector.model_validate(known.model_dump(exclude={"input", "output"}) | lenient)
     with _models:
         found = detect_faces(read_image(item.photo), detector)
     return found[0].box if found else None
 
 
 def cut_preview(item: Item, box: Box, catalogue: Catalogue) -> bytes | None:
-    """The crop that a box drawn by hand would give, as PNG; None where no crops were made, or none comes out."""
+    """Cut the crop of a box drawn by hand, as PNG; None where there is no crop stage, or no crop comes out."""
     if "crop" not in catalogue.folders:
         return None
     cut = find_cut(catalogue.folders["crop"], catalogue.folders["crop"])
     row = item.row.replace(attributes={"faces": [[*box, 1.0]]})
     with _models:
-        verdict = crop_faces(read_image(item.photo), row, cut)
-    keep = verdict if isinstance(verdict, Keep) else None if isinstance(verdict, Drop) else verdict[0]
+        result = crop_faces(read_image(item.photo), row, cut)
+    keep = result if isinstance(result, Keep) else None if isinstance(result, Drop) else result[0]
     if keep is None or keep.image is None:
         return None
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What the page works on: the images, what is thought of them, and what was decided; safe to ask from many threads."""
+"""The state of a review: images, opinions and decisions; safe to use from many threads."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,21 +10,28 @@ from fer_pipeline.config.schema import FOLDERS
 from fer_pipeline.dataset.decisions import BROUGHT, Decision, settle
 from fer_pipeline.dataset.experiment import Experiment
 from fer_pipeline.errors import FerError, InputError
-from fer_pipeline.review.catalogue import Catalogue, Item, is_finished, list_finished, read_token
+from fer_pipeline.review.catalogue import (
+    Catalogue,
+    Item,
+    Opinion,
+    is_finished,
+    list_finished,
+    read_opinions,
+    read_token,
+)
 from fer_pipeline.review.decision_log import Log
-from fer_pipeline.review.opinions import Opinion, read_opinions
 from fer_pipeline.review.pictures import fit_box
 from fer_pipeline.vision.boxes import Box
 
-NOTHING = Opinion()
+NO_OPINION = Opinion()
 
 
 class Conflict(FerError):
-    """The data, or a decision, changed since the page read them."""
+    """The data or a decision have changed since the page read them."""
 
 
 class ReviewSession:
-    """One experiment under review; `find` tells which folders it has now."""
+    """One experiment under review; `find` returns the folders it has now."""
 
     def __init__(self, find: Callable[[], Experiment], run: Path, by: str = "") -> None:
         self.find, self.run, self.by = find, run, by
@@ -33,13 +40,13 @@ class ReviewSession:
         self.opinions = read_opinions(run, experiment)
         self.log = Log(self.catalogue.home)
         self.log.read()
-        self._turn = RLock()
+        self._lock = RLock()
 
-    def look(self) -> Catalogue:
-        """The images as they are now: read again where a stage was made, or rebuilt, kept while one is being made."""
-        with self._turn:
+    def refresh(self) -> Catalogue:
+        """Return the images as they are now: read again after a stage was rebuilt, kept while one is being rebuilt."""
+        with self._lock:
             if not any(folder.is_dir() and not is_finished(folder) for folder in self.catalogue.folders.values()):
-                with suppress(FerError, OSError):  # a folder is being made, or goes, in this moment: look again later
+                with suppress(FerError, OSError):  # a folder comes or goes at this moment: read it next time
                     self._read()
             return self.catalogue
 
@@ -50,7 +57,7 @@ class ReviewSession:
             self.opinions = read_opinions(self.run, experiment)
 
     def item(self, token: str, place: int) -> Item:
-        """An image by its place; raises Conflict if the places are others now, LookupError if there is no such."""
+        """Return an image by its place; Conflict if the data have changed since, LookupError if there is none."""
         catalogue = self.catalogue
         if token != catalogue.token:
             raise Conflict("the data have changed: reload the page")
@@ -59,8 +66,8 @@ class ReviewSession:
         return catalogue.items[place]
 
     def describe(self) -> dict[str, Any]:
-        """What is there: names that the columns of `rows` point into."""
-        catalogue = self.look()
+        """Return what the page shows beside the images: labels, stages, sources, and which opinions there are."""
+        catalogue = self.refresh()
         moved = {one.label for one in settle(self.log.read()).values() if one.label}
         opinions = self.opinions.values()
         return {
@@ -76,7 +83,7 @@ class ReviewSession:
         }
 
     def rows(self, token: str, start: int, count: int) -> list[list[Any]]:
-        """Images as short lists.
+        """Return `count` images from the place `start` on as lists, without their keys to stay small.
 
         Path, label, stage, reason, source, group, whether it can be brought back, audit's quality, suspect, suggested
         label, the model's confidence and its label, and the website.
@@ -86,22 +93,33 @@ class ReviewSession:
         return [self._row(item, catalogue) for item in catalogue.items[start : start + count]]
 
     def _row(self, item: Item, catalogue: Catalogue) -> list[Any]:
-        row, told = item.row, self.opinions.get(item.image, NOTHING)
+        row, opinion = item.row, self.opinions.get(item.image, NO_OPINION)
         group = row.group if row.group in catalogue.groups else None
         known = [row.path, row.label, item.stage, item.reason, item.source, group, int(item.restorable)]
-        return [*known, told.quality, int(told.suspect), told.suggested, told.confidence, told.predicted, item.host]
+        return [
+            *known,
+            opinion.quality,
+            int(opinion.suspect),
+            opinion.suggested,
+            opinion.confidence,
+            opinion.predicted,
+            item.host,
+        ]
 
     def news(self, since: int, rewritten: int) -> dict[str, Any]:
-        """What was decided since a line of the file: place, action, label and line of each image it is about."""
-        catalogue = self.look()
-        with self._turn:
+        """Return what was decided since a line of the file: place, action, label and line of each image concerned.
+
+        All decisions, if `rewritten` says that the page read another file than there is now.
+        """
+        catalogue = self.refresh()
+        with self._lock:
             lines = self.log.read()
             fresh = since == 0 or rewritten != self.log.rewritten
             last = lines[-1].line if lines else 0
             touched = {one.image for one in lines if fresh or one.line > since}
             counting = settle(lines) if touched else {}
-            told = [
-                self._tell(catalogue.places[image], counting.get(image))
+            decisions = [
+                self._list_decision(catalogue.places[image], counting.get(image))
                 for image in sorted(touched)
                 if image in catalogue.places
             ]
@@ -110,10 +128,10 @@ class ReviewSession:
                 "line": last,
                 "rewritten": self.log.rewritten,
                 "all": fresh,
-                "decisions": told,
+                "decisions": decisions,
             }
 
-    def _tell(self, place: int, decision: Decision | None) -> list[Any]:
+    def _list_decision(self, place: int, decision: Decision | None) -> list[Any]:
         if decision is None:
             return [place, "", "", 0]
         return [place, decision.action, decision.label, decision.line]
@@ -121,20 +139,20 @@ class ReviewSession:
     def decide(
         self, token: str, places: Sequence[int], action: str, label: str, box: Box | None, lines: Sequence[int]
     ) -> list[int]:
-        """Write down one decision on some images, and give the line of each.
+        """Write one decision on some images to the file; returns the line of each.
 
-        `lines` says, for an undo, which decisions are to be taken back.
+        `lines` are, for an undo, those of the decisions to take back; Conflict if another one counts by now.
         """
         items = [self.item(token, place) for place in dict.fromkeys(places)]
         decisions = [self._decision(item, action, label, box) for item in items]
         expected = {item.image: line for item, line in zip(items, lines, strict=False)}
 
-        def agree(counting: dict[str, Decision]) -> None:
+        def check_lines(counting: dict[str, Decision]) -> None:
             for image, line in expected.items():
                 if image not in counting or counting[image].line != line:
-                    raise Conflict("somebody has decided otherwise since: it stays as it is")
+                    raise Conflict("another decision was made since: it stays as it is")
 
-        return self.log.append(decisions, agree if action == "undo" else None)
+        return self.log.append(decisions, check_lines if action == "undo" else None)
 
     def _decision(self, item: Item, action: str, label: str, box: Box | None) -> Decision:
         if item.reason and action == "keep":

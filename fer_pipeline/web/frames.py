@@ -1,11 +1,11 @@
-"""Frames of a live page: the newest one waits, and reading goes on beside answering."""
+"""The frames of a live page: only the newest waits, and reading goes on while a frame is answered."""
 
 import asyncio
 from collections.abc import Coroutine
 
 
 class Newest:
-    """Holds one frame: a newer one takes its place, and whoever waits gets the newest."""
+    """A queue of one frame, which a newer one replaces."""
 
     def __init__(self) -> None:
         self._there = asyncio.Event()

@@ -1,8 +1,8 @@
-"""Who may ask, and what a page may load: the defence that all our applications share.
+"""Protect fer's web applications against requests from pages of other sites.
 
-A page of another site can send requests to 127.0.0.1 from the user's own browser. So the host it asked for must be one
-of ours (else a name that was rebound to this machine would do), and what changes or costs something must come from our
-own pages.
+A page of another site can send requests to 127.0.0.1 from the user's own browser. So the Host header must name this
+server (against DNS rebinding), and any request that is not plain reading must come from a page of this server. Headers
+keep a page from loading what is not its own.
 """
 
 from collections.abc import MutableMapping, Sequence
@@ -28,7 +28,7 @@ HEADERS = {
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Whether an address is of this machine itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -36,14 +36,14 @@ def is_loopback(host: str) -> bool:
 
 
 def guard(app: Starlette, host: str, more_hosts: Sequence[str] = ()) -> None:
-    """Protect an application bound to `host`; bound to the network, it answers to any name unless some are given."""
+    """Protect an application bound to `host`; bound to the network, it accepts any host unless some are given."""
     hosts = [*LOCAL, host, *more_hosts] if is_loopback(host) or more_hosts else ["*"]
     app.add_middleware(SameOrigin)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
 
 
 class SameOrigin:
-    """Refuses what pages of other sites send, and adds the headers that keep our pages to themselves."""
+    """Refuses requests of other origins, and adds security headers to answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -60,12 +60,12 @@ class SameOrigin:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "another site's page"})
         else:
-            detail = "a page of another site may not ask this: open our own page, or call from a program"
+            detail = "a page of another site may not send this request: use this server's page, or a program"
             await JSONResponse({"detail": detail}, status_code=403)(scope, receive, send)
 
 
 def _is_foreign(scope: Scope) -> bool:
-    """Whether a browser says that a page of another origin asks for something that is not plain reading."""
+    """Whether the Origin header names another site, for a request that is not plain reading."""
     headers = Headers(scope=scope)
     origin = headers.get("origin")
     if origin is None or (scope["type"] == "http" and scope["method"] in SAFE):

@@ -1,4 +1,4 @@
-"""What our pages are made of: files of the package, served as they are, with no build step and no other host."""
+"""Serve the pages of an application: files of the package, without a build step or another host."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ SHARED = Path(__file__).parent / "static"
 
 
 class Fresh(StaticFiles):
-    """Static files that a browser asks about each time: an update of the package shows at once."""
+    """Static files that a browser revalidates each time, so that an update of the package shows at once."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -23,7 +23,7 @@ class Fresh(StaticFiles):
 
 
 def add_pages(app: Starlette, folder: Path, **pages: str) -> None:
-    """Serve what all applications share under /static, `folder/static` under /own, and pages by name; `index` is /."""
+    """Add the shared files under /static, `folder/static` under /own, and pages by name; `index` is /."""
     app.router.routes.append(Mount("/static", Fresh(directory=SHARED)))
     app.router.routes.append(Mount("/own", Fresh(directory=folder / "static")))
     for name, file in pages.items():

@@ -1,4 +1,4 @@
-"""Serve an application on this machine: bound before anything is said, stopped without losing a request."""
+"""Run a web application on this machine; it stops without losing a request."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ from fer_pipeline.web.guard import is_loopback
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-GRACE = 20  # seconds that requests in flight get to finish once the server was asked to stop
+GRACE = 20  # seconds for requests in flight once the server was asked to stop
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; SetupError if the port is taken or the host is not ours. Port 0 takes any that is free."""
+    """Bind a socket; UsageError for an unknown host, SetupError if the port is taken. Port 0 takes any that is free."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     except (OSError, UnicodeError):
@@ -27,7 +27,7 @@ def listen(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-        bound.listen(2048)  # from here on a client waits instead of being refused
+        bound.listen(2048)  # from now on clients wait instead of being refused
     except OSError as error:
         bound.close()
         reason = (error.strerror or "cannot be bound").lower()
@@ -36,23 +36,23 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address(bound: socket.socket) -> str:
-    """The URL a browser on this machine would open."""
+    """Return the URL for a browser on this machine."""
     host, port = bound.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
     return f"http://{shown}:{port}"
 
 
 def serve(app: "ASGIApp", bound: socket.socket, title: str, *, open_page: bool = False) -> None:
-    """Answer until SIGTERM or Ctrl-C; whatever was begun is finished first."""
+    """Serve until SIGTERM or Ctrl-C; requests in flight are finished first."""
     import uvicorn
 
     host = bound.getsockname()[0]
     console.note(f"{title}: {address(bound)} (Ctrl-C stops it)")
     if not is_loopback(host):
-        console.note(f"{title}: everybody who can reach this machine can use it; put a proxy with a password before it")
+        console.note(f"{title}: open to everyone who can reach this machine: put a proxy with a password before it")
     config = uvicorn.Config(
         app,
-        access_log=False,  # addresses and file names are nobody's business
+        access_log=False,  # client addresses and file names are private
         log_level="warning",
         server_header=False,
         ws_max_size=8_000_000,
@@ -61,8 +61,8 @@ def serve(app: "ASGIApp", bound: socket.socket, title: str, *, open_page: bool =
         timeout_graceful_shutdown=GRACE,
     )
     if open_page:
-        show_page(address(bound))  # bound already: the first request waits until we answer
-    # uvicorn stops gracefully and then sends itself the signal again: what comes after serving must still be done.
+        show_page(address(bound))  # the socket is bound: the first request waits for the server
+    # uvicorn stops gracefully and then raises the signal again: the code after this must still run.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         uvicorn.Server(config).run(sockets=[bound])
@@ -74,7 +74,7 @@ def serve(app: "ASGIApp", bound: socket.socket, title: str, *, open_page: bool =
 
 
 def show_page(url: str) -> None:
-    """Open the page in the user's browser, where there is a screen."""
+    """Open a page in the user's browser, where there is a display."""
     import webbrowser
 
     if (

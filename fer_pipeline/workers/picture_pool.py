@@ -15,8 +15,7 @@ from fer_pipeline.errors import SetupError
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
 from fer_pipeline.vision.image_io import BadImage, Image, read_image
-from fer_pipeline.workers.async_worker import Job, Worker
-from fer_pipeline.workers.process import Process, Raised
+from fer_pipeline.workers.process import Job, Process, Raised, Worker
 
 AHEAD = 2  # pictures a process has: one in work, one that lies ready, so that no time is lost between the two
 PATIENCE = 10.0  # seconds for a picture

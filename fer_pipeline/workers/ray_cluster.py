@@ -1,6 +1,6 @@
-"""A Ray cluster: joining the one that runs, listing its nodes, and having one of them do something.
+"""Connect to a Ray cluster, list its nodes, and run a function on one of them.
 
-The only module that imports Ray, and only when it is wanted: it is an extra, and takes a second to load.
+The only module that imports Ray, and only when it is used: it is an extra, and takes a second to load.
 """
 
 import os
@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 from fer_pipeline.errors import SetupError
 
 T = TypeVar("T")
-PATIENCE = 180.0  # seconds until a node that does not answer is taken for broken; starting a process there is seconds
+NODE_TIMEOUT = 180.0  # seconds until a node that does not answer counts as broken; a process there starts in seconds
 INSTALL = "pip install 'fer-pipeline[scale]'"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # Ray tells on stdout how workers died; that is told here
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of shards nobody waits for any more
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # Ray prints how workers died; fer reports that itself
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of shards that were cancelled
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
 def load_ray() -> Any:
-    """Ray, told to be quiet before it is imported; its own types are those of its decorators."""
+    """Import Ray, configured to print nothing; typed as Any because its decorators hide its types."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray
@@ -32,7 +32,7 @@ def load_ray() -> Any:
 
 
 def connect() -> None:
-    """Join the cluster that runs on this machine or that `RAY_ADDRESS` names, unless that is done already."""
+    """Join the cluster on this machine or at `RAY_ADDRESS`, unless this process has joined it; SetupError if not."""
     if find_spec("ray") is None:
         raise SetupError(f"--workers ray: Ray is not installed: `{INSTALL}`")
     ray = load_ray()
@@ -43,13 +43,13 @@ def connect() -> None:
         ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
     except (ConnectionError, ray.exceptions.AuthenticationError):
         remedy = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its head, or look at `ray status` there"
-        raise SetupError(f"--workers ray: the Ray cluster does not let this command in: {remedy}") from None
+        raise SetupError(f"--workers ray: the Ray cluster refuses this command: {remedy}") from None
     except RuntimeError as error:  # Ray compares its own version and Python's
         raise SetupError(f"--workers ray: {' '.join(str(error).split())}: install the same on every node") from None
 
 
 def check_address() -> None:
-    """Whether somebody answers where `ray.init(address="auto")` would look: Ray itself would try for minutes."""
+    """Raise SetupError if nothing listens where `ray.init(address="auto")` connects: Ray itself tries for minutes."""
     given = os.environ.get("RAY_ADDRESS", "")
     if "://" in given:
         raise SetupError(f"RAY_ADDRESS={given}: Ray Client is too slow for this: use `ray job submit`")
@@ -63,16 +63,16 @@ def check_address() -> None:
         raise SetupError(f"--workers ray: no Ray cluster runs on this machine: {remedy}") from None
 
 
-def ask_nodes(question: Callable[..., T], *arguments: Any) -> Iterator[tuple[str, T]]:
-    """Put a question to every living node that works; yields its address and answer. One that dies is left out."""
+def run_on_nodes(function: Callable[..., T], *arguments: Any) -> Iterator[tuple[str, T]]:
+    """Run a function on every living node with cores; yields its address and result. A node that dies is left out."""
     ray = load_ray()
-    asked = {on_node(question, node)(*arguments): address for node, address in list_nodes()}
-    if not asked:
+    tasks = {on_node(function, node)(*arguments): address for node, address in list_nodes()}
+    if not tasks:
         raise SetupError("--workers ray: no node of the cluster has a core to work with: `ray status` shows them")
-    _, late = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
+    _, late = ray.wait(list(tasks), num_returns=len(tasks), timeout=NODE_TIMEOUT)
     for task in late:
-        raise SetupError(f"node {asked[task]} does not answer: `ray status` shows the nodes")
-    for task, address in asked.items():
+        raise SetupError(f"node {tasks[task]} does not answer: `ray status` shows the nodes")
+    for task, address in tasks.items():
         try:
             yield address, ray.get(task)
         except (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError):
@@ -82,13 +82,13 @@ def ask_nodes(question: Callable[..., T], *arguments: Any) -> Iterator[tuple[str
 
 
 def cannot_work(node: str, error: Exception) -> SetupError:
-    """What Ray says of a node that cannot run a task, in one line; its last is the one that tells."""
+    """Describe why a node cannot run a task, by the last line of Ray's message, which has the cause."""
     problem = str(error).strip().rpartition("\n")[2]
     return SetupError(f"{node} cannot work ({problem}): install the same on every node, or look at its Ray logs")
 
 
 def list_nodes() -> list[tuple[str, str]]:
-    """Id and address of the living nodes that have cores."""
+    """List id and address of the living nodes that have cores."""
     return [
         (node["NodeID"], node["NodeManagerAddress"])
         for node in load_ray().nodes()
@@ -97,7 +97,7 @@ def list_nodes() -> list[tuple[str, str]]:
 
 
 def on_node(function: Callable[..., T], node: str, **options: Any) -> Callable[..., Any]:
-    """A function that runs on one node, at once, beside the shards that keep its cores busy."""
+    """Make a function that runs on one node at once, beside the shards that keep its cores busy."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ray = load_ray()
@@ -108,5 +108,5 @@ def on_node(function: Callable[..., T], node: str, **options: Any) -> Callable[.
 
 
 def own_address() -> str:
-    """The address of the node this runs on."""
+    """Return the address of the node this runs on."""
     return str(load_ray().util.get_node_ip_address())

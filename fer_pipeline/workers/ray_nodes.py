@@ -1,6 +1,6 @@
-"""The nodes of a Ray cluster, asked whether they have the same versions and see the same folders.
+"""Check that the nodes of a Ray cluster have the same versions and see the same folders.
 
-Same versions, because rows and bytes are those of one process only where the decoders are the same too.
+The same versions, since rows and bytes equal those of one process only where the decoders are the same.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from fer_pipeline.config.schema import StageConfig
 from fer_pipeline.dataset.journal import LOCK
 from fer_pipeline.dataset.rows import MANIFEST
 from fer_pipeline.errors import SetupError
-from fer_pipeline.workers.ray_cluster import ask_nodes, connect, load_ray
+from fer_pipeline.workers.ray_cluster import connect, load_ray, run_on_nodes
 
 C = TypeVar("C", bound=StageConfig)
 PACKAGES = ("ray", "numpy", "pillow", "opencv-python-headless", "dlib-bin", "imagehash", "pydantic")
@@ -26,16 +26,16 @@ PROBE = ".probe"
 
 
 def join_cluster(config: StageConfig) -> None:
-    """Connect, and refuse nodes that could not do the work of a stage."""
+    """Connect to the cluster; SetupError if one of its nodes cannot do the work of a stage."""
     connect()
     load_ray().cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a node may lack fer-pipeline
     check_nodes(config.input / MANIFEST)
 
 
 def share(config: C) -> C:
-    """The settings as the nodes need them, which stand in another folder; refuses an output they do not share.
+    """Return the settings with absolute paths, for nodes that run in another folder; SetupError for an unshared output.
 
-    Its lock file holds a token from now on: who sees it, whenever that is, sees this very folder.
+    The lock file of the output gets a token, by which a node can tell at any time that it sees the same folder.
     """
     check_output(config.output)
     (config.output / LOCK).write_text(uuid.uuid4().hex, encoding="utf-8")
@@ -43,7 +43,7 @@ def share(config: C) -> C:
 
 
 def look(*files: str) -> dict[str, str]:
-    """Runs on a node: its versions, and what it sees of some files."""
+    """Return versions by package and fingerprints by file; runs on a node."""
     found = {"Python": platform.python_version(), "fer-pipeline": "nothing"}
     for name in PACKAGES:
         try:
@@ -57,7 +57,7 @@ def look(*files: str) -> dict[str, str]:
 
 
 def fingerprint(file: str) -> str:
-    """The size of a file and a short hash of how it begins; or why it cannot be read."""
+    """Return the size of a file and a short hash of its beginning, or why it cannot be read."""
     try:
         with Path(file).open("rb") as opened:
             begins = hashlib.sha256(opened.read(4096)).hexdigest()[:8]
@@ -67,7 +67,7 @@ def fingerprint(file: str) -> str:
 
 
 def format_package(folder: Path) -> str:
-    """The version and, since a copy may be changed without a new version, a short hash of the code."""
+    """Return the version of the package and a short hash of its code, which may differ under the same version."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
@@ -76,15 +76,15 @@ def format_package(folder: Path) -> str:
 
 
 def check_nodes(manifest: Path, ask: Callable[[str], dict[str, str]] = look) -> None:
-    """Refuse a cluster in which a node has other versions, or does not see the input."""
+    """Raise SetupError if a node has other versions, or does not see the input."""
     path = str(manifest.absolute())
     here = look(path)
-    for node, there in ask_nodes(ask, path):
+    for node, there in run_on_nodes(ask, path):
         compare(node, there, here)
 
 
 def compare(node: str, there: dict[str, str], here: dict[str, str]) -> None:
-    """Refuse a node that has other versions, or sees another file, than where the command runs."""
+    """Raise SetupError if a node has other versions, or sees another file, than where the command runs."""
     for name in (name for name in here if there.get(name) != here[name]):
         path = Path(name)
         if path.is_absolute():
@@ -93,11 +93,14 @@ def compare(node: str, there: dict[str, str], here: dict[str, str]) -> None:
         raise SetupError(f"node {node} {difference}: install the same on every node")
 
 
-def see(folder: str, token: str) -> tuple[str, str]:
-    """Runs on a node: read what the driver wrote into a folder and write an answer; its name, and what went wrong."""
-    answer = f"{PROBE}-{uuid.uuid4().hex}"
+def probe(folder: str, token: str) -> tuple[str, str]:
+    """Read the probe that the driver wrote into a folder and write one more; runs on a node.
+
+    Returns the name of the new file, and what went wrong. `token` is in all names, so that no other file is touched.
+    """
+    answer = f"{PROBE}-{token}-{uuid.uuid4().hex}"
     try:
-        if (Path(folder) / PROBE).read_text(encoding="utf-8") != token:
+        if (Path(folder) / f"{PROBE}-{token}").read_text(encoding="utf-8") != token:
             return "", "it is another folder there"
         (Path(folder) / answer).write_text(token, encoding="utf-8")
     except OSError as error:
@@ -105,23 +108,23 @@ def see(folder: str, token: str) -> tuple[str, str]:
     return answer, ""
 
 
-def check_output(folder: Path, ask: Callable[[str, str], tuple[str, str]] = see) -> None:
-    """Refuse a folder that a node does not see, or whose writing there is not seen here."""
+def check_output(folder: Path, ask: Callable[[str, str], tuple[str, str]] = probe) -> None:
+    """Raise SetupError if a node does not see a folder, or what it writes there is not seen here."""
     token = uuid.uuid4().hex
     try:
-        (folder / PROBE).write_text(token, encoding="utf-8")
-        for node, (answer, problem) in ask_nodes(ask, str(folder.absolute()), token):
+        (folder / f"{PROBE}-{token}").write_text(token, encoding="utf-8")
+        for node, (answer, problem) in run_on_nodes(ask, str(folder.absolute()), token):
             if problem:
                 raise SetupError(_unseen(node, folder, problem))
-            if not (folder / answer).is_file():  # by its name: what a network drive lists may be some seconds old
+            if not (folder / answer).is_file():  # not by listing: a network drive may list what was there seconds ago
                 raise SetupError(_unseen(node, folder, "what it writes is not seen here"))
     finally:
-        for path in folder.glob(f"{PROBE}*"):
+        for path in folder.glob(f"{PROBE}-{token}*"):
             path.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:
-    """Remove files that were never finished: what a node wrote when it died bears a name that nobody else writes."""
+    """Remove files that were never finished: a node that died leaves them under names that no other process writes."""
     for parent, _, names in os.walk(folder):
         for name in names:
             if name.startswith(".") and name.endswith(".part"):

@@ -1,6 +1,6 @@
-"""The work of a stage on a Ray cluster, in shards: a lost node costs time, an image that kills its process itself.
+"""Do the work of a stage on a Ray cluster, in shards: a lost node costs time, an image that kills its process itself.
 
-A shard may be done twice: whoever does it writes the same files under the same names, each aside and then renamed.
+A shard may be done twice: either time it writes the same files under the same names, each aside and then renamed.
 """
 
 import os
@@ -23,19 +23,19 @@ from fer_pipeline.workers.stage_workers import WorkerCrash, limit_threads
 
 T = TypeVar("T")
 R = TypeVar("R")
-SHARD = 32  # items a message: at some milliseconds an item, Ray's own millisecond does not show
-AHEAD = 4  # shards a core on their way at once: enough that none waits for the next, and a bound for memory
-LOSSES = 5  # nodes that may die over the same shard before that is taken for no chance
-PATIENCE = 30.0  # seconds between two looks whether there is still a node to wait for
+SHARD = 32  # items in a task: at some milliseconds an item, Ray's millisecond for a task does not matter
+AHEAD = 4  # shards submitted per core: enough that no core waits, and a bound for memory
+MAX_LOSSES = 5  # nodes that may die over the same shard
+CHECK_INTERVAL = 30.0  # seconds between two checks that a node is left
 
 
 class NodeLost(Exception):
-    """The node that worked on a shard died or cannot be reached, or took the results with it."""
+    """The node that worked on a shard died or cannot be reached, or its results are gone."""
 
 
 @dataclass(frozen=True)
 class Job(Generic[T, R]):
-    """What is done with each item, and what `look` saw where the command runs: a node must see the same."""
+    """A task for each item, and the versions and files `look` saw where the command runs: a node must see the same."""
 
     task: Callable[[T], R]
     seen: dict[str, str]
@@ -44,7 +44,7 @@ class Job(Generic[T, R]):
 def work_on_cluster(
     task: Callable[[T], R], items: Iterable[T], shared: Iterable[Path] = ()
 ) -> Iterator[tuple[T, R | WorkerCrash]]:
-    """Like `work`: (item, result) in order, with a bounded number of shards on their way."""
+    """Do as `stage_workers.work`: yield (item, result) in order, with a bounded number of shards submitted."""
     ray = load_ray()
     job = Job(task, look(*(str(path.absolute()) for path in shared)))
     source = iter(items)
@@ -57,7 +57,7 @@ def work_on_cluster(
                     waiting.append((shard, _submit(job, shard)))
             if not waiting:
                 return
-            # Taken out first: Ray aborts this process if a task is cancelled whose result has just come.
+            # Taken out first: cancelling a task whose result has just come makes Ray abort this process.
             shard, sent = waiting.popleft()
             results = _collect(job, shard, sent)
             yield from zip(shard, results, strict=True)
@@ -68,7 +68,7 @@ def work_on_cluster(
 
 @lru_cache(maxsize=1)
 def _count_cores(_: int) -> int:
-    """The cores of the cluster, counted again every few seconds: nodes come and go."""
+    """Count the cores of the cluster; the argument changes every few seconds, since nodes come and go."""
     return max(1, int(load_ray().cluster_resources().get("CPU", 0)))
 
 
@@ -78,35 +78,35 @@ def _submit(job: Job[T, R], shard: list[T]) -> Any:
 
 @lru_cache(maxsize=1)
 def _remote_apply() -> Any:
-    """Made once, since Ray sends the code of each such function to all nodes; retries are ours, see `_collect`."""
+    """Make the remote function once, since Ray sends each to all nodes; `_collect` retries, not Ray."""
     return load_ray().remote(num_cpus=1, max_retries=0)(_apply)
 
 
 def _apply(job: Job[T, R], shard: list[T]) -> list[R]:
-    """Runs on a node."""
+    """Do a shard; runs on a node."""
     _check(job.seen)
     results = [job.task(item) for item in shard]
-    _check(job.seen)  # what went to a folder that is no longer shared is not there
+    _check(job.seen)  # what was written to a folder that is no longer shared is lost
     return results
 
 
 def _check(seen: dict[str, str]) -> None:
-    """Whether this node is like the others still: it may have joined after they were asked, or lost a folder."""
+    """Raise SetupError if this node differs: it may have joined after the check at the start, or lost a folder."""
     address, versions = _start_worker()
     compare(address, versions | {name: fingerprint(name) for name in seen if Path(name).is_absolute()}, seen)
 
 
 @lru_cache(maxsize=1)
 def _start_worker() -> tuple[str, dict[str, str]]:
-    """Once a process: one thread, and a mark for the files it writes; where it is, and its versions."""
+    """Set up this process, once: one thread, a mark for files being written; returns its node and versions."""
     limit_threads()
     os.environ[WRITER] = f".{uuid.uuid4().hex[:8]}"
     return own_address(), look()
 
 
 def _collect(job: Job[T, R], shard: list[T], sent: Any) -> list[R | WorkerCrash]:
-    """The results of a shard: done again if its node was lost, searched for the culprit if its process died."""
-    for _ in range(LOSSES):
+    """Return the results of a shard: done again if its node was lost, searched for the culprit if its process died."""
+    for _ in range(MAX_LOSSES):
         try:
             results: list[R | WorkerCrash] = _fetch(sent)
             return results
@@ -118,10 +118,10 @@ def _collect(job: Job[T, R], shard: list[T], sent: Any) -> list[R | WorkerCrash]
 
 
 def _fetch(sent: Any) -> Any:
-    """Wait for a result; raises WorkerCrash, NodeLost, or the error of this package that the task raised."""
+    """Wait for a result; raises WorkerCrash, NodeLost, or the FerError that the task raised."""
     ray = load_ray()
     try:
-        while not ray.wait([sent], timeout=PATIENCE)[0]:
+        while not ray.wait([sent], timeout=CHECK_INTERVAL)[0]:
             _choose_node()
         return ray.get(sent)
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
@@ -129,7 +129,7 @@ def _fetch(sent: Any) -> Any:
     except (ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError, ray.exceptions.TaskUnschedulableError):
         raise NodeLost from None
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None)  # of what the task itself raised
+        cause = getattr(error, "cause", None)  # the exception of the task itself
         raise (cause if isinstance(cause, FerError) else cannot_work("a node", error)) from None
     except (KeyboardInterrupt, SystemExit):
         ray.cancel(sent)
@@ -137,7 +137,7 @@ def _fetch(sent: Any) -> Any:
 
 
 def _search(job: Job[T, R], shard: list[T]) -> list[R | WorkerCrash]:
-    """Halve a shard whose process died until the item that kills it stands alone."""
+    """Halve a shard whose process died until the item that kills it is alone."""
     if len(shard) == 1:
         return [_try_alone(job, shard[0])]
     middle = len(shard) // 2
@@ -146,8 +146,8 @@ def _search(job: Job[T, R], shard: list[T]) -> list[R | WorkerCrash]:
 
 
 def _try_alone(job: Job[T, R], item: T) -> R | WorkerCrash:
-    """One item in a process that nothing follows; it is culprit if the process dies and the node does not."""
-    for _ in range(LOSSES):
+    """Do one item in a process of its own; WorkerCrash if the process dies and the node does not."""
+    for _ in range(MAX_LOSSES):
         node = _choose_node()
         try:
             result: list[R] = _fetch(on_node(_apply, node, max_calls=1)(job, [item]))
@@ -163,22 +163,22 @@ def _try_alone(job: Job[T, R], item: T) -> R | WorkerCrash:
 def _choose_node() -> str:
     nodes = list_nodes()
     if not nodes:
-        raise SetupError("no node of the cluster is left: start one, and the same command goes on where it stopped")
+        raise SetupError("no node of the cluster is left: start one, then run the same command to continue")
     return random.choice(nodes)[0]
 
 
 def _is_alive(node: str) -> bool:
-    """Whether a process starts on a node; one that dies before it sees an image is no fault of the image."""
+    """Whether a process starts on a node; SetupError if it dies before it gets an image."""
     try:
         _fetch(on_node(own_address, node)())
     except NodeLost:
         return False
     except WorkerCrash:
-        raise SetupError(f"worker processes die as they start on node {node}: look at its memory and logs") from None
+        raise SetupError(f"node {node}: worker processes die as they start: look at its memory and logs") from None
     return True
 
 
 def _too_many_losses() -> SetupError:
     return SetupError(
-        f"{LOSSES} nodes died over the same images: look at their memory; the same command goes on where it stopped"
+        f"{MAX_LOSSES} nodes died over the same images: look at their memory, then run the same command to continue"
     )

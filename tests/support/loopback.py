@@ -119,7 +119,7 @@ def picture(seed: int, kind: str = "PNG") -> bytes:
 
 
 def settings(folder: Path, **changes: Any) -> CrawlConfig:
-    """Settings that wait for nothing and, on loopback, ask nobody for leave."""
+    """Make settings for a server on loopback: no delays, and robots.txt is not read."""
     usual: dict[str, Any] = {"output": folder / "raw", "interval": 0, "retries": 1, "timeout": 30, "threads": 3}
     here = {"allow_private": True, "robots": "none"}
     return CrawlConfig(**{**usual, **here, **changes})

@@ -35,7 +35,7 @@ export class Details {
     this.place = place;
     this.box = null;
     this.given = null;
-    this.about = null; // what is told of the image before must not stand beside this one
+    this.about = null; // nothing of the image before may stand beside this one
     this.guessed = null;
     byId("attributes").replaceChildren();
     byId("siblings").hidden = true;
@@ -50,7 +50,7 @@ export class Details {
     this.dialog.focus(); // not a button: Enter keeps, arrows step on
     this.#drawBox();
     const about = await this.store.describe(place).catch(() => null);
-    if (about && this.place === place) this.#tell(about);
+    if (about && this.place === place) this.#describe(about);
     if (needsBox(row) && row.restorable) await this.#guess(place);
   }
 
@@ -65,12 +65,12 @@ export class Details {
     byId("keep-it").disabled = back && (!row.restorable || (needsBox(row) && !this.box));
     byId("hint").hidden = !needsBox(row) || !row.restorable;
     byId("hint").textContent = say(this.guessed && this.box === this.guessed ? "mayBe" : "draw");
-    if (this.about) this.#tell(this.about);
+    if (this.about) this.#describe(this.about);
   }
 
   get #drawable() { return Boolean(this.row.reason) && this.row.restorable; }
 
-  #tell(about) {
+  #describe(about) {
     this.about = about;
     const { row, say } = this;
     const attributes = [[say("path"), row.path], [say("decision"), decisionText(this.store.decision(row.place), say) || "–"]];

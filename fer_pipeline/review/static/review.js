@@ -135,7 +135,7 @@ async function decide(action, label = "") {
   const left = new Set([...lost, ...boxless]);
   const places = rows.filter((row) => !left.has(row)).map((row) => row.place);
   const notes = [[lost, "cannot"], [boxless, "needBox"]].filter(([some]) => some.length).map(([some, word]) => say(word, { count: some.length }));
-  tell([...(places.length ? [say(`did_${action}`, { count: places.length, label })] : []), ...notes].join(" "), notes.length > 0);
+  announce([...(places.length ? [say(`did_${action}`, { count: places.length, label })] : []), ...notes].join(" "), notes.length > 0);
   if (!places.length) return;
   const done = store.decide(action, places, { label, box });
   if (details.open) grid.at + 1 < grid.places.length ? step(1) : details.refresh();
@@ -145,17 +145,17 @@ async function decide(action, label = "") {
 
 async function undo() {
   const places = await store.undo();
-  if (places === null) { tell(say("nothingToUndo"), true); return; }
+  if (places === null) { announce(say("nothingToUndo"), true); return; }
   if (!places.length) return;
-  tell(say("did_undo", { count: places.length }));
+  announce(say("did_undo", { count: places.length }));
   const index = grid.places.indexOf(places[0]);
   if (index < 0) return;
   grid.go(index, { focus: !details.open });
   if (details.open) details.show(places[0]);
 }
 
-function tell(text, seen = false) {
-  byId("told").textContent = text;
+function announce(text, seen = false) {
+  byId("announcement").textContent = text;
   if (seen) alarm(text);
   else if (!store.offline) byId("alarm").hidden = true;
 }

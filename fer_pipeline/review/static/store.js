@@ -14,8 +14,8 @@ export class Refusal extends Error {
 async function ask(address, options) {
   const answer = await fetch(address, options);
   if (answer.ok) return answer.json();
-  const told = await answer.json().catch(() => ({}));
-  throw new Refusal(typeof told.detail === "string" ? told.detail : `HTTP ${answer.status}`, answer.status);
+  const content = await answer.json().catch(() => ({}));
+  throw new Refusal(typeof content.detail === "string" ? content.detail : `HTTP ${answer.status}`, answer.status);
 }
 
 export class Store extends EventTarget {
@@ -66,7 +66,7 @@ export class Store extends EventTarget {
         const { written } = await this.#post({ token: this.about.token, action, places: some, label, ...(box && { box }) });
         if (!start) this.history.push(entry);
         entry.places.push(...some);
-        entry.lines.push(...written); // told by the server: what this tab sees there may be another's by now
+        entry.lines.push(...written); // as the server answered: what this tab sees by now may be of another tab
       }
     });
   }
@@ -93,7 +93,7 @@ export class Store extends EventTarget {
         entry.lines.splice(0, MOST);
       }
     } catch (error) {
-      if (error.status === 409) await this.#leaveToOthers(entry);
+      if (error.status === 409) await this.#dropOverruled(entry);
       throw error;
     } finally {
       entry.taken = false;
@@ -101,7 +101,7 @@ export class Store extends EventTarget {
     }
   }
 
-  async #leaveToOthers(entry) {
+  async #dropOverruled(entry) {
     await this.#hear(await ask(`/api/news?since=${this.line}&rewritten=${this.rewritten}`));
     const ours = [...entry.places.keys()].filter((index) => this.decisions.get(entry.places[index])?.line === entry.lines[index]);
     entry.places = ours.map((index) => entry.places[index]);

@@ -1,25 +1,25 @@
-"""Which addresses may be connected to: public ones, so that no list of URLs makes us ask the network we stand in."""
+"""Allow connections to public addresses only, so that no list of URLs reaches into the local network (SSRF)."""
 
 import ipaddress
 import socket
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address that is reached
-# What Python takes for public, though it is not or need not be: its table is older than some of these (3.11.7).
+# Public for `ipaddress`, whose table is older than some of these (Python 3.11.7), but not public or not always.
 DENIED = tuple(
     ipaddress.ip_network(network)
     for network in (
         "192.0.0.0/24",  # IETF protocol assignments, RFC 6890
-        "192.88.99.0/24",  # relays of 6to4, which nobody runs any more, RFC 7526
-        "168.63.129.16/32",  # the host under a machine at Azure, which hands out its secrets
+        "192.88.99.0/24",  # relays of 6to4, deprecated, RFC 7526
+        "168.63.129.16/32",  # the host of a virtual machine at Azure, which hands out secrets
         "64:ff9b:1::/48",  # NAT64 into one's own network, RFC 8215
-        "100::/32",  # nowhere, RFC 6666 and 9780
-        "2001::/23",  # IETF protocol assignments, Teredo among them, which wraps IPv4
+        "100::/32",  # discard only, RFC 6666 and 9780
+        "2001::/23",  # IETF protocol assignments with Teredo, which wraps IPv4
         "3fff::/20",  # documentation, RFC 9637
         "5f00::/16",  # segment routing, RFC 9602
-        "fec0::/10",  # the local addresses of old, RFC 3879
+        "fec0::/10",  # site-local, deprecated, RFC 3879
     )
 )
-MOST = 4  # addresses of one host that are attempts; each may cost a whole timeout
+MAX_ADDRESSES = 4  # of one host that are tried; each may cost a whole timeout
 
 
 class PrivateAddress(Exception):
@@ -27,7 +27,7 @@ class PrivateAddress(Exception):
 
 
 def is_public(address: str) -> bool:
-    """Whether everybody can reach an IP address; one that wraps an IPv4 address is judged by that."""
+    """Whether an IP address is public; one that wraps an IPv4 address is public if that is."""
     try:
         found = _unwrapped(ipaddress.ip_address(address))
     except ValueError:
@@ -39,7 +39,7 @@ def is_public(address: str) -> bool:
 def _unwrapped(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address inside `::ffff:1.2.3.4`, 6to4 (`2002:`) and NAT64, else the address itself."""
+    """Return the IPv4 address inside `::ffff:1.2.3.4`, 6to4 (`2002:`) and NAT64, else the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in NAT64:
@@ -48,9 +48,9 @@ def _unwrapped(
 
 
 def resolve(host: str, port: int, *, allow_private: bool) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    """The addresses of a host, to be connected to as they are; PrivateAddress if any of them is not public.
+    """Resolve a host to addresses to connect to; PrivateAddress if any of them is not public.
 
-    Whoever connects to the name instead asks the name service again, which may answer otherwise (DNS rebinding).
+    Connecting to the name instead would resolve it again, perhaps to another address (DNS rebinding).
     Decimal, octal and hexadecimal hosts (`http://2130706433/`) are read here as the system reads them. Raises
     socket.gaierror, and UnicodeError for what is no name at all.
     """
@@ -58,4 +58,4 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[tuple[socket.A
     addresses = list(dict.fromkeys((family, where) for family, _, _, _, where in found))
     if not allow_private and not all(is_public(str(where[0])) for _, where in addresses):
         raise PrivateAddress(host)
-    return addresses[:MOST]  # type: ignore[return-value]  # (address, port), and two numbers more in IPv6
+    return addresses[:MAX_ADDRESSES]  # type: ignore[return-value]  # (address, port), and two numbers more in IPv6

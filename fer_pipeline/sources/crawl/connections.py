@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fer_pipeline.sources.crawl.addresses import resolve
 from fer_pipeline.sources.crawl.deadlines import Deadlines
-from fer_pipeline.sources.crawl.messages import BrokenAnswer, Wire, read_head
+from fer_pipeline.sources.crawl.messages import BrokenAnswer, Connection, read_head
 
 HOSTS = 64  # whose connections are kept open
 
@@ -41,29 +41,31 @@ def connect(address: tuple[str, int], timeout: float, *, allow_private: bool) ->
     raise problem
 
 
-def open_wire(target: Target, timeout: float, context: ssl.SSLContext, deadlines: Deadlines, *, is_free: bool) -> Wire:
+def open_connection(
+    target: Target, timeout: float, context: ssl.SSLContext, deadlines: Deadlines, *, is_free: bool
+) -> Connection:
     """A new connection; `is_free`: also to private addresses. That of a proxy is its user's own choice."""
     sock = connect(target.proxy or (target.host, target.port), timeout, allow_private=is_free or bool(target.proxy))
     try:
         if target.is_secure:
             if target.proxy:
                 with deadlines.bound(sock):
-                    _tunnel(Wire(sock), target)
+                    _tunnel(Connection(sock), target)
             sock = context.wrap_socket(sock, server_hostname=target.host, do_handshake_on_connect=False)
             with deadlines.bound(sock):
                 sock.do_handshake()
     except BaseException:
         sock.close()
         raise
-    return Wire(sock)
+    return Connection(sock)
 
 
-def _tunnel(wire: Wire, target: Target) -> None:
+def _tunnel(connection: Connection, target: Target) -> None:
     """Ask a proxy for a way to a server that it cannot listen to."""
     place = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
     credentials = f"Proxy-Authorization: {target.credentials}\r\n" if target.credentials else ""
-    wire.sock.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{credentials}\r\n".encode())
-    if (status := read_head(wire).status) != 200 or not wire.is_empty:
+    connection.sock.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{credentials}\r\n".encode())
+    if (status := read_head(connection).status) != 200 or not connection.is_empty:
         raise BrokenAnswer(f"the proxy answered {status}")
 
 
@@ -71,10 +73,10 @@ class Pool:
     """Idle connections by where they lead; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._idle: OrderedDict[tuple[Target, bool], list[Wire]] = OrderedDict()
+        self._idle: OrderedDict[tuple[Target, bool], list[Connection]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, key: tuple[Target, bool]) -> Wire | None:
+    def take(self, key: tuple[Target, bool]) -> Connection | None:
         """An idle connection that the other side has not closed."""
         while True:
             with self._lock:
@@ -84,7 +86,7 @@ class Pool:
                 return connection
             connection.close()
 
-    def give(self, key: tuple[Target, bool], connection: Wire) -> None:
+    def give(self, key: tuple[Target, bool], connection: Connection) -> None:
         """Keep a connection for the next request; those of the hosts that were longest unused are closed."""
         with self._lock:
             self._idle.setdefault(key, []).append(connection)
@@ -101,7 +103,7 @@ class Pool:
             connection.close()
 
 
-def _is_readable(connection: Wire) -> bool:
+def _is_readable(connection: Connection) -> bool:
     """Whether something came unasked: the end, or what is no answer to us."""
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,17 +13,17 @@ from fer_pipeline.dataset.provenance import locked_raw, read_provenance
 from fer_pipeline.dataset.rows import Row, Status
 from fer_pipeline.errors import InputError
 from fer_pipeline.sources.crawl.client import Answer, Fetcher
-from fer_pipeline.sources.crawl.engines import ENGINES, SAMPLE, plan
+from fer_pipeline.sources.crawl.engines import ENGINES, GALLERY, Job, find_gallery, plan
 from fer_pipeline.sources.crawl.host_queue import SOON, Task
-from fer_pipeline.sources.crawl.host_stats import table_of, write_host_stats
-from fer_pipeline.sources.crawl.ledger import Ledger, Origin
-from fer_pipeline.sources.crawl.listing import Listing, answers_of
+from fer_pipeline.sources.crawl.host_stats import HOST_STATS, format_host_stats, owns_host_stats, write_host_stats
+from fer_pipeline.sources.crawl.ledger import Key, Ledger, Origin
 from fer_pipeline.sources.crawl.local_gallery import INDEX, read_index, serve_gallery
 from fer_pipeline.sources.crawl.politeness import HostPace
 from fer_pipeline.sources.crawl.pools import JobCrawler, Watch
-from fer_pipeline.sources.crawl.robots import REFUSED
+from fer_pipeline.sources.crawl.robots import REFUSALS, refusal_in_page
 
-Tell = Callable[[str], object]
+MAX_PAGE_BYTES = 8_000_000  # of a page of results: parsing one takes many times its size
+Report = Callable[[str], object]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]  # title, most results -> advance
 
 
@@ -39,51 +39,121 @@ class CrawlSummary:
     answers: dict[str, str]  # what each engine answered
 
     def __str__(self) -> str:
-        lost = _counts(" (", self.reasons) + ")" if self.reasons else ""
+        reasons = _format_counts(" (", self.reasons) + ")" if self.reasons else ""
         answers = "; ".join(f"{engine}: {answer}" for engine, answer in self.answers.items())
-        rows = f"kept {self.kept}, dropped {self.dropped}, failed {self.failed}{lost}, known {self.known}"
+        rows = f"kept {self.kept}, dropped {self.dropped}, failed {self.failed}{reasons}, known {self.known}"
         return f"crawl: {rows}; {answers}"
 
 
+class Listing:
+    """The results of one job, page by page, up to `crawl.limit`."""
+
+    def __init__(self, job: Job, config: CrawlConfig, fetcher: Fetcher, ledger: Ledger) -> None:
+        self.job, self.engine = job, ENGINES[job.engine]
+        self.results: int | None = None  # on the pages that could be read; None: there was none
+        self.problems: dict[str, None] = {}  # of the others, each once
+        self._limit, self._fetcher, self._ledger = config.limit, fetcher, ledger
+        self._respect_robots = config.robots == "all" or (config.robots == "pictures" and self.engine.has_web_pages)
+        self._urls: dict[str, None] = {}
+        self._is_over = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.job.query.label}: {self.job.engine}"
+
+    @property
+    def most(self) -> int:
+        """The most results there can be."""
+        return len(self.job.pages) if self.engine.is_url_list else self._limit
+
+    def listed(self) -> list[Key]:
+        """Return all that was listed, known or new."""
+        return [(self.job.query.label, url) for url in self._urls]
+
+    def read(self, page: str) -> list[str] | None:
+        """Return the results of one page that are still to be fetched; None: no further pages are wanted."""
+        if self._is_over:
+            return None
+        room = self._limit - len(self._urls)
+        new = [url for url in dict.fromkeys(self._find(page)) if url not in self._urls][:room]
+        self._urls.update(dict.fromkeys(new))
+        self._is_over = len(self._urls) >= self._limit or (self.engine.is_paged and not new)
+        return [url for url in new if not self._ledger.is_known(self.job.query.label, url)]
+
+    def _find(self, page: str) -> list[str]:
+        try:
+            found = self._parse(page)
+        except ValueError as error:
+            self.problems[str(error)] = None
+            return []
+        self.results = (self.results or 0) + len(found)
+        return found
+
+    def _parse(self, page: str) -> list[str]:
+        """Return the URLs on a page; ValueError says why it cannot be read."""
+        if self.engine.parse is None:
+            return [page]
+        answer = self._fetcher.fetch(
+            page,
+            respect_robots=self._respect_robots,
+            is_local_gallery=self.engine.is_local_gallery,
+            max_bytes=MAX_PAGE_BYTES,
+        )
+        refusal = refusal_in_page(answer.body) if self._respect_robots else ""
+        if answer.reason or refusal:
+            raise ValueError(answer.detail or answer.reason or refusal)
+        try:
+            return self.engine.parse(answer.url, answer.body)
+        except ValueError as error:
+            raise ValueError(f"200, {error}") from None
+        except Exception as error:  # noqa: BLE001  a page that breaks its parser costs its own results, not the crawl
+            raise ValueError(f"200, unreadable ({type(error).__name__})") from None
+
+
 def crawl(
-    config: CrawlConfig, *, force: bool = False, on_progress: Tell | None = None, progress: Progress | None = None
+    config: CrawlConfig, *, force: bool = False, on_progress: Report | None = None, progress: Progress | None = None
 ) -> CrawlSummary:
     """Fetch what is not yet in `config.output` and complete its manifest; `force` asks again for what failed.
 
-    `on_progress` is told a line at a time, `progress` shows how far each listing is. A crawl that was killed goes on
-    where it stopped. UsageError names a missing key; InputError if nothing that was listed is in the folder at the
-    end; SetupError if the disk will not take one.
+    `on_progress` receives a line at a time, `progress` shows how far each listing is. A crawl that was killed goes on
+    where it stopped. UsageError names a missing setting; InputError if nothing that was listed is in the folder at the
+    end; SetupError if the disk takes no files.
     """
-    tell = on_progress or str  # str: a function that does nothing with a line
+    report = on_progress or str  # str: does nothing with a line
     with ExitStack() as stack:
         labels, address = _open_gallery(config, stack)
         jobs = plan(config, labels)
         watch = Watch(threading.Event())
-        fetcher = stack.enter_context(closing(_fetcher(config, watch, address)))
+        fetcher = stack.enter_context(closing(_make_fetcher(config, watch, address)))
         ledger = Ledger(config.output, stack.enter_context(locked_raw(config.output)), force=force)
         stack.callback(ledger.close)
-        stack.callback(watch.stop.set)  # also on Ctrl-C: what threads still wait for then comes to nothing
+        stack.callback(watch.stop.set)  # also on Ctrl-C: whatever threads still wait for is discarded
         listings = [Listing(job, config, fetcher, ledger) for job in jobs]
         for listing in listings:
-            with progress(_title(listing), _most(listing, config)) if progress else nullcontext(_ignore) as advance:
+            with progress(listing.title, listing.most) if progress else nullcontext(_ignore) as advance:
                 _run(listing, config, fetcher, partial(_note, ledger, advance, _origin(listing, config)), watch)
-            tell(_progress(listing, ledger))
+            report(_format_listing(listing, ledger))
         listed = {key for listing in listings for key in listing.listed()}
         known = len(listed) - ledger.outcomes(listed).total()
         found, outcomes = ledger.has_found(listed), ledger.outcomes(listed, earlier=True)
         rows, held = ledger.finish()
-        for line in table_of(write_host_stats(config.output, held)):
-            tell(f"crawl: {line}")
-    summary = _summary(rows, known, answers_of(listings))
+        for line in format_host_stats(write_host_stats(config.output, held)):
+            report(f"crawl: {line}")
+        if not owns_host_stats(config.output):
+            report(
+                f"crawl: {config.output / HOST_STATS}: not written by fer, left as it is: rename it to get the table"
+            )
+    summary = _summarise(rows, known, answers_of(listings))
     if not found or not any(row.status is Status.KEPT for row in held):
         raise InputError(_explain(config, summary, outcomes))
     return summary
 
 
 def _open_gallery(config: CrawlConfig, stack: ExitStack) -> tuple[Sequence[str], str]:
-    """Serve the sample's gallery if it is asked for, drawn where it is missing; gives its labels and its address."""
-    if "sample" not in config.engines or "sample" in config.base:
-        return (), config.base.get("sample", "").rstrip("/")
+    """Serve the local gallery if it is asked for, drawn where it is missing; returns its classes and its address."""
+    engine = find_gallery(config)
+    if engine is None or engine in config.base:
+        return (), config.base.get(engine, "").rstrip("/") if engine else ""
     folder = config.sample.folder or config.output.parent / "gallery"
     from fer_pipeline.sources.sample import draw_gallery
 
@@ -92,15 +162,16 @@ def _open_gallery(config: CrawlConfig, stack: ExitStack) -> tuple[Sequence[str],
     return sorted(read_index(folder)), stack.enter_context(serve_gallery(folder))
 
 
-def _fetcher(config: CrawlConfig, watch: Watch, address: str) -> Fetcher:
-    """The session of this crawl; only the gallery we serve ourselves is asked without a pause."""
-    free = () if "sample" in config.base else (urlsplit(SAMPLE).netloc,)
-    return Fetcher(config, HostPace(config.interval, free=free, sleep=watch.stop.wait), watch.stop, (SAMPLE, address))
+def _make_fetcher(config: CrawlConfig, watch: Watch, address: str) -> Fetcher:
+    """Make the HTTP client of this crawl; only the gallery that fer itself serves is requested without a pause."""
+    is_served_elsewhere = find_gallery(config) in config.base
+    free = () if is_served_elsewhere else (urlsplit(GALLERY).netloc,)
+    return Fetcher(config, HostPace(config.interval, free=free, sleep=watch.stop.wait), watch.stop, (GALLERY, address))
 
 
 def _origin(listing: Listing, config: CrawlConfig) -> Origin:
     job = listing.job
-    return Origin(job.query.label, job.engine, job.query.keyword, ENGINES[job.engine].licence(config))
+    return Origin(job.query.label, job.engine, job.query.keyword, listing.engine.licence_in_force(config))
 
 
 def _run(
@@ -109,7 +180,7 @@ def _run(
     """Fetch all that one engine lists for one class and keyword."""
     if not listing.job.pages:
         return
-    respect_robots, is_local_gallery = config.robots != "none", listing.job.engine == "sample"
+    respect_robots, is_local_gallery = config.robots != "none", listing.engine.is_local_gallery
 
     def fetch(task: Task) -> Answer:
         return fetcher.fetch_soon(
@@ -132,44 +203,51 @@ def _note(ledger: Ledger, advance: Callable[[int], None], origin: Origin, url: s
 
 
 def _ignore(_: int) -> None:
-    """Show nothing."""
+    """Show no progress."""
 
 
-def _title(listing: Listing) -> str:
-    return f"{listing.job.query.label}: {listing.job.engine}"
+def answers_of(listings: Iterable[Listing]) -> dict[str, str]:
+    """Return what each engine answered to all its pages: `bing: 200, 0 results parsed`."""
+    by_engine: dict[str, list[Listing]] = {}
+    for listing in listings:
+        by_engine.setdefault(listing.job.engine, []).append(listing)
+    return {engine: _format_answer(of_engine) for engine, of_engine in by_engine.items()}
 
 
-def _most(listing: Listing, config: CrawlConfig) -> int:
-    """The most results a listing may have."""
-    return len(listing.job.pages) if listing.job.engine == "urls" else config.limit
+def _format_answer(listings: list[Listing]) -> str:
+    counts = [listing.results for listing in listings if listing.results is not None]
+    is_url_list = listings[0].engine.is_url_list
+    shown = f"{sum(counts)} URLs listed" if is_url_list else f"200, {sum(counts)} results parsed"
+    problems = dict.fromkeys(problem for listing in listings for problem in listing.problems)
+    return " / ".join([*([shown] if counts else []), *problems]) or "no page to request"
 
 
-def _progress(listing: Listing, ledger: Ledger) -> str:
-    """One line on a finished listing: `smile: bing, smiling face: 200, 35 results parsed; kept 30, http_404 5`."""
-    engine, (label, keyword), _ = listing.job
-    asked = f"{engine}, {keyword}" if keyword else engine
+def _format_listing(listing: Listing, ledger: Ledger) -> str:
+    """Describe a finished listing: `smile: bing, smiling face: 200, 35 results parsed; http_404 5, kept 30`."""
+    engine, (_, keyword), _ = listing.job
+    title = f"{listing.title}, {keyword}" if keyword else listing.title
     listed = listing.listed()
     outcomes = ledger.outcomes(listed)
     known = {"known": len(listed) - outcomes.total()} if len(listed) > outcomes.total() else {}
-    return f"{label}: {asked}: {answers_of([listing])[engine]}{_counts('; ', {**outcomes, **known})}"
+    return f"{title}: {answers_of([listing])[engine]}{_format_counts('; ', {**outcomes, **known})}"
 
 
-def _summary(rows: list[Row], known: int, answers: dict[str, str]) -> CrawlSummary:
+def _summarise(rows: list[Row], known: int, answers: dict[str, str]) -> CrawlSummary:
     statuses = Counter(row.status.value for row in rows)
     reasons = Counter(row.reason for row in rows if row.reason)
     return CrawlSummary(statuses["kept"], statuses["dropped"], statuses["failed"], known, dict(reasons), answers)
 
 
 def _explain(config: CrawlConfig, summary: CrawlSummary, outcomes: dict[str, int]) -> str:
-    """Why there is nothing, and what to try, in one line."""
+    """Say why there is no picture, and what to try, in one line."""
     answers = "; ".join(f"{engine}: {answer}" for engine, answer in summary.answers.items())
-    remedy = "check the network, try other keywords or crawl.engines, or ask again for what failed with --force"
+    remedy = "check the network, try other keywords or crawl.engines, or request what failed again with --force"
     if "private_address" in outcomes:
-        remedy = "set crawl.allow_private if these hosts are yours, and say --force"
-    elif outcomes and REFUSED.issuperset(outcomes):
-        remedy = "their owners do not allow it (docs/crawling.md): ask them, or name other sites"
-    return f"{config.output}: no picture found: {answers}{_counts('; fetching them: ', outcomes)}: {remedy}"
+        remedy = "set crawl.allow_private if these hosts are yours, and pass --force"
+    elif outcomes and REFUSALS.issuperset(outcomes):
+        remedy = "their robots.txt or TDM reservation forbids it (docs/crawling.md): ask the owners, or use other sites"
+    return f"{config.output}: no picture found: {answers}{_format_counts('; fetching them: ', outcomes)}: {remedy}"
 
 
-def _counts(before: str, counts: dict[str, int]) -> str:
+def _format_counts(before: str, counts: dict[str, int]) -> str:
     return before + ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) if counts else ""

@@ -26,7 +26,7 @@ class Deadlines:
         self._thread.start()
 
     def begin(self, sock: socket.socket) -> object:
-        """Hang up when time is over or the crawl stops, unless `end` is told before."""
+        """Hang up when time is over or the crawl stops, unless `end` is called before."""
         token = object()
         with self._lock:
             self._pending[token] = time.monotonic() + self._seconds, sock
@@ -35,7 +35,7 @@ class Deadlines:
         return token
 
     def end(self, token: object) -> bool:
-        """Whether there was time enough; from here on nobody hangs up."""
+        """Whether there was time enough; from now on the connection stays open."""
         with self._lock:
             return self._pending.pop(token, None) is not None
 

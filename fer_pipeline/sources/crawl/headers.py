@@ -7,10 +7,10 @@ from functools import lru_cache
 
 from fer_pipeline.sources.crawl.messages import BrokenAnswer
 from fer_pipeline.sources.crawl.robots import refusal_of
-from fer_pipeline.sources.crawl.routes import Exchange
+from fer_pipeline.sources.crawl.transport import Response
 
 
-def refusal_of_answer(response: Exchange) -> str:
+def refusal_of_answer(response: Response) -> str:
     """What the headers of an answer refuse."""
     return refusal_of(response.headers.get("x-robots-tag", []), response.headers.first("tdm-reservation"))
 
@@ -18,7 +18,7 @@ def refusal_of_answer(response: Exchange) -> str:
 class Unpacker:
     """Undoes gzip, giving no more than a byte over the limit at once, however much is packed into it."""
 
-    def __init__(self, response: Exchange, limit: int) -> None:
+    def __init__(self, response: Response, limit: int) -> None:
         encoding = response.headers.first("content-encoding").strip().lower()
         if encoding not in {"identity", "", "gzip", "x-gzip", "deflate"}:
             raise BrokenAnswer(f"encoded as {encoding}, which was not asked for")
@@ -38,7 +38,7 @@ class Unpacker:
             raise BrokenAnswer("packed, and broken off")
 
 
-def answered_at(response: Exchange) -> str:
+def answered_at(response: Response) -> str:
     """When the server says that it answered."""
     return _as_iso(response.headers.first("date"))
 
@@ -57,7 +57,7 @@ def _as_moment(text: str) -> datetime | None:
         return None
 
 
-def retry_after(response: Exchange) -> float:
+def retry_after(response: Response) -> float:
     """Seconds the server asks for, as a number or a date; -1 if it does not say."""
     text = response.headers.first("retry-after").strip()
     if text.isdecimal():

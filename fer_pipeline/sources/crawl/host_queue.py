@@ -1,4 +1,4 @@
-"""Which URL is fetched next: hosts take turns, and those that are slow or must wait hold up no other."""
+"""A queue of URLs by host: a slow host, or one that must be waited for, delays no other."""
 
 import queue
 import threading
@@ -8,15 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-from fer_pipeline.sources.crawl.urls import normalise
+from fer_pipeline.sources.crawl.urls import host_of
 
-SOON = 1.0  # seconds that a thread waits for a host's turn rather than ask a host that others wait for already
+SOON = 1.0  # seconds a thread rather waits for a host than sends a second request to a busy one
 
 
 class Task(NamedTuple):
-    """A URL to fetch, and how often that was attempts."""
+    """A URL to fetch, and how many attempts it has had."""
 
     url: str
     host: str
@@ -25,43 +24,43 @@ class Task(NamedTuple):
 
 @dataclass
 class _Line:
-    """What waits for one host."""
+    """The URLs that wait for one host."""
 
     tasks: deque[Task] = field(default_factory=deque)
-    asked: int = 0  # threads on it
-    place: int = 0  # the number of its entry that counts: earlier ones are stale
+    busy: int = 0  # threads that are at a URL of it
+    ticket: int = 0  # of its valid entry in a heap: earlier ones are stale
 
 
 class HostQueue:
-    """The URLs of a crawl, for many threads.
+    """The URLs of a crawl, handed out to many threads.
 
-    Next is one whose host may be asked within SOON and answers the fewest threads just now; among these the host that
-    has most left, since it needs the longest. A URL stays until its host may be asked.
+    The next URL is of a host that may be requested within SOON seconds and that the fewest threads are at; among these
+    the host with the most URLs left, since it takes the longest. A URL stays until its host may be requested.
     """
 
     def __init__(self, delay: Callable[[str], float], clock: Callable[[], float] = time.monotonic) -> None:
-        self._delay, self._clock = delay, clock  # seconds until a host may be asked
+        self._delay, self._clock = delay, clock  # seconds until a host may be requested
         self._lines: dict[str, _Line] = {}
-        self._ready: list[tuple[int, int, int, str]] = []  # threads on a host, URLs left (negative), place, host
-        self._later: list[tuple[float, int, str]] = []  # when to look again, place, host
-        self._places = 0
+        self._ready: list[tuple[int, int, int, str]] = []  # busy threads, URLs left (negative), ticket, host
+        self._later: list[tuple[float, int, str]] = []  # when to look again, ticket, host
+        self._tickets = 0
         self._changed = threading.Condition()
 
     def put(self, url: str, *_: object) -> None:
         """Add a URL."""
-        self.put_back(Task(url, _host_of(url)))
+        self.put_back(Task(url, host_of(url)))
 
     def put_back(self, task: Task) -> None:
-        """Add a URL, or one that could not be asked yet."""
+        """Add a URL, or return one that could not be requested yet."""
         with self._changed:
             line = self._lines.setdefault(task.host, _Line())
             line.tasks.append(task)
-            if len(line.tasks).bit_count() == 1:  # has doubled: how much is left is known well enough
-                self._place(task.host, line)
+            if len(line.tasks).bit_count() == 1:  # it has doubled: an entry for each would only cost time
+                self._enter(task.host, line)
             self._changed.notify()
 
     def get(self, timeout: float) -> Task:
-        """The next one; `done` wants to hear of its end. Raises queue.Empty if there is none in so many seconds."""
+        """Take the next URL, to be ended by `done`; queue.Empty if there is none within `timeout` seconds."""
         until = self._clock() + timeout
         with self._changed:
             while (host := self._choose()) is None:
@@ -71,59 +70,51 @@ class HostQueue:
                 self._changed.wait(min(until, self._later[0][0] if self._later else until) - now)
             line = self._lines[host]
             task = line.tasks.popleft()
-            line.asked += 1
-            self._place(host, line)
+            line.busy += 1
+            self._enter(host, line)
         return task
 
     def done(self, task: Task) -> None:
-        """One that was handed out is finished."""
+        """End a URL that was taken."""
         with self._changed:
             line = self._lines[task.host]
-            line.asked -= 1
-            self._place(task.host, line)
+            line.busy -= 1
+            self._enter(task.host, line)
 
     def empty(self) -> bool:
-        """Whether nothing waits; threads may still put back what they hold."""
+        """Whether no URL waits; threads may still put back what they took."""
         with self._changed:
             return not any(line.tasks for line in self._lines.values())
 
-    def _place(self, host: str, line: _Line) -> None:
-        """Put a host where it belongs now."""
+    def _enter(self, host: str, line: _Line) -> None:
+        """Enter a host into the heap where it belongs now."""
         if not line.tasks:
-            line.place = 0
-            if not line.asked:
+            line.ticket = 0
+            if not line.busy:
                 del self._lines[host]
             return
-        self._places += 1
-        line.place = self._places
+        self._tickets += 1
+        line.ticket = self._tickets
         late = self._delay(host) - SOON
         if late > 0:
-            heappush(self._later, (self._clock() + late, line.place, host))
+            heappush(self._later, (self._clock() + late, line.ticket, host))
         else:
-            heappush(self._ready, (line.asked, -len(line.tasks), line.place, host))
+            heappush(self._ready, (line.busy, -len(line.tasks), line.ticket, host))
 
     def _choose(self) -> str | None:
         now = self._clock()
         while self._later and self._later[0][0] <= now:
-            _, place, host = heappop(self._later)
-            if self._counts(host, place):
-                self._place(host, self._lines[host])
+            _, ticket, host = heappop(self._later)
+            if self._is_valid(host, ticket):
+                self._enter(host, self._lines[host])
         while self._ready:
-            *_, place, host = heappop(self._ready)
-            if not self._counts(host, place):
+            *_, ticket, host = heappop(self._ready)
+            if not self._is_valid(host, ticket):
                 continue
             if self._delay(host) <= SOON:
                 return host
-            self._place(host, self._lines[host])  # it was held since
+            self._enter(host, self._lines[host])  # it has been put off since
         return None
 
-    def _counts(self, host: str, place: int) -> bool:
-        return host in self._lines and self._lines[host].place == place
-
-
-def _host_of(url: str) -> str:
-    """As the pace knows it; "" for what is no URL, which fetching it will say."""
-    try:
-        return urlsplit(normalise(url)).netloc
-    except ValueError:
-        return ""
+    def _is_valid(self, host: str, ticket: int) -> bool:
+        return host in self._lines and self._lines[host].ticket == ticket

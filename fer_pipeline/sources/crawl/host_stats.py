@@ -1,15 +1,16 @@
-"""What came of a crawl, by engine and host: a table for people, and `crawl.csv` beside the manifest."""
+"""Count what came of a crawl by engine and host: `crawl.csv` beside the manifest, and a table for the terminal."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fer_pipeline.dataset.rows import Row, Status
 from fer_pipeline.files import write_csv
+from fer_pipeline.sources.crawl.urls import host_of
 
 HOST_STATS = "crawl.csv"
+HEADER = ("engine", "host", "results", "kept", "why not")
 SHOWN = 12  # hosts in the table
 
 
@@ -30,7 +31,7 @@ class HostCount:
 
 
 def count_hosts(rows: Iterable[Row]) -> list[HostCount]:
-    """All that was ever crawled into a folder, the hosts with the most results first."""
+    """Count all rows that were crawled into a folder, the hosts with the most results first."""
     outcomes: dict[tuple[str, str], Counter[str]] = {}
     for row in rows:
         if isinstance(url := row.source.get("url"), str):
@@ -45,27 +46,34 @@ def _count(engine: str, host: str, outcomes: Counter[str]) -> HostCount:
     return HostCount(engine, host, outcomes.total(), outcomes[""], dict(reasons))
 
 
-def host_of(url: str) -> str:
-    """The host a URL names, with a port that is not the usual one; "" if it is no URL."""
+def owns_host_stats(folder: Path) -> bool:
+    """Whether `crawl.csv` may be written: it is absent, or begins as fer writes it."""
     try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower()
-    except ValueError:
-        return ""
+        with (folder / HOST_STATS).open("rb") as file:
+            return file.readline().strip() == ",".join(HEADER).encode()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def write_host_stats(folder: Path, rows: Iterable[Row]) -> list[HostCount]:
-    """Write `crawl.csv` for the rows of a folder; none if nothing in it was crawled."""
+    """Write `crawl.csv` for the rows of a folder, or remove it if nothing in it was crawled; a user's file stays."""
     counts = count_hosts(rows)
+    if not owns_host_stats(folder):
+        return counts
     if counts:
         lines = [(one.engine, one.host, one.results, one.kept, one.why) for one in counts]
-        write_csv(folder / HOST_STATS, ("engine", "host", "results", "kept", "why not"), lines)
+        write_csv(folder / HOST_STATS, HEADER, lines)
     else:
         (folder / HOST_STATS).unlink(missing_ok=True)
     return counts
 
 
-def table_of(counts: Sequence[HostCount], shown: int = SHOWN) -> list[str]:
-    """The hosts with the most results as lines of a table; the others in one line."""
+def format_host_stats(counts: Sequence[HostCount], shown: int = SHOWN) -> list[str]:
+    """Format the hosts with the most results as lines of a table, the others together in its last line."""
+    if not counts:
+        return []
     rest = counts[shown:]
     cells = [(one.engine, one.host or "(no host)", f"{one.kept} of {one.results}", one.why) for one in counts[:shown]]
     if rest:

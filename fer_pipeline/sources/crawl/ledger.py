@@ -1,6 +1,7 @@
-"""What became of every URL: files named by their content, a journal line at once, and one row each in the manifest."""
+"""Record what came of every URL: a file named by its content, a line in the journal, a row in the manifest."""
 
 import hashlib
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,13 +14,17 @@ from fer_pipeline.dataset.naming import Names, Places, is_there, item_of, mark_s
 from fer_pipeline.dataset.rows import Row, Status
 from fer_pipeline.files import write_aside
 from fer_pipeline.sources.crawl.client import Answer
-from fer_pipeline.sources.crawl.content import file_suffix, name_problem
+from fer_pipeline.sources.crawl.urls import url_suffix
+from fer_pipeline.vision.signatures import sniff_signature
 
-Key = tuple[str, str]  # label and URL: what is fetched once
+Key = tuple[str, str]  # label and URL: fetched once
+BINARY = frozenset(range(32)) - frozenset(b"\t\n\x0c\r\x1b")  # bytes no text has (WHATWG MIME Sniffing, 7.2)
+SNIFFED = 512  # bytes that are looked at
+TEXT_PIXELS = re.compile(rb"P[1-3][\s#]")  # PBM, PGM and PPM as text: the one kind of picture that is text
 
 
 class Origin(NamedTuple):
-    """Why a URL was fetched."""
+    """Which search a URL was found by."""
 
     label: str
     engine: str
@@ -36,30 +41,30 @@ class Ledger:
         self._fetched = {key: row for row in begun if (key := key_of(row))}
         finished = list(existing_rows(folder))
         known = {origin_of(row) for row in finished}
-        # What an import began that was killed here, less what the manifest has.
+        # Rows of an import that was killed in this folder, without those already in the manifest.
         imported = {origin_of(row): row for row in begun if not key_of(row) and origin_of(row) not in known}
         self._existing = mark_same_bytes(folder, [*finished, *imported.values()])
         done = (row for row in self._existing if not (force and row.status is Status.FAILED))
         self._known = {key for row in done if (key := key_of(row))} | self._fetched.keys()
-        self._forgotten = read_blocklist(folder)
+        self._blocklist = read_blocklist(folder)
         self._names = Names([*self._existing, *self._fetched.values()])
         self._places = Places(folder)
-        self._folders: set[Path] = set()  # that are there
+        self._folders: set[Path] = set()  # that exist
         self._lock = threading.Lock()
         self._closed = False
 
     def is_known(self, label: str, url: str) -> bool:
-        """Whether this URL needs no fetching."""
+        """Whether this URL need not be fetched."""
         with self._lock:
-            return (label, url) in self._known or self._forgotten.knows_origin(url)
+            return (label, url) in self._known or self._blocklist.knows_origin(url)
 
     def note(self, origin: Origin, url: str, answer: Answer) -> None:
-        """Write the file if there is one, and that the URL is finished; SetupError if the disk will not take it."""
+        """Write the file, if there is one, and journal the row of a finished URL; SetupError if the disk fails."""
         row = make_row(origin, url, answer)
-        with self._lock:  # one at a time, since two URLs may bring the same file
+        with self._lock:  # two URLs may bring the same file
             if self._closed:
                 return
-            if row.sha256 in self._forgotten.contents:  # `fer forget` took these bytes out
+            if row.sha256 in self._blocklist.contents:  # taken out by `fer forget`
                 row = row.dropped("forgotten").replace(path=path_without_file(origin.label, url), sha256="")
             if row.status is Status.KEPT:
                 name = f"{self._names.find(origin.label, row.sha256)}{Path(row.path).suffix}"
@@ -81,42 +86,42 @@ class Ledger:
         self._journal.append(item_of(row), [row])
 
     def outcomes(self, keys: Iterable[Key], *, earlier: bool = False) -> Counter[str]:
-        """How many of these URLs were fetched in this crawl, or also in an earlier one, by `kept` or the reason."""
+        """Count these URLs by outcome, `kept` or the reason: those of this crawl, or with `earlier` of all crawls."""
         with self._lock:
             rows = self._rows() if earlier else self._fetched
             return Counter(rows[key].reason or "kept" for key in keys if key in rows)
 
     def has_found(self, keys: Iterable[Key]) -> bool:
-        """Whether any of these URLs brought something, now or before; what was forgotten counts too."""
+        """Whether any of these URLs brought something, now or before; forgotten ones count too."""
         with self._lock:
             good = {key for key, row in self._rows().items() if row.status is not Status.FAILED}
-            return any(key in good or self._forgotten.knows_origin(key[1]) for key in keys)
+            return any(key in good or self._blocklist.knows_origin(key[1]) for key in keys)
 
     def _rows(self) -> dict[Key, Row]:
         return {key: row for row in self._existing if (key := key_of(row))} | self._fetched
 
     def close(self) -> None:
-        """Take no more notes; threads that are still on their way come to nothing."""
+        """Ignore whatever threads still bring."""
         with self._lock:
             self._closed = True
 
     def finish(self) -> tuple[list[Row], list[Row]]:
-        """Complete the manifest; gives the rows of this crawl, and all that the folder holds."""
-        stay = [row for row in self._existing if key_of(row) not in self._fetched]
-        fresh = settle(stay, self._fetched)
-        held = {row.path for row in stay} | {row.path for row in fresh}
+        """Complete the manifest; returns the rows of this crawl, and all rows of the folder."""
+        earlier = [row for row in self._existing if key_of(row) not in self._fetched]
+        fresh = mark_duplicates(earlier, self._fetched)
+        held = {row.path for row in earlier} | {row.path for row in fresh}
         for row in self._fetched.values():
             if row.path not in held:  # the same bytes came under another suffix
                 (self.folder / row.path).unlink(missing_ok=True)
-        if stay + fresh:
-            self._journal.finish(stay + fresh)
+        if earlier + fresh:
+            self._journal.finish(earlier + fresh)
         else:
             self._journal.drop()
-        return fresh, stay + fresh
+        return fresh, earlier + fresh
 
 
 def make_row(origin: Origin, url: str, answer: Answer) -> Row:
-    """The row of one finished URL, before copies are settled."""
+    """Make the row of one finished URL, before duplicates are marked."""
     source = {
         "url": url,
         "engine": origin.engine,
@@ -129,25 +134,42 @@ def make_row(origin: Origin, url: str, answer: Answer) -> Row:
         path = path_without_file(origin.label, url)
         return Row(path=path, label=origin.label, source=source, status=Status.FAILED, reason=reason)
     digest = hashlib.sha256(answer.body).hexdigest()
-    path = f"{origin.label}/{digest}{file_suffix(url, answer.body)}"  # shorter where nothing else is called so
+    path = f"{origin.label}/{digest}{file_suffix(url, answer.body)}"  # shortened later, where the name stays unique
     return Row(path=path, label=origin.label, source=source, sha256=digest)
 
 
-def settle(stay: Iterable[Row], fetched: Mapping[Key, Row]) -> list[Row]:
-    """Of several URLs with the same bytes in a class keep the one that was there before, else the first by name."""
-    held = {(row.label, row.sha256): row.path for row in stay if row.status is Status.KEPT}
-    settled: list[Row] = []
+def mark_duplicates(earlier: Iterable[Row], fetched: Mapping[Key, Row]) -> list[Row]:
+    """Keep one of several URLs with the same bytes in a class, the earlier row or the first by URL; drop the others."""
+    held = {(row.label, row.sha256): row.path for row in earlier if row.status is Status.KEPT}
+    rows: list[Row] = []
     for (label, url), row in sorted(fetched.items()):
         if row.status is not Status.KEPT or (label, row.sha256) not in held:
-            settled.append(row)
+            rows.append(row)
             held.setdefault((label, row.sha256), row.path)
             continue
         copy = row.dropped("same_bytes", copy_of=held[label, row.sha256])
-        settled.append(copy.replace(path=path_without_file(label, url)))
-    return settled
+        rows.append(copy.replace(path=path_without_file(label, url)))
+    return rows
 
 
 def key_of(row: Row) -> Key | None:
-    """Label and URL of a row; None if it came from elsewhere, an import for example."""
+    """Return label and URL of a row; None if it was not crawled but imported, for example."""
     url = row.source.get("url")
     return (row.label or "", url) if isinstance(url, str) else None
+
+
+def name_problem(body: bytes) -> str:
+    """Return why a body is certainly no picture: `empty` or, for a web page or other text, `not_an_image`; else ""."""
+    if not body:
+        return "empty"
+    head = body[:SNIFFED]
+    is_text = BINARY.isdisjoint(head) and not TEXT_PIXELS.match(head) and not sniff_signature(head)
+    return "not_an_image" if is_text else ""
+
+
+def file_suffix(url: str, body: bytes) -> str:
+    """Choose a suffix by content; for what is no known image by the URL, else `.bin`."""
+    if known := sniff_signature(body):
+        return known
+    suffix = url_suffix(url)
+    return suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else ".bin"

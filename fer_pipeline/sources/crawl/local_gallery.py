@@ -1,4 +1,4 @@
-"""Serve the embedded gallery on loopback like a small search engine, so that a crawl can be tried offline."""
+"""Serve the drawn gallery on loopback like a small search engine, so that a crawl can be tried offline."""
 
 import json
 import threading
@@ -15,13 +15,13 @@ from fer_pipeline.errors import InputError
 INDEX = "index.json"
 PER_PAGE = 20
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"  # the same rows whenever the sample is crawled
-DEAD, SLOW = "gone.jpg", "slow.jpg"  # what every crawl of the web meets: a dead link, and a server that never answers
+DEAD, SLOW = "gone.jpg", "slow.jpg"  # as on the web: a dead link, and a URL that is never answered
 TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".gif": "image/gif", ".bmp": "image/bmp"}
 TYPES |= {".webp": "image/webp", ".tif": "image/tiff", ".txt": "text/plain", ".html": "text/html; charset=utf-8"}
 
 
 def read_index(folder: Path) -> dict[str, list[str]]:
-    """The files of each label, as the gallery's index lists them; InputError if it does not."""
+    """Read the files of each label from the gallery's index; InputError if there is none."""
     path = folder / INDEX
     try:
         entries = json.loads(path.read_bytes())
@@ -35,7 +35,7 @@ def read_index(folder: Path) -> dict[str, list[str]]:
 
 @contextmanager
 def serve_gallery(folder: Path) -> Iterator[str]:
-    """Serve a gallery while the context lasts; gives its base address, `http://127.0.0.1:PORT`."""
+    """Serve a gallery while the context lasts; yields its base address, `http://127.0.0.1:PORT`."""
     with _Server(folder) as server:
         thread = threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="gallery", daemon=True
@@ -50,7 +50,7 @@ def serve_gallery(folder: Path) -> Iterator[str]:
 
 
 def lay_out(files: Mapping[str, list[str]]) -> dict[str, bytes]:
-    """Path -> page: the pages of each label, the last one empty as with a search engine that has no more."""
+    """Make the result pages of each label, by path; the last is empty, as with a search engine that has no more."""
     pages: dict[str, bytes] = {}
     for number, label in enumerate(sorted(files)):
         shown = ([DEAD, SLOW] if number == 0 else []) + files[label]
@@ -61,10 +61,10 @@ def lay_out(files: Mapping[str, list[str]]) -> dict[str, bytes]:
 
 
 class _Server(ThreadingHTTPServer):
-    """Waits for its threads when it closes, so that none outlives the crawl."""
+    """A server that waits for its threads when it closes, so that none outlives the crawl."""
 
     daemon_threads = False
-    request_queue_size = 128  # with the usual 5, a crawl with more threads would wait a second for each it overruns
+    request_queue_size = 128  # with the usual 5, more threads than that wait a second to connect
 
     def __init__(self, folder: Path) -> None:
         files = read_index(folder)
@@ -74,12 +74,12 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Silent: the only errors are clients that hang up, which is theirs to report."""
+        """Print nothing: the only errors are clients that close the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = 10  # seconds a client may take to say what it wants
+    timeout = 10  # seconds to wait for a request
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -105,4 +105,4 @@ class _Handler(BaseHTTPRequestHandler):
         return DATE
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: the crawl tells what came of each URL."""
+        """Print nothing: the crawl reports what came of each URL."""

@@ -20,7 +20,7 @@ class BrokenAnswer(Exception):
     """What came is no answer of HTTP, breaks off, or goes beyond all bounds."""
 
 
-class Wire:
+class Connection:
     """A socket, with what came over it before it was wanted."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -76,10 +76,10 @@ class Head(NamedTuple):
         return "close" not in said if self.minor else "keep-alive" in said
 
 
-def read_head(wire: Wire) -> Head:
+def read_head(connection: Connection) -> Head:
     """The head of the answer that counts, after those that only say that it will come."""
     for _ in range(INTERIM):
-        lines = wire.take_to(END_OF_HEAD, MOST_HEAD).decode("latin-1").split("\n")
+        lines = connection.take_to(END_OF_HEAD, MOST_HEAD).decode("latin-1").split("\n")
         said = STATUS.match(lines[0])
         if said is None:
             raise BrokenAnswer("no HTTP")
@@ -100,41 +100,41 @@ def _parse(lines: list[str]) -> Headers:
     return headers
 
 
-def read_body(wire: Wire, head: Head) -> tuple[Iterator[bytes], bool]:
+def read_body(connection: Connection, head: Head) -> tuple[Iterator[bytes], bool]:
     """The pieces of a body, and whether it tells its own end; who has them all has all of it, else BrokenAnswer."""
     if head.status in {204, 304}:
         return iter(()), True
     if coding := head.headers.first("transfer-encoding").lower():
         if coding != "chunked":
             raise BrokenAnswer(f"sent as {coding}, which was not asked for")
-        return _chunked(wire), True
+        return _chunked(connection), True
     length = head.headers.first("content-length")
     if length.isascii() and length.isdecimal() and len(length) < 20:
-        return _measured(wire, int(length)), True
-    return _unmeasured(wire), False
+        return _measured(connection, int(length)), True
+    return _unmeasured(connection), False
 
 
-def _measured(wire: Wire, left: int) -> Iterator[bytes]:
+def _measured(connection: Connection, left: int) -> Iterator[bytes]:
     while left:
-        piece = wire.take(left)
+        piece = connection.take(left)
         if not piece:
             raise BrokenAnswer("broken off")
         left -= len(piece)
         yield piece
 
 
-def _unmeasured(wire: Wire) -> Iterator[bytes]:
-    while piece := wire.take(PIECE):
+def _unmeasured(connection: Connection) -> Iterator[bytes]:
+    while piece := connection.take(PIECE):
         yield piece
 
 
-def _chunked(wire: Wire) -> Iterator[bytes]:
-    while size := _chunk_size(wire.take_to(END_OF_LINE, MOST_LINE)):
-        yield from _measured(wire, size)
-        if wire.take_to(END_OF_LINE, 2).strip():
+def _chunked(connection: Connection) -> Iterator[bytes]:
+    while size := _chunk_size(connection.take_to(END_OF_LINE, MOST_LINE)):
+        yield from _measured(connection, size)
+        if connection.take_to(END_OF_LINE, 2).strip():
             raise BrokenAnswer("a chunk longer than it says")
     left = MOST_TRAILER
-    while (line := wire.take_to(END_OF_LINE, MOST_LINE)).strip():
+    while (line := connection.take_to(END_OF_LINE, MOST_LINE)).strip():
         left -= len(line)
         if left < 0:
             raise BrokenAnswer("a trailer without end")

@@ -1,4 +1,4 @@
-"""icrawler's feeder, parser and downloader, made lossless: no result is skipped, no thread's error goes unseen."""
+"""icrawler's feeder, parser and downloader, so that no result is skipped and no thread's error is lost."""
 
 import logging
 import queue
@@ -28,12 +28,12 @@ class Watch:
             body()
         except Stopped:
             pass
-        except BaseException as error:  # noqa: BLE001  a thread has no caller: `check` raises it where there is one
+        except BaseException as error:  # noqa: BLE001  a thread has no caller: `check` raises it in the main thread
             self.error = self.error or error
             self.stop.set()
 
     def check(self) -> None:
-        """Raise what a thread ran into."""
+        """Raise the error of a thread, if there was one."""
         if self.error is not None:
             raise self.error
 
@@ -43,12 +43,12 @@ class ListFeeder(UrlListFeeder):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Here and below in place of icrawler's: one that was full takes the second try for a copy and loses it.
+        # icrawler's own queue, when full, takes the second attempt for a duplicate and loses the URL.
         self.out_queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
 
 class PageParser(Parser):  # type: ignore[misc]
-    """Reads the pages one after another; `read` gives the URLs to fetch, or None when no more pages are wanted."""
+    """Reads the pages one after another; `read` returns the URLs to fetch, or None when no more pages are wanted."""
 
     def __init__(self, *args: Any, watch: Watch, read: Callable[[str], list[str] | None], found: HostQueue) -> None:
         super().__init__(*args, out_queue=found)
@@ -68,7 +68,7 @@ class PageParser(Parser):  # type: ignore[misc]
 
 
 class PoliteDownloader(Downloader):  # type: ignore[misc]
-    """Fetches each URL; `note` is told what came of it."""
+    """Fetches each URL and passes it to `note` with what came of it."""
 
     def __init__(
         self, *args: Any, watch: Watch, fetch: Callable[[Task], Answer], note: Callable[[str, Answer], None]
@@ -92,16 +92,16 @@ class PoliteDownloader(Downloader):  # type: ignore[misc]
             self.in_queue.done(task)
 
     def download(self, task: dict[str, Any], *_: Any, **__: Any) -> None:
-        """Fetch one URL into its task; HostBusy if its host has to be waited for."""
+        """Fetch one URL into its task; HostBusy if its host may be requested only later."""
         task["answer"] = self.fetch(task["task"])
 
     def process_meta(self, task: dict[str, Any]) -> None:
-        """Hand on what came of it."""
+        """Pass on what came of it."""
         self.note(task["task"].url, task["answer"])
 
 
 def _tasks(pool: Any, upstream: str) -> Iterator[Any]:
-    """All that comes in; icrawler's own loop ends at a lull, and may miss what came just before the last pool ended."""
+    """Yield all that comes in: icrawler's own loop ends at a pause, and may miss the last items of the pool before."""
     while not pool.watch.stop.is_set():
         was_last = pool.signal.get(upstream)
         task = _take(pool.in_queue)
@@ -119,7 +119,7 @@ def _take(tasks: queue.SimpleQueue[Any] | HostQueue) -> Any:
 
 
 class JobCrawler(Crawler):  # type: ignore[misc]
-    """One icrawler with our three pools, around one polite session."""
+    """One icrawler with these three pools and one HTTP client."""
 
     def __init__(self, fetcher: Fetcher, threads: int, parser: dict[str, Any], downloader: dict[str, Any]) -> None:
         self._fetcher = fetcher
@@ -135,17 +135,17 @@ class JobCrawler(Crawler):  # type: ignore[misc]
         )
 
     def set_logger(self, log_level: int) -> None:
-        """Quieten icrawler's loggers; the original would set up the logging of the whole program."""
+        """Silence icrawler's loggers; the original would configure the logging of the whole program."""
         for name in ("icrawler", "feeder", "parser", "downloader"):
             logging.getLogger(name).setLevel(log_level)
         self.logger = logging.getLogger("icrawler")
 
     def set_session(self, headers: Any = None) -> None:  # noqa: ARG002
-        """The polite session in place of icrawler's."""
+        """Use our HTTP client in place of icrawler's session."""
         self.session = self._fetcher
 
     def crawl(self, pages: list[str]) -> None:
-        """Fetch what the pages list, and return when all threads have ended; the original polls once a second."""
+        """Fetch what the pages list and return when all threads have ended; the original polls once a second."""
         self.signal.reset()
         self.feeder.start(url_list=pages)
         self.parser.start()

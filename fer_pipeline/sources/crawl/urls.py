@@ -1,25 +1,27 @@
-"""URLs in one spelling, by which hosts are known to the rules, to the pauses and to the request alike."""
+"""URLs: one spelling for all, by which robots.txt, pauses, requests and statistics know a host; links and suffixes."""
 
 import ipaddress
 import re
 import socket
 from functools import lru_cache
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from pathlib import PurePosixPath
+from urllib.parse import SplitResult, urldefrag, urljoin, urlsplit, urlunsplit
 
 from urllib3.util import parse_url
 
 PORTS = {"http": 80, "https": 443}
-PLAIN = re.compile(r"[!#-;=?-\[\]_a-z~]*")  # what stands in a URL as it is
-STEPS = re.compile(r"/\.|%2e", re.IGNORECASE)  # `/free/../art` is `/art`, also to who reads the rules
+PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm"}
+PLAIN = re.compile(r"[!#-;=?-\[\]_a-z~]*")  # characters that need no quoting
+STEPS = re.compile(r"/\.|%2e", re.IGNORECASE)  # `/free/../art` is `/art`, also to robots.txt
 VISIBLE = re.compile(r"[!-~]*")
 NUMBERS = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}")
 
 
 def normalise(url: str) -> str:
-    """A URL as it goes over the line; ValueError if it is no address of the web.
+    """Return a URL as it is requested; ValueError if it is no http or https URL.
 
     Without user, fragment and usual port; the host in lower case, as punycode, without a dot at its end, an IP address
-    in its shortest form. Most are plain, and need no more than parting.
+    in its shortest form. Most URLs are plain and are only taken apart and joined again.
     """
     if not PLAIN.fullmatch(url) or STEPS.search(url):
         path, mark, query = url.partition("?")
@@ -27,19 +29,48 @@ def normalise(url: str) -> str:
         if not VISIBLE.fullmatch(url):  # what would end the line early
             raise ValueError("no address")
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, _place(parts.scheme, parts.netloc), parts.path or "/", parts.query, ""))
+    return urlunsplit((parts.scheme, _normalise_netloc(parts.scheme, parts.netloc), parts.path or "/", parts.query, ""))
 
 
 @lru_cache(maxsize=4096)
-def _place(scheme: str, netloc: str) -> str:
+def _normalise_netloc(scheme: str, netloc: str) -> str:
     parts = SplitResult(scheme, netloc, "", "", "")
-    host, port = _host((parts.hostname or "").rstrip(".")), parts.port
+    host, port = _normalise_host((parts.hostname or "").rstrip(".")), parts.port
     if scheme not in PORTS or not host or port == 0:
         raise ValueError("no address")
     return host if port in {None, PORTS[scheme]} else f"{host}:{port}"
 
 
-def _host(host: str) -> str:
+def host_of(url: str) -> str:
+    """Return the host of a URL in the spelling of `normalise`, with a port that is not the usual one; "" for no URL."""
+    try:
+        return urlsplit(normalise(url)).netloc
+    except ValueError:
+        return ""
+
+
+def resolve_link(base: str, url: str) -> str:
+    """Return a link as an absolute URL without fragment; a link that cannot be read is returned as it is."""
+    try:
+        return urldefrag(urljoin(base, url.strip())).url
+    except ValueError:
+        return url
+
+
+def url_suffix(url: str) -> str:
+    """Return the suffix of a URL's path in lower case, with its dot; "" if it has none."""
+    try:
+        return PurePosixPath(urlsplit(url).path).suffix.lower()
+    except ValueError:
+        return ""
+
+
+def is_picture(url: str) -> bool:
+    """Whether a URL's path ends like a picture's."""
+    return url_suffix(url) in PICTURES
+
+
+def _normalise_host(host: str) -> str:
     if ":" in host:
         found = ipaddress.IPv6Address(host)
         return str(found.ipv4_mapped) if found.ipv4_mapped else f"[{found}]"

@@ -1,4 +1,4 @@
-"""The ways a request may take: straight to a public address, through the environment's proxy, or to our own gallery."""
+"""Send requests: straight to a public address, through the proxy of the environment, or to the local gallery."""
 
 import base64
 import os
@@ -19,20 +19,20 @@ from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 from fer_pipeline.config.schema import CrawlConfig
 from fer_pipeline.errors import UsageError
 from fer_pipeline.sources.crawl.addresses import resolve
-from fer_pipeline.sources.crawl.connections import Pool, Target, open_wire
+from fer_pipeline.sources.crawl.connections import Pool, Target, open_connection
 from fer_pipeline.sources.crawl.deadlines import LATE, Deadlines
-from fer_pipeline.sources.crawl.messages import BrokenAnswer, Head, Wire, read_body, read_head
+from fer_pipeline.sources.crawl.messages import BrokenAnswer, Connection, Head, read_body, read_head
 from fer_pipeline.sources.crawl.urls import PORTS
 
 
-class Exchange(AbstractContextManager["Exchange"]):
+class Response(AbstractContextManager["Response"]):
     """One answer and the connection it comes over, which is kept if the answer was read to its end."""
 
-    def __init__(self, wire: Wire, head: Head, deadlines: Deadlines, keep: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, head: Head, deadlines: Deadlines, keep: Callable[[], None]) -> None:
         self.status, self.headers = head.status, head.headers
-        self._pieces, is_measured = read_body(wire, head)
-        self._wire, self._keep, self._stays, self._is_read = wire, keep, is_measured and head.stays, False
-        self._deadlines, self._token = deadlines, deadlines.begin(wire.sock)
+        self._pieces, is_measured = read_body(connection, head)
+        self._wire, self._keep, self._stays, self._is_read = connection, keep, is_measured and head.stays, False
+        self._deadlines, self._token = deadlines, deadlines.begin(connection.sock)
 
     def read(self) -> bytes:
         """What has come of the body by now; b"" at its end, TimeoutError when time is over."""
@@ -55,7 +55,7 @@ class Exchange(AbstractContextManager["Exchange"]):
         (self._keep if self._is_read and self._stays and error is None else self._wire.close)()
 
 
-class Routes:
+class Transport:
     """Sends requests over connections that are kept and used again; safe to use from many threads."""
 
     def __init__(self, config: CrawlConfig, agent: str, stop: threading.Event) -> None:
@@ -65,7 +65,7 @@ class Routes:
         self._has_proxy = _check_proxies()
         self._pool, self._deadlines = Pool(), Deadlines(config.timeout, stop)
 
-    def send(self, url: str, *, is_local_gallery: bool = False) -> Exchange:
+    def send(self, url: str, *, is_local_gallery: bool = False) -> Response:
         """Ask a normalised URL, and follow nothing; the body is still to be read. PrivateAddress if that may not be."""
         parts = urlsplit(url)
         key = self._target(url, parts, is_local_gallery=is_local_gallery), is_local_gallery
@@ -75,25 +75,25 @@ class Routes:
             line = f"http://{parts.netloc}{line}"
             headers = f"Proxy-Authorization: {key[0].credentials}\r\n{headers}" if key[0].credentials else headers
         request = f"GET {line} HTTP/1.1\r\nHost: {parts.netloc}\r\n{headers}\r\n".encode("ascii")
-        if wire := self._pool.take(key):
+        if connection := self._pool.take(key):
             try:
-                return self._ask(wire, key, request)
+                return self._ask(connection, key, request)
             except (ConnectionError, BrokenAnswer):  # the server was about to close it
                 pass
         return self._ask(self._open(key), key, request)
 
-    def _open(self, key: tuple[Target, bool]) -> Wire:
+    def _open(self, key: tuple[Target, bool]) -> Connection:
         is_free = key[1] or self._config.allow_private
-        return open_wire(key[0], self._config.timeout, self._context, self._deadlines, is_free=is_free)
+        return open_connection(key[0], self._config.timeout, self._context, self._deadlines, is_free=is_free)
 
-    def _ask(self, wire: Wire, key: tuple[Target, bool], request: bytes) -> Exchange:
+    def _ask(self, connection: Connection, key: tuple[Target, bool], request: bytes) -> Response:
         try:
-            with self._deadlines.bound(wire.sock):
-                wire.sock.sendall(request)
-                head = read_head(wire)
-            return Exchange(wire, head, self._deadlines, lambda: self._pool.give(key, wire))
+            with self._deadlines.bound(connection.sock):
+                connection.sock.sendall(request)
+                head = read_head(connection)
+            return Response(connection, head, self._deadlines, lambda: self._pool.give(key, connection))
         except BaseException:
-            wire.close()
+            connection.close()
             raise
 
     def _target(self, url: str, parts: SplitResult, *, is_local_gallery: bool) -> Target:
@@ -138,9 +138,9 @@ def _trust() -> ssl.SSLContext:
 
 
 def _check_proxies() -> bool:
-    """Whether the environment names a proxy; UsageError for a kind we cannot speak to."""
+    """Whether the environment names a proxy; UsageError for a kind that is not supported."""
     named = {key: proxy for key, proxy in getproxies().items() if key in {"http", "https", "all"}}
     for key, proxy in named.items():
         if "://" in proxy and not proxy.startswith("http://"):
-            raise UsageError(f"{key}_proxy={proxy.split('@')[-1]}: only http:// proxies are spoken to: name another")
+            raise UsageError(f"{key}_proxy={proxy.split('@')[-1]}: only http:// proxies are supported: name another")
     return bool(named)
