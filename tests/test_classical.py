@@ -15,11 +15,8 @@ from support.drawn import draw_mouth, tiny_training, write_png, write_split
 from fer_pipeline.config.schema import CropSettings
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.evaluate import evaluate
-from fer_pipeline.models.classical import measured
-from fer_pipeline.models.hog import Hog
+from fer_pipeline.models.classical import BoostedTrees, Hog, Svm, fit_machine, grow_trees, measured
 from fer_pipeline.models.predictor import Predictor
-from fer_pipeline.models.svm import Svm, fit_machine
-from fer_pipeline.models.trees import BoostedTrees, grow_trees
 from fer_pipeline.training.cross_validation import cross_validate
 from fer_pipeline.training.quantise import quantise
 from fer_pipeline.training.train import train
@@ -118,7 +115,7 @@ def test_the_machine_decides_as_scikit_learn(features: tuple[NDArray[np.float32]
 def test_with_many_vectors_the_machine_is_linear(
     features: tuple[NDArray[np.float32], NDArray[np.int64]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.models.svm.MOST", 50)
+    monkeypatch.setattr("fer_pipeline.models.classical.MOST", 50)
     values, targets = features
     machine = fit_machine(values, targets, 3, seed=0)
     assert (machine.gamma, machine.vectors.shape) == (None, (3, 12))

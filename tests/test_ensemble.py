@@ -22,7 +22,6 @@ from fer_pipeline.evaluation.evaluate import evaluate
 from fer_pipeline.files import write_csv
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import hash_data
-from fer_pipeline.models.graphs import FLOOR, pool
 from fer_pipeline.models.model_file import Card, write_bundle
 from fer_pipeline.models.model_module import Scorer
 from fer_pipeline.models.networks import build_network, default_normalisation
@@ -30,7 +29,7 @@ from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.report.card import describe_model
 from fer_pipeline.training import ensemble as module
 from fer_pipeline.training.cv_ensemble import pool_folds
-from fer_pipeline.training.ensemble import make_ensemble
+from fer_pipeline.training.ensemble import FLOOR, make_ensemble, pool
 from fer_pipeline.vision.mouth import OUTLINE
 
 torch.set_num_threads(1)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from fer_pipeline import console
 from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.models.classical import BoostedTrees, fit_trees
 from fer_pipeline.models.data import Crops
 from fer_pipeline.models.model_module import Scorer, feed
-from fer_pipeline.models.trees import BoostedTrees, fit_trees
 
 EQUAL = (0.5, 0.5)
 

@@ -22,8 +22,7 @@ from fer_pipeline.evaluation.metrics import score, sum_up
 from fer_pipeline.evaluation.predictions import PREDICTIONS, Judged, read_predictions, write_predictions
 from fer_pipeline.files import hash_file, write_aside
 from fer_pipeline.models.data import FOLDS, Crops
-from fer_pipeline.models.graphs import pool
-from fer_pipeline.training.ensemble import check_runs
+from fer_pipeline.training.ensemble import check_runs, pool
 
 
 @dataclass(frozen=True)

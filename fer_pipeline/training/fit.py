@@ -25,10 +25,9 @@ from fer_pipeline.models.batches import Loader, make_batches
 from fer_pipeline.models.classical import CLASSICAL, fit_classical
 from fer_pipeline.models.classifier import Classifier, build_classifier
 from fer_pipeline.models.data import Crops
-from fer_pipeline.models.distributed import computes_on_gpu, count_processes
+from fer_pipeline.models.distributed import computes_on_gpu, count_processes, share_layers
 from fer_pipeline.models.fusion import fuse
 from fer_pipeline.models.model_module import Scorer
-from fer_pipeline.models.shared_layers import share_layers
 from fer_pipeline.training.history import Checkpoints, EpochLine, History
 from fer_pipeline.training.learner import Learner
 
