@@ -78,18 +78,18 @@ def test_every_image_is_judged_once_by_a_model_that_did_not_see_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[set[str], set[str]]] = []
-    judge = module.judge
+    predict = module.predict
 
     def watched_fit(config: Any, training: Any, validation: Any, folder: Path) -> Any:
         seen.append(({str(row.group) for row in [*training.rows, *validation.rows]}, set()))
         return fit(config, training, validation, folder)
 
-    def watched_judge(classifier: Any, crops: Any) -> Any:
+    def watched_predict(classifier: Any, crops: Any) -> Any:
         seen[-1][1].update(str(row.group) for row in crops.rows)
-        return judge(classifier, crops)
+        return predict(classifier, crops)
 
     monkeypatch.setattr(module, "fit", watched_fit)
-    monkeypatch.setattr(module, "judge", watched_judge)
+    monkeypatch.setattr(module, "predict", watched_predict)
     result = cross_validate(tiny_training(data, tmp_path / "run", **SIMPLE), 3)
     assert [learned & judged for learned, judged in seen] == [set()] * 3
     assert sorted(group for _, judged in seen for group in judged) == sorted({str(r.group) for r in read_rows(data)})

@@ -23,7 +23,7 @@ from fer_pipeline.files import write_csv
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import hash_data
 from fer_pipeline.models.model_file import Card, write_bundle
-from fer_pipeline.models.model_module import Scorer
+from fer_pipeline.models.model_module import ModelModule
 from fer_pipeline.models.networks import build_network, default_normalisation
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.report.card import describe_model
@@ -36,12 +36,12 @@ torch.set_num_threads(1)
 WORDS = ["closed", "open"]
 
 
-class Ratios(Scorer):
+class Ratios(ModelModule):
     """A model that listens to measures alone."""
 
     inputs = ("measures",)
 
-    def view_logits(self, *inputs: Tensor) -> Tensor:
+    def tta_logits(self, *inputs: Tensor) -> Tensor:
         """The first measure against the last."""
         known = torch.nan_to_num(inputs[0])
         return torch.stack([known[:, 0], known[:, -1]], dim=1)[None]
@@ -51,7 +51,7 @@ def write_member(run: Path, data: Path, seed: int = 0, size: int = 32, **changes
     """A run with a network as chance made it, which is as good as any to be averaged."""
     torch.manual_seed(seed)
     network = build_network("simpleconv3", 2, size)
-    model: Scorer = Classifier(network, *default_normalisation("simpleconv3"), flip=True)
+    model: ModelModule = Classifier(network, *default_normalisation("simpleconv3"), flip=True)
     model.train()(torch.from_numpy(crops(size)))
     known: dict[str, Any] = {"labels": WORDS, "size": size, "network": "simpleconv3", "preprocessing": Preprocessing()}
     known |= {"data": hash_data(data), "settings": {"input": str(data)}, **changes}

@@ -40,7 +40,7 @@ class Watched(nn.Module):
 def learner(seed: int = 0, **changes: Any) -> Learner:
     settings: dict[str, Any] = {"augment": "none", "flip": False, "seed": seed, "label_smoothing": 0} | changes
     config = TrainConfig(input=Path("in"), output=Path("out"), **settings)
-    made = Learner(Classifier(Watched(), HALF, HALF, inner=config.inner), config, None)
+    made = Learner(Classifier(Watched(), HALF, HALF, center_crop=config.center_crop), config, None)
     made.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     return made
 
@@ -65,7 +65,7 @@ def normalised() -> Tensor:
 
 
 def test_training_sees_a_window_of_the_crop_the_same_for_a_batch() -> None:
-    made, places = learner(inner=16), set()
+    made, places = learner(center_crop=16), set()
     for epoch in range(40):
         seen = shown(made, epoch)
         assert seen.shape == (6, 3, 16, 16)
@@ -78,7 +78,7 @@ def test_training_sees_a_window_of_the_crop_the_same_for_a_batch() -> None:
 
 
 def test_windows_by_area_are_resized_to_the_side_the_network_sees() -> None:
-    seen = shown(learner(inner=16, strength={"area_lowest": 0.2, "aspect": 0.3}))
+    seen = shown(learner(center_crop=16, strength={"area_lowest": 0.2, "aspect": 0.3}))
     assert seen.shape == (6, 3, 16, 16)
     assert torch.isfinite(seen).all()
 

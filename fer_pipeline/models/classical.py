@@ -16,7 +16,7 @@ from torch.nn import functional
 from fer_pipeline import console
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.models.data import Crops
-from fer_pipeline.models.model_module import Scorer, feed
+from fer_pipeline.models.model_module import ModelModule, input_batches
 from fer_pipeline.vision.mouth import OUTLINE
 
 # name: side in pixels of the crops it is meant for
@@ -28,7 +28,7 @@ def measured(config: TrainConfig) -> tuple[str, ...]:
     return OUTLINE if config.geometry or config.network == "geometry" else ()
 
 
-def fit_classical(config: TrainConfig, training: Crops, validation: Crops) -> Scorer:
+def fit_classical(config: TrainConfig, training: Crops, validation: Crops) -> ModelModule:
     """Fit one of `CLASSICAL`; there are no epochs and so no checkpoints or curves."""
     if config.network == "geometry":
         return fit_trees(training, config.seed)
@@ -134,7 +134,7 @@ class Svm(nn.Module):
         return torch.exp(-self.gamma * (squares - 2 * products).clamp_min(0)) @ self.weights + self.offsets
 
 
-class HogSvm(Scorer):
+class HogSvm(ModelModule):
     """Crops to probabilities: HOG, SVM, then a multinomial logistic over its decisions (Platt 1999, for K classes)."""
 
     slopes: Tensor
@@ -152,7 +152,7 @@ class HogSvm(Scorer):
         views = [images, images.flip(2)] if self.flip else [images]
         return torch.stack([self.svm(self.hog(view)) for view in views])
 
-    def view_logits(self, *inputs: Tensor) -> Tensor:
+    def tta_logits(self, *inputs: Tensor) -> Tensor:
         return self.decide(*inputs) @ self.slopes + self.offsets
 
 
@@ -214,7 +214,7 @@ def _fit_logistic(scorer: HogSvm, validation: Crops) -> None:
         console.note("train: the validation part lacks a class, the probabilities are not calibrated")
         return
     with torch.inference_mode():
-        parts = [scorer.decide(*inputs).mean(dim=0) for inputs in feed(scorer, validation)]
+        parts = [scorer.decide(*inputs).mean(dim=0) for inputs in input_batches(scorer, validation)]
         decisions = torch.cat(parts).numpy()
     fitted = LogisticRegression(C=1.0, max_iter=1000).fit(decisions, validation.targets)
     slopes, offsets = fitted.coef_.T, fitted.intercept_
@@ -227,7 +227,7 @@ def _fit_logistic(scorer: HogSvm, validation: Crops) -> None:
 ROUNDS = 150
 
 
-class BoostedTrees(Scorer):
+class BoostedTrees(ModelModule):
     """Measures (B, m) to probabilities; a missing measure goes the way most of the training went.
 
     All trees are walked at once: `place` (B, trees) is the node each row has come to, and a leaf leads to itself.
@@ -264,7 +264,7 @@ class BoostedTrees(Scorer):
             self.register_buffer(name, torch.from_numpy(array))
         self.depth, self.scores = int(nodes["depth"].max()), len(start)
 
-    def view_logits(self, *inputs: Tensor) -> Tensor:
+    def tta_logits(self, *inputs: Tensor) -> Tensor:
         (measures,) = inputs
         place = self.roots.expand(measures.shape[0], -1)
         for _ in range(self.depth):

@@ -9,28 +9,28 @@ from fer_pipeline import console
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.models.classical import BoostedTrees, fit_trees
 from fer_pipeline.models.data import Crops
-from fer_pipeline.models.model_module import Scorer, feed
+from fer_pipeline.models.model_module import ModelModule, input_batches
 
 EQUAL = (0.5, 0.5)
 
 
-class Fusion(Scorer):
+class Fusion(ModelModule):
     """Crops and measures to probabilities: a weighted geometric mean of both opinions (Genest & Zidek 1986)."""
 
     inputs = ("crops", "measures")
 
-    def __init__(self, pixels: Scorer, geometry: BoostedTrees, weights: tuple[float, float] = EQUAL) -> None:
+    def __init__(self, pixels: ModelModule, geometry: BoostedTrees, weights: tuple[float, float] = EQUAL) -> None:
         super().__init__()
         self.pixels, self.geometry, self.weights = pixels, geometry, weights
 
-    def view_logits(self, *inputs: Tensor) -> Tensor:
+    def tta_logits(self, *inputs: Tensor) -> Tensor:
         images, measures = inputs
         first, second = self.weights
-        seen = self.pixels.view_logits(images).log_softmax(dim=2)
-        return first * seen + second * self.geometry.view_logits(measures).log_softmax(dim=2)
+        seen = self.pixels.tta_logits(images).log_softmax(dim=2)
+        return first * seen + second * self.geometry.tta_logits(measures).log_softmax(dim=2)
 
 
-def fuse(pixels: Scorer, training: Crops, validation: Crops, config: TrainConfig) -> Fusion:
+def fuse(pixels: ModelModule, training: Crops, validation: Crops, config: TrainConfig) -> Fusion:
     """Put trees beside a trained network; a fixed share or the validation crops weigh the two.
 
     Of the source that was trained on pixels know more, so that validation gives geometry next to no weight; mouths from
@@ -50,9 +50,9 @@ def _weigh(fusion: Fusion, validation: Crops) -> tuple[float, float]:
 
     opinions: list[list[NDArray[np.float64]]] = []
     with torch.inference_mode():
-        for images, measures in feed(fusion, validation):
-            views = fusion.pixels.view_logits(images).log_softmax(dim=2).double().numpy()
-            trees = fusion.geometry.view_logits(measures).log_softmax(dim=2).double().numpy()
+        for images, measures in input_batches(fusion, validation):
+            views = fusion.pixels.tta_logits(images).log_softmax(dim=2).double().numpy()
+            trees = fusion.geometry.tta_logits(measures).log_softmax(dim=2).double().numpy()
             opinions.append([views, np.broadcast_to(trees, views.shape)])
     pixels, geometry = (np.concatenate([both[index] for both in opinions], axis=1) for index in (0, 1))
     picked = (np.arange(len(validation.targets)), validation.targets)

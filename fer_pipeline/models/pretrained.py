@@ -20,7 +20,7 @@ from fer_pipeline.models.data import list_crops
 from fer_pipeline.models.model_file import MODEL, Card, find_model, open_session, read_card
 
 # What the weights have their meaning by, and so cannot be chosen again.
-FIXED = ("network", "size", "inner", "grey", "standardise", "dropout", "geometry")
+FIXED = ("network", "size", "center_crop", "grey", "standardise", "dropout", "geometry")
 # A short, gentle training. Old and new count alike; the last epoch is kept, since none of the camera's pictures is held
 # back to choose one by.
 GENTLE = {"learning_rate": 5e-4, "schedule": "onecycle", "sampler": "sources", "keep": "last", "patience": 0}
@@ -105,7 +105,7 @@ def read_weights(base: Base, config: TrainConfig) -> Mapping[str, Tensor]:
 
 def _build(base: Base, config: TrainConfig) -> Classifier:
     """The classifier as the model file has it, whatever is averaged over from now on."""
-    theirs = {name: value for name, value in base.card.settings.items() if name in {"flip", "views"}}
+    theirs = {name: value for name, value in base.card.settings.items() if name in {"flip", "tta_crops"}}
     return build_classifier(config.model_copy(update=theirs), base.card.labels, base.card.size)
 
 

@@ -8,13 +8,13 @@ from fer_pipeline import console
 from fer_pipeline.evaluation.confidence import measure_reliability
 from fer_pipeline.models.data import Crops
 from fer_pipeline.models.model_file import Calibration
-from fer_pipeline.models.model_module import Scorer, feed
+from fer_pipeline.models.model_module import ModelModule, input_batches
 
 FEWEST = 30  # validation images below which a temperature would be luck
 RANGE = (0.1, 10.0)
 
 
-def calibrate(classifier: Scorer, validation: Crops) -> Calibration:
+def calibrate(classifier: ModelModule, validation: Crops) -> Calibration:
     """Set the temperature with the least negative log-likelihood of the averaged probabilities of validation crops.
 
     What it tells of before and after is measured on those same crops; `eval` has the error on images it never saw.
@@ -35,15 +35,15 @@ def calibrate(classifier: Scorer, validation: Crops) -> Calibration:
     return _tell(logits, targets, classifier.temperature)
 
 
-def _gather_logits(classifier: Scorer, crops: Crops) -> NDArray[np.float64]:
+def _gather_logits(classifier: ModelModule, crops: Crops) -> NDArray[np.float64]:
     """Logits (views, n, classes) of every window and mirror image."""
     with torch.inference_mode():
-        parts = [classifier.view_logits(*inputs).double().numpy() for inputs in feed(classifier, crops)]
+        parts = [classifier.tta_logits(*inputs).double().numpy() for inputs in input_batches(classifier, crops)]
     return np.concatenate(parts, axis=1)
 
 
 def _average(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Probabilities (n, classes): what `Scorer.forward` gives at that temperature."""
+    """Probabilities (n, classes): what `ModelModule.forward` gives at that temperature."""
     from scipy.special import softmax
 
     return np.asarray(softmax(logits / temperature, axis=2).mean(axis=0))

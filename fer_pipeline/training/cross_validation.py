@@ -20,7 +20,7 @@ from fer_pipeline.evaluation.predictions import score_sources, write_predictions
 from fer_pipeline.files import write_aside
 from fer_pipeline.models.data import FOLDS, Crops, hash_data, part_folds, source_of, write_arrays
 from fer_pipeline.models.distributed import check_alone
-from fer_pipeline.models.model_module import feed
+from fer_pipeline.models.model_module import predict
 from fer_pipeline.training.calibration import calibrate
 from fer_pipeline.training.fit import fit
 from fer_pipeline.training.train import check_device, hold_back, read_crops
@@ -93,19 +93,10 @@ def _fold(
     classifier = fit(config, training, validation, folder)
     if config.calibrate:
         calibrate(classifier, validation)
-    probabilities = judge(classifier, crops.part(held.tolist()))
+    probabilities = predict(classifier, crops.part(held.tolist()))
     seconds = time.monotonic() - started
     write_arrays(kept, probabilities, np.float64(seconds))
     return probabilities, seconds
-
-
-def judge(classifier: Any, crops: Crops) -> NDArray[np.float32]:
-    """Probabilities (n, classes) by a classifier in memory."""
-    import torch
-
-    with torch.inference_mode():
-        parts = [classifier(*inputs).numpy() for inputs in feed(classifier, crops)]
-    return np.concatenate(parts)
 
 
 def _figures(

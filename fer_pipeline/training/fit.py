@@ -27,9 +27,11 @@ from fer_pipeline.models.classifier import Classifier, build_classifier
 from fer_pipeline.models.data import Crops
 from fer_pipeline.models.distributed import computes_on_gpu, count_processes, share_layers
 from fer_pipeline.models.fusion import fuse
-from fer_pipeline.models.model_module import Scorer
-from fer_pipeline.training.history import Checkpoints, EpochLine, History
+from fer_pipeline.models.model_module import ModelModule
+from fer_pipeline.training.diagnose import StopAtNan
+from fer_pipeline.training.history import Checkpoints, History
 from fer_pipeline.training.learner import Learner
+from fer_pipeline.training.progress import TrainingProgress
 
 STEPS = 1_600
 Weights = Mapping[str, Tensor]
@@ -46,7 +48,7 @@ def fit(
     folder: Path,
     more: Sequence[Callback] = (),
     start: Weights | None = None,
-) -> Scorer:
+) -> ModelModule:
     """Whatever the configuration names, trained on some crops, weighed or chosen by others; it lies on the CPU.
 
     A network begins with the weights of `start`, if given, in place of random ones.
@@ -84,7 +86,8 @@ def fit_network(
         make_batches(training, config, batch, shuffle=True),
         make_batches(validation, config, batch, shuffle=False),
     )
-    _fit(learner, batches, [*more, *_callbacks(config, epochs, folder)], epochs, config, folder)
+    callbacks = [StopAtNan(config.learning_rate), *more, *_callbacks(config, epochs, folder)]
+    _fit(learner, batches, callbacks, epochs, config, folder)
     return learner.classifier.eval()
 
 
@@ -172,11 +175,11 @@ def _callbacks(config: TrainConfig, epochs: int, run: Path) -> list[Callback]:
     if config.patience:
         best = {"loss": "min", "accuracy": "max"}[config.monitor]
         callbacks.append(EarlyStopping(f"val_{config.monitor}", patience=config.patience, mode=best))
-    return [*callbacks, EpochLine(epochs), Checkpoints(run / "checkpoints", config.monitor)]
+    return [*callbacks, TrainingProgress(epochs), Checkpoints(run / "checkpoints", config.monitor)]
 
 
 def _quieten() -> None:
-    """Lightning speaks to its developers; what concerns the user is said by `EpochLine`."""
+    """Silence Lightning, which speaks to its developers; `TrainingProgress` tells what concerns the user."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for said in QUIET:

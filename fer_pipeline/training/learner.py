@@ -42,7 +42,7 @@ class Learner(lightning.LightningModule):
         torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 100_003 + index)
         take_part(self.classifier, share)
         with torch.autocast(self.device.type, enabled=False):
-            side = self.config.inner
+            side = self.config.center_crop
             pictures = self._window(augment(images.permute(0, 3, 1, 2), self.strength, self.rng, share, side))
         if not self.config.mixup:
             logits = self.classifier.logits(pictures)
@@ -55,10 +55,10 @@ class Learner(lightning.LightningModule):
         return self._note("train", losses, logits, (targets, share))
 
     def _window(self, pictures: Tensor) -> Tensor:
-        """A window of side `inner` somewhere, the same for the whole batch: each picture is shifted by itself too."""
-        inner = self.config.inner or pictures.shape[-1]
-        y, x = (self.random.randint(0, pictures.shape[-1] - inner) for _ in range(2))
-        return pictures[:, :, y : y + inner, x : x + inner]
+        """Cut a random window of side `center_crop`, the same for the whole batch: augmentation shifts each picture."""
+        side = self.config.center_crop or pictures.shape[-1]
+        y, x = (self.random.randint(0, pictures.shape[-1] - side) for _ in range(2))
+        return pictures[:, :, y : y + side, x : x + side]
 
     def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         gamma = self.config.focal_gamma if self.config.loss == "focal" else 0

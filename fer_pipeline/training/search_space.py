@@ -34,7 +34,7 @@ def list_ranges(config: TrainConfig) -> dict[str, BaseDistribution]:
 def _sizes(config: TrainConfig) -> list[int]:
     """The side as given, a smaller and a larger one; a window of fixed side allows no other."""
     side = config.size or default_size(config.network)
-    others = () if config.inner else (side * 3 // 4, side * 3 // 2)
+    others = () if config.center_crop else (side * 3 // 4, side * 3 // 2)
     return sorted({side, *(min(512, max(16, other // 8 * 8)) for other in others)})
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import lightning
 import numpy as np
@@ -27,8 +26,9 @@ from fer_pipeline.evaluation.predictions import write_seen
 from fer_pipeline.evaluation.significance import Comparison, compare_hits
 from fer_pipeline.files import write_aside, write_csv
 from fer_pipeline.models.classical import CLASSICAL
-from fer_pipeline.models.data import Crops, hash_data, write_arrays
-from fer_pipeline.training.cross_validation import judge
+from fer_pipeline.models.data import hash_data, write_arrays
+from fer_pipeline.models.model_module import predict
+from fer_pipeline.training.diagnose import Diverged
 from fer_pipeline.training.fit import choose_length, fit
 from fer_pipeline.training.history import read_history
 from fer_pipeline.training.search_space import Settings, apply_settings, draw_settings, list_ranges, make_study
@@ -123,21 +123,24 @@ def _run(config: TrainConfig, before: list[Trial], most: int | None, end: float)
     folder.mkdir(parents=True, exist_ok=True)
     write_seen(config.output, training, validation)
     watch = Watch(folder, asked, lambda: time.monotonic() > end and bool(before))
-    classifier = fit(tried, training, validation, folder, [watch])
-    if watch.late:
-        return None
-    hits = _judge(classifier, validation)
+    hits = np.zeros(len(validation.targets), np.bool_)
+    try:
+        classifier = fit(tried, training, validation, folder, [watch])
+        if watch.late:
+            return None
+        hits = predict(classifier, validation).argmax(axis=1) == validation.targets
+    except Diverged:
+        if not number:
+            raise
+        watch.pruned = True
     write_arrays(folder / HITS, hits)
-    state, accuracy = ("pruned", list(watch.curve.values())[-1]) if watch.pruned else ("complete", float(hits.mean()))
+    last = next(reversed(watch.curve.values()), 0.0)
+    state, accuracy = ("pruned", last) if watch.pruned else ("complete", float(hits.mean()))
     seconds = round(time.monotonic() - started, 1)
     trial = Trial(number, state, round(accuracy, 6), len(watch.curve), seconds, settings, watch.curve)
     write_aside(folder / RECORD, [json.dumps(asdict(trial), indent=2).encode()])
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return trial
-
-
-def _judge(classifier: Any, validation: Crops) -> NDArray[np.bool_]:
-    return np.asarray(judge(classifier, validation).argmax(axis=1) == validation.targets)
 
 
 def _write_table(run: Path, trials: list[Trial]) -> None:
