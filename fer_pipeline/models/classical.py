@@ -19,12 +19,12 @@ from fer_pipeline.models.data import Crops
 from fer_pipeline.models.model_module import ModelModule, input_batches
 from fer_pipeline.vision.mouth import OUTLINE
 
-# name: side in pixels of the crops it is meant for
+# by name, the side in pixels of the crops it is meant for
 CLASSICAL = {"hog_svm": 64, "geometry": 96}
 
 
-def measured(config: TrainConfig) -> tuple[str, ...]:
-    """The measures of the mouth that the model wants of every crop: none for pixels alone."""
+def wanted_measures(config: TrainConfig) -> tuple[str, ...]:
+    """List the measures of the mouth that the model takes of every crop; none for one that sees pixels alone."""
     return OUTLINE if config.geometry or config.network == "geometry" else ()
 
 
@@ -32,19 +32,18 @@ def fit_classical(config: TrainConfig, training: Crops, validation: Crops) -> Mo
     """Fit one of `CLASSICAL`; there are no epochs and so no checkpoints or curves."""
     if config.network == "geometry":
         return fit_trees(training, config.seed)
-
     return fit_hog_svm(training, validation, flip=config.flip, seed=config.seed)
 
 
-BINS, CELL, BLOCK = 9, 8, 2
-CLIP = 0.2
+BINS, CELL, BLOCK = 9, 8, 2  # orientations of 20 degrees, pixels a side of a cell, cells a side of a block
+CLIP = 0.2  # of a normalised block
 
 
 class Hog(nn.Module):
-    """Crops uint8 (B, size, size, 3) to features float (B, blocks x 36), 1764 of a 64 px crop.
+    """Histograms of oriented gradients: crops uint8 (B, size, size, 3) to features (B, blocks x 36), 1764 at 64 px.
 
     As in the article: square-root gamma, the colour channel with the largest gradient, nine unsigned orientations,
-    cells of 8 px, votes shared between neighbouring bins and cells, overlapping 2x2 blocks by L2-Hys.
+    cells of 8 px, votes shared between neighbouring bins and cells, overlapping 2x2 blocks normalised by L2-Hys.
     """
 
     centres: Tensor
@@ -70,7 +69,7 @@ class Hog(nn.Module):
 
 
 def _gradients(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences (B, 1, H, W) of the channel that changes most at each pixel."""
+    """Compute the central differences (B, 1, H, W), across and down, of the channel with the largest gradient."""
     across = _beside(pictures, 3)
     down = _beside(pictures, 2)
     most = (across.square() + down.square()).argmax(dim=1, keepdim=True)
@@ -78,14 +77,14 @@ def _gradients(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _beside(pictures: Tensor, dim: int) -> Tensor:
-    """The next pixel less the one before along a dimension; at the border the pixel itself stands for the missing."""
+    """Subtract the pixel before from the next along a dimension; at the border the pixel itself stands for either."""
     last = pictures.shape[dim] - 1
     after = torch.cat([pictures.narrow(dim, 1, last), pictures.narrow(dim, last, 1)], dim)
     return after - torch.cat([pictures.narrow(dim, 0, 1), pictures.narrow(dim, 0, last)], dim)
 
 
 def _blocks(cells: Tensor) -> Tensor:
-    """Cells (B, 9, h, w) to blocks (B, 36, h - 1, w - 1), normalised, clipped and normalised again."""
+    """Join cells (B, 9, h, w) to blocks (B, 36, h - 1, w - 1), normalised, clipped and normalised again."""
     corners = [cells[:, :, y : y - 1 or None, x : x - 1 or None] for y in range(BLOCK) for x in range(BLOCK)]
     blocks = _normalise(torch.cat(corners, dim=1))
     return _normalise(blocks.clamp_max(CLIP))
@@ -95,15 +94,15 @@ def _normalise(blocks: Tensor) -> Tensor:
     return blocks / (blocks.square().sum(dim=1, keepdim=True) + 1e-4).sqrt()
 
 
-MOST = 6_000  # vectors up to which the machine has a kernel: its file and its time grow with them
-C, C_LINEAR = 3.0, 0.01
+MAX_KERNEL_VECTORS = 6_000  # up to which the SVM has an RBF kernel: its file and its time grow with them
+C, C_LINEAR = 3.0, 0.01  # penalty of a wrong side, of the kernel SVM and the linear one
 Features = NDArray[np.float32]
 
 
-class Machine(NamedTuple):
-    """One against the rest, for each of K classes: `weights` (n, K) of `vectors` (n, d) under the kernel, and offsets.
+class SvmParameters(NamedTuple):
+    """A one-vs-rest SVM of K classes: support `vectors` (n, d), their `weights` (n, K), and `offsets` (K,).
 
-    `gamma` is that of exp(-gamma |x - y|^2); None: the product of x and y, with a single vector a class.
+    `gamma` is that of the RBF kernel exp(-gamma |x - y|^2); None: a linear SVM, with one vector a class.
     """
 
     vectors: Features
@@ -113,13 +112,13 @@ class Machine(NamedTuple):
 
 
 class Svm(nn.Module):
-    """Features (B, d) to one decision value for each class (B, K)."""
+    """Compute one decision value for each class (B, K) from features (B, d)."""
 
     vectors: Tensor
     weights: Tensor
     offsets: Tensor
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: SvmParameters) -> None:
         super().__init__()
         self.gamma = machine.gamma
         self.register_buffer("vectors", torch.from_numpy(machine.vectors))
@@ -135,12 +134,12 @@ class Svm(nn.Module):
 
 
 class HogSvm(ModelModule):
-    """Crops to probabilities: HOG, SVM, then a multinomial logistic over its decisions (Platt 1999, for K classes)."""
+    """Crops to probabilities: HOG, SVM, then multinomial logistic regression on its decisions (Platt scaling, 1999)."""
 
     slopes: Tensor
     offsets: Tensor
 
-    def __init__(self, machine: Machine, *, flip: bool) -> None:
+    def __init__(self, machine: SvmParameters, *, flip: bool) -> None:
         super().__init__()
         self.hog, self.svm, self.flip = Hog(), Svm(machine), flip
         classes = len(machine.offsets)
@@ -148,29 +147,29 @@ class HogSvm(ModelModule):
         self.register_buffer("offsets", torch.zeros(classes))
 
     def decide(self, images: Tensor) -> Tensor:
-        """Decision values (views, B, K)."""
-        views = [images, images.flip(2)] if self.flip else [images]
-        return torch.stack([self.svm(self.hog(view)) for view in views])
+        """Compute decision values (T, B, K) of the crops and, with `flip`, of their mirror images."""
+        versions = [images, images.flip(2)] if self.flip else [images]
+        return torch.stack([self.svm(self.hog(view)) for view in versions])
 
     def tta_logits(self, *inputs: Tensor) -> Tensor:
         return self.decide(*inputs) @ self.slopes + self.offsets
 
 
 def fit_hog_svm(training: Crops, validation: Crops, *, flip: bool, seed: int) -> HogSvm:
-    """Fitted on training crops and their mirror images; the logistic on validation crops the machine never saw."""
+    """Fit the SVM on training crops (with `flip` also mirrored), and the logistic regression on validation crops."""
     console.note(f"train: HOG features of {len(training.targets)} crops")
-    features, targets = describe(training, flip=False), training.targets
+    features, targets = hog_features(training, flip=False), training.targets
     if flip:
-        features, targets = np.concatenate([features, describe(training, flip=True)]), np.tile(targets, 2)
+        features, targets = np.concatenate([features, hog_features(training, flip=True)]), np.tile(targets, 2)
     console.note(f"train: support vector machine on {len(targets)} vectors of {features.shape[1]}")
-    machine = fit_machine(features, targets, len(training.labels), seed)
-    scorer = HogSvm(machine, flip=flip).eval()
-    _fit_logistic(scorer, validation)
-    return scorer
+    machine = fit_svm(features, targets, len(training.labels), seed)
+    model = HogSvm(machine, flip=flip).eval()
+    _fit_logistic(model, validation)
+    return model
 
 
-def describe(crops: Crops, *, flip: bool) -> Features:
-    """HOG features (n, d) of crops or of their mirror images."""
+def hog_features(crops: Crops, *, flip: bool) -> Features:
+    """Compute HOG features (n, d) of crops or, with `flip`, of their mirror images."""
     hog, parts = Hog(), []
     with torch.inference_mode():
         for start in range(0, len(crops.targets), 256):
@@ -179,14 +178,14 @@ def describe(crops: Crops, *, flip: bool) -> Features:
     return np.concatenate(parts)
 
 
-def fit_machine(features: Features, targets: NDArray[np.int64], classes: int, seed: int) -> Machine:
-    """Each class against the rest: with an RBF kernel, or a linear one where there are more than `MOST` vectors."""
+def fit_svm(features: Features, targets: NDArray[np.int64], classes: int, seed: int) -> SvmParameters:
+    """Fit each class against the rest: with an RBF kernel, or linearly above `MAX_KERNEL_VECTORS` vectors."""
     from sklearn.svm import SVC, LinearSVC
 
-    if len(features) > MOST:
+    if len(features) > MAX_KERNEL_VECTORS:
         linear = [LinearSVC(C=C_LINEAR, random_state=seed).fit(features, targets == one) for one in range(classes)]
         vectors = np.concatenate([one.coef_ for one in linear]).astype(np.float32)
-        return Machine(vectors, np.eye(classes), np.concatenate([one.intercept_ for one in linear]), None)
+        return SvmParameters(vectors, np.eye(classes), np.concatenate([one.intercept_ for one in linear]), None)
     gamma = 1 / (features.shape[1] * float(features.var()))
     kernel = _kernel(features, gamma)
     weights, offsets = np.zeros((len(features), classes)), np.zeros(classes)
@@ -195,18 +194,18 @@ def fit_machine(features: Features, targets: NDArray[np.int64], classes: int, se
         weights[fitted.support_, one] = fitted.dual_coef_[0]
         offsets[one] = fitted.intercept_[0]
     used = np.flatnonzero(np.abs(weights).sum(axis=1))
-    return Machine(features[used], weights[used], offsets, gamma)
+    return SvmParameters(features[used], weights[used], offsets, gamma)
 
 
 def _kernel(features: Features, gamma: float) -> NDArray[np.float64]:
-    """exp(-gamma |x - y|^2) of all pairs (n, n), computed once for all classes."""
+    """Compute exp(-gamma |x - y|^2) of all pairs (n, n), once for all classes."""
     from sklearn.metrics.pairwise import rbf_kernel
 
     return np.asarray(rbf_kernel(features.astype(np.float64), gamma=gamma))
 
 
-def _fit_logistic(scorer: HogSvm, validation: Crops) -> None:
-    """Decisions to probabilities; left as they are where the validation part lacks a class."""
+def _fit_logistic(model: HogSvm, validation: Crops) -> None:
+    """Fit the logistic regression; leave it as it is where the validation part lacks a class."""
     from sklearn.linear_model import LogisticRegression
 
     classes = len(validation.labels)
@@ -214,23 +213,23 @@ def _fit_logistic(scorer: HogSvm, validation: Crops) -> None:
         console.note("train: the validation part lacks a class, the probabilities are not calibrated")
         return
     with torch.inference_mode():
-        parts = [scorer.decide(*inputs).mean(dim=0) for inputs in input_batches(scorer, validation)]
+        parts = [model.decide(*inputs).mean(dim=0) for inputs in input_batches(model, validation)]
         decisions = torch.cat(parts).numpy()
     fitted = LogisticRegression(C=1.0, max_iter=1000).fit(decisions, validation.targets)
     slopes, offsets = fitted.coef_.T, fitted.intercept_
     if classes == 2:  # scikit-learn gives the second class alone
         slopes, offsets = np.hstack([-slopes, slopes]) / 2, np.hstack([-offsets, offsets]) / 2
-    scorer.slopes = torch.from_numpy(slopes.astype(np.float32))
-    scorer.offsets = torch.from_numpy(offsets.astype(np.float32))
+    model.slopes = torch.from_numpy(slopes.astype(np.float32))
+    model.offsets = torch.from_numpy(offsets.astype(np.float32))
 
 
-ROUNDS = 150
+ROUNDS = 150  # of boosting
 
 
 class BoostedTrees(ModelModule):
-    """Measures (B, m) to probabilities; a missing measure goes the way most of the training went.
+    """Gradient-boosted trees: measures (B, m) to probabilities; NaN goes the way most training rows went.
 
-    All trees are walked at once: `place` (B, trees) is the node each row has come to, and a leaf leads to itself.
+    All trees are walked at once: `place` (B, trees) is the node each row has reached, and a leaf leads to itself.
     """
 
     inputs = ("measures",)
@@ -244,7 +243,7 @@ class BoostedTrees(ModelModule):
     start: Tensor
 
     def __init__(self, trees: list[NDArray[Any]], start: NDArray[np.float64]) -> None:
-        """`trees` are scikit-learn's node arrays, round by round and score by score; `start` (scores,) comes first."""
+        """`trees` are scikit-learn's node arrays, by round and then by score; `start` (scores,) is the baseline."""
         super().__init__()
         sizes = np.array([len(tree) for tree in trees])
         roots = np.cumsum(sizes) - sizes
@@ -280,13 +279,13 @@ class BoostedTrees(ModelModule):
 
 
 def _round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The next float32 at or below: for measures in float32 each comparison then ends as in float64."""
+    """Round down to float32: for measures in float32 each comparison then ends as in float64."""
     rounded = thresholds.astype(np.float32)
     return np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
 
-def grow_trees(measures: NDArray[np.float32], targets: NDArray[np.int64], seed: int) -> Any:
-    """scikit-learn's histogram gradient boosting of small trees, on one thread: the work is too small for more."""
+def fit_boosting(measures: NDArray[np.float32], targets: NDArray[np.int64], seed: int) -> Any:
+    """Fit scikit-learn's histogram gradient boosting, on one thread: the work is too small for more."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
@@ -298,7 +297,7 @@ def grow_trees(measures: NDArray[np.float32], targets: NDArray[np.int64], seed: 
 
 
 def fit_trees(training: Crops, seed: int) -> BoostedTrees:
-    """Grown on the measures of training crops."""
-    grown = grow_trees(training.known_measures(), training.targets, seed)
+    """Fit the trees on the measures of training crops."""
+    grown = fit_boosting(training.known_measures(), training.targets, seed)
     nodes = [tree.nodes for trees in grown._predictors for tree in trees]
     return BoostedTrees(nodes, np.asarray(grown._baseline_prediction, np.float64).reshape(-1)).eval()

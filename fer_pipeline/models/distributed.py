@@ -1,4 +1,8 @@
-"""Several processes that train as one, as torchrun starts them: who leads, and which share of a batch is whose."""
+"""Training in several processes, as torchrun starts them, with the result of one.
+
+The lead process (rank 0) writes the files. Each process holds a share of every batch; batch norm and dropout see the
+whole one: torch's own SyncBatchNorm is for GPUs alone, and its dropout draws another mask in every process.
+"""
 
 import os
 import sys
@@ -23,7 +27,7 @@ class Share(NamedTuple):
 
 
 def count_processes() -> int:
-    """How many processes train together; 1 unless torchrun started them."""
+    """Count the processes that train together; 1 unless torchrun started them."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
@@ -33,13 +37,13 @@ def is_lead() -> bool:
 
 
 def take_share(total: int) -> Share:
-    """This process's even share of `total` crops."""
+    """Return this process's even share of `total` crops."""
     rank, count = (distributed.get_rank(), count_processes()) if distributed.is_initialized() else (0, 1)
     return Share(total * rank // count, total * (rank + 1) // count, total)
 
 
-def neighbours(values: Tensor) -> Tensor:
-    """For each element of (B, ...) the one before it in the whole batch, whose shares the processes hold."""
+def previous_in_batch(values: Tensor) -> Tensor:
+    """Return for each element of (B, ...) the one before it in the whole batch, across processes."""
     if count_processes() == 1:
         return values.roll(1, 0)
     lasts = [torch.empty_like(values[-1:]) for _ in range(count_processes())]
@@ -49,7 +53,7 @@ def neighbours(values: Tensor) -> Tensor:
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Connect with the other processes torchrun started; whichever fails first says why, and all of them end."""
+    """Connect with the other processes torchrun started; the first that fails says why, and all of them end."""
     if not _is_one_of_many():
         yield
         return
@@ -69,8 +73,8 @@ def joined(device: str) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def check_alone(work: str) -> None:
-    """Raises UsageError where torchrun has started several processes for work that one does."""
+def check_single_process(work: str) -> None:
+    """Raise UsageError where torchrun has started several processes for work that one does."""
     if _is_one_of_many():
         raise UsageError(f"{work} is the work of one process: start the command without torchrun")
 
@@ -91,7 +95,7 @@ def _check_devices(device: str, processes: int) -> None:
 
 
 def _is_first_to_fail() -> bool:
-    """Whether no other process has failed before; what fails next fails for the lack of this one."""
+    """Whether no other process has failed before: what fails later fails because this one is gone."""
     try:
         return distributed.distributed_c10d._get_default_store().add("fer/failed", 1) == 1
     except RuntimeError:  # the lead, which keeps the count, is gone
@@ -100,7 +104,7 @@ def _is_first_to_fail() -> bool:
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """The lead goes first, the others when it is through, or not at all."""
+    """Let the lead go first, and the others once it is done; they exit if it fails."""
     if is_lead():
         try:
             yield
@@ -116,7 +120,7 @@ def in_turn() -> Iterator[None]:
 
 @contextmanager
 def led(context: AbstractContextManager[object]) -> Iterator[None]:
-    """Hold a context in the lead alone, as a lock; the others wait until it is entered."""
+    """Enter a context in the lead alone, such as a lock; the others wait until it is entered."""
     with ExitStack() as stack:
         with in_turn():
             if is_lead():
@@ -125,7 +129,7 @@ def led(context: AbstractContextManager[object]) -> Iterator[None]:
 
 
 def _announce(*, through: bool) -> bool:
-    """What the lead says, in every process."""
+    """Send what the lead says to every process."""
     if count_processes() == 1:
         return through
     said = [through]
@@ -134,7 +138,7 @@ def _announce(*, through: bool) -> bool:
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Batch norm of (B, C, ...) by the mean and variance of all processes' crops."""
+    """Batch norm of (B, C, ...) by the mean and variance over all processes."""
 
     def forward(self, features: Tensor) -> Tensor:
         if not self.training:
@@ -147,13 +151,13 @@ class SharedBatchNorm(_BatchNorm):
         mean = _AddUp.apply(values.sum(dims)) / count
         centred = values - mean.view(shape)
         variance = _AddUp.apply(centred.square().sum(dims)) / count
-        self._note(mean.detach(), (variance * count / (count - 1)).detach())
+        self._update(mean.detach(), (variance * count / (count - 1)).detach())
         normalised = centred * (variance + self.eps).rsqrt().view(shape)
         scaled: Tensor = normalised * self.weight.view(shape) + self.bias.view(shape)
         return scaled.to(features.dtype)
 
-    def _note(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics, which prediction uses."""
+    def _update(self, mean: Tensor, variance: Tensor) -> None:
+        """Update the running statistics, which prediction uses."""
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
@@ -178,7 +182,7 @@ class SharedDropout(nn.Dropout):
 
 
 class _AddUp(torch.autograd.Function):
-    """The sum over all processes; so is its gradient."""
+    """Sum over all processes; the gradient is summed as well."""
 
     @staticmethod
     def forward(_: Any, values: Tensor) -> Tensor:
@@ -192,7 +196,7 @@ class _AddUp(torch.autograd.Function):
 
 
 def share_layers(network: nn.Module) -> None:
-    """Put such layers in the place of torch's, with the same weights, where several processes train."""
+    """Replace torch's batch norm and dropout by the shared ones, weights kept, where several processes train."""
     if count_processes() == 1:
         return
     for parent in list(network.modules()):
@@ -211,8 +215,8 @@ def _share_norm(norm: _BatchNorm) -> SharedBatchNorm:
     return shared.train(norm.training)
 
 
-def take_part(network: nn.Module, share: Share) -> None:
-    """Tell the layers which share of the batch comes next."""
+def set_share(network: nn.Module, share: Share) -> None:
+    """Set the share of the batch that comes next, for dropout."""
     for layer in network.modules():
         if isinstance(layer, SharedDropout):
             layer.share = share

@@ -1,4 +1,4 @@
-"""An ensemble: finished runs as one model file, the mean of their log-probabilities (see `graphs.pool`)."""
+"""An ensemble: finished runs as one model file, whose ONNX graph averages the log-probabilities of its members."""
 
 import json
 from dataclasses import dataclass
@@ -19,12 +19,13 @@ from fer_pipeline.models.predictor import Predictor
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-LARGEST = 2_000_000_000  # bytes: protobuf, which ONNX files are, ends at 2 GB
+MAX_BYTES = 2_000_000_000  # protobuf, which ONNX files are, ends at 2 GB
+FLOOR = 1e-6  # the least probability a member gives a class, so that none has a veto; as fine as `predictions.csv`
 
 
 @dataclass(frozen=True)
 class Member:
-    """A finished model that joins others."""
+    """A finished run that is part of an ensemble."""
 
     run: Path
     path: Path
@@ -33,17 +34,17 @@ class Member:
 
     @property
     def card(self) -> Card:
-        """What its file says of itself."""
+        """The metadata of its model file."""
         return self.predictor.card
 
-    def tell(self) -> dict[str, Any]:
-        """What the card of the ensemble says of it."""
+    def describe(self) -> dict[str, Any]:
+        """Describe it for the card of the ensemble."""
         return {"network": self.card.network, "size": self.card.size, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Where the model is, of whom, and whether it was made now."""
+    """The path of the model, its members, and whether this call made it."""
 
     model: Path
     members: list[Member]
@@ -51,9 +52,9 @@ class Ensemble:
 
 
 def make_ensemble(runs: list[Path], output: Path, *, force: bool = False) -> Ensemble:
-    """Write the `model.onnx` that averages some runs into a folder of its own; a finished one is left alone.
+    """Write the `model.onnx` that averages some runs into a folder of its own; leave a finished one alone.
 
-    Raises InputError for runs that cannot be averaged: of other labels, other data or another cut.
+    Raises InputError for runs that cannot be averaged, since their labels, data or crop settings differ.
     """
     check_runs(runs, output)
     members = [open_member(run) for run in runs]
@@ -69,7 +70,7 @@ def make_ensemble(runs: list[Path], output: Path, *, force: bool = False) -> Ens
 
 
 def check_runs(runs: list[Path], output: Path) -> None:
-    """Raises UsageError for a single run, one named twice, or the output folder among them."""
+    """Raise UsageError for a single run, one named twice, or the output folder among them."""
     places = [(run / MODEL if (run / MODEL).is_file() else run).resolve() for run in runs]
     if len(places) < 2:
         raise UsageError("an ensemble has two members or more: name another run")
@@ -81,7 +82,7 @@ def check_runs(runs: list[Path], output: Path) -> None:
 
 
 def open_member(run: Path) -> Member:
-    """A run with its model opened; raises InputError for one that is none, or was quantised."""
+    """Open the model of a run; raises InputError where there is none, or it was quantised."""
     path = find_model(run)
     member = Member(run, path, hash_file(path), Predictor(path, threads=1))
     if member.card.precision != "float32":
@@ -90,7 +91,7 @@ def open_member(run: Path) -> Member:
 
 
 def check_members(members: list[Member]) -> None:
-    """Raises InputError unless all know the same labels, learned from the same data and see crops cut alike."""
+    """Raise InputError unless all have the same labels, training data and preprocessing, and fit into one file."""
     first, *others = members
     for other in others:
         both = f"{other.run} and {first.run}"
@@ -106,12 +107,12 @@ def check_members(members: list[Member]) -> None:
             reason = "what one learned from may be what the other is tested on"
             raise InputError(f"{both} learned from other data, so that {reason}: train both on the same split")
     total = sum(member.path.stat().st_size for member in members)
-    if total > LARGEST:
+    if total > MAX_BYTES:
         raise InputError(f"the members have {total / 1e9:.1f} GB, an ONNX file at most 2: leave the largest out")
 
 
 def _difference(one: dict[str, Any], two: dict[str, Any]) -> str:
-    """The first setting in which two model files differ, as `cut.margin 1.5, not 1.2`; empty if they are alike."""
+    """Format the first setting in which two model files differ, as `cut.margin 1.5, not 1.2`; empty if none does."""
     for part, settings in one.items():
         for key, value in settings.items():
             if value != two[part][key]:
@@ -120,7 +121,7 @@ def _difference(one: dict[str, Any], two: dict[str, Any]) -> str:
 
 
 def make_card(members: list[Member]) -> Card:
-    """What the file tells of itself: crops of the largest side, the measures any member wants, who the members are."""
+    """Describe the ensemble for its file: crops of the largest size, all measures a member takes, and the members."""
     cards = [member.card for member in members]
     inputs = {name for card in cards for name in card.inputs}
     folders = [card.training_folder for card in cards]  # the same data, maybe named from elsewhere
@@ -130,7 +131,7 @@ def make_card(members: list[Member]) -> Card:
             "network": ENSEMBLE,
             "settings": {
                 "input": str(next((one for one in folders if one.is_dir()), folders[0])),
-                "members": {str(member.run): member.tell() for member in members},
+                "members": {str(member.run): member.describe() for member in members},
             },
             "inputs": [name for name in ("crops", "measures") if name in inputs],
             "measures": list(dict.fromkeys(name for card in cards for name in card.measures)),
@@ -157,7 +158,10 @@ def _write_model(path: Path, members: list[Member]) -> None:
 
 
 def _check_parity(path: Path, members: list[Member]) -> None:
-    """Crops of one colour are the same at every side, so that the file must say what its members say of their own."""
+    """Raise InputError unless the file answers as its members do.
+
+    On crops of one colour, which are the same at every size, so that resizing makes no difference.
+    """
     together = Predictor(path, threads=1)
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (4, 1, 1, 3), np.uint8)
@@ -171,13 +175,13 @@ def _check_parity(path: Path, members: list[Member]) -> None:
         order = [card.labels.index(label) for label in together.card.labels]
         return predictor.infer({name: given[name] for name in card.inputs})[:, order]
 
-    difference = float(np.abs(ask(together) - pool([ask(member.predictor) for member in members])).max())
+    difference = float(np.abs(ask(together) - geometric_mean([ask(member.predictor) for member in members])).max())
     if not difference < 1e-4:
         raise InputError(f"{path}: differs from the mean of its members by {difference:.2g}: leave one of them out")
 
 
 def _write_seen(output: Path, members: list[Member]) -> None:
-    """What any member learned from, else chose its epoch by; none where a member left no note of it."""
+    """Note the images any member was trained or validated on; nothing where a member left no such note."""
     seen: dict[str, list[str]] = {}
     for member in members:
         known = read_seen(member.path.parent)
@@ -189,21 +193,18 @@ def _write_seen(output: Path, members: list[Member]) -> None:
     write_csv(output / SEEN, ["path", "label", "part"], [seen[path] for path in sorted(seen)])
 
 
-FLOOR = 1e-6  # the least a member may say of a class, so that none has a veto; `predictions.csv` is as fine
+def geometric_mean(answers: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Average the probabilities (n, classes) of several models by their geometric mean, normalised.
 
-
-def pool(opinions: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Probabilities (n, classes) out of those of several models: the mean of their logarithms, softmaxed.
-
-    The logarithmic opinion pool of equal weights, p(k) ~ prod p_m(k)^(1/M) (Genest & Zidek 1986); of two classes the
-    mean of the log-odds. In the graph it is the same.
+    p(k) ~ prod p_m(k)^(1/M), the logarithmic opinion pool of equal weights (Genest & Zidek 1986); of two classes the
+    mean of the log-odds. The graph that `join` makes computes the same.
     """
-    means = np.exp(np.mean([np.log(np.maximum(one, FLOOR)) for one in opinions], axis=0))
+    means = np.exp(np.mean([np.log(np.maximum(one, FLOOR)) for one in answers], axis=0))
     return np.asarray(means / means.sum(axis=1, keepdims=True), np.float32)
 
 
 def join(members: list[tuple["ModelProto", Card]], whole: Card) -> "ModelProto":
-    """The graph that takes what `whole` names, hands it to every member and pools their answers."""
+    """Build the graph that hands the inputs of card `whole` to every member and averages their answers."""
     from onnx import TensorProto, helper
 
     inputs = {
@@ -222,7 +223,7 @@ def join(members: list[tuple["ModelProto", Card]], whole: Card) -> "ModelProto":
 
 
 def _add(graph: "GraphProto", model: "ModelProto", card: Card, whole: Card, prefix: str) -> str:
-    """Put a member into the graph under names of its own; returns where the logarithms of its answers are."""
+    """Add a member to the graph, its names prefixed; return the name of its log-probabilities."""
     from onnx import compose, helper
 
     own = compose.add_prefix_graph(model.graph, prefix)
@@ -239,7 +240,7 @@ def _add(graph: "GraphProto", model: "ModelProto", card: Card, whole: Card, pref
 
 
 def _hand_over(graph: "GraphProto", name: str, card: Card, whole: Card, prefix: str) -> "NodeProto":
-    """How a member comes by its input: crops at its own side, the measures it knows in its order."""
+    """Make the node that gives a member its input: crops in its size, or its measures in its order."""
     from onnx import helper
 
     if name == "measures":

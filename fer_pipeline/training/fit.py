@@ -1,8 +1,8 @@
-"""Fit a network: Lightning's loop over crops in memory, from the last finished epoch on.
+"""Fit a model to crops in memory: Lightning's loop, resumed after the last finished epoch.
 
-All chance (order, augmentation, dropout) is drawn from seed and epoch, so that a run that was killed and resumed ends
-with the same weights as one that was not. Under torchrun every process draws the chance of the whole batch, so that
-many end with the weights of one.
+All random numbers (order, augmentation, dropout) are drawn from seed and epoch, so that a run that was killed and
+resumed ends with the same weights as one that was not. Under torchrun every process draws those of the whole batch, so
+that many end with the weights of one.
 """
 
 import logging
@@ -33,7 +33,7 @@ from fer_pipeline.training.history import Checkpoints, History
 from fer_pipeline.training.learner import Learner
 from fer_pipeline.training.progress import TrainingProgress
 
-STEPS = 1_600
+STEPS = 1_600  # of a training whose length is left open
 Weights = Mapping[str, Tensor]
 QUIET = (
     *("does not have many workers", "LeafSpec", "smaller than the logging interval", "lr_scheduler.step"),
@@ -49,16 +49,16 @@ def fit(
     more: Sequence[Callback] = (),
     start: Weights | None = None,
 ) -> ModelModule:
-    """Whatever the configuration names, trained on some crops, weighed or chosen by others; it lies on the CPU.
+    """Train the configured model on `training` crops, its epoch or weights chosen by `validation`; it lies on the CPU.
 
-    A network begins with the weights of `start`, if given, in place of random ones.
+    A network starts from the weights `start`, if given, in place of random ones.
     """
     if config.network in CLASSICAL:
-        scorer = fit_classical(config, training, validation)
+        model = fit_classical(config, training, validation)
     else:
-        scorer = fit_network(config, training, validation, folder, more, start)
+        model = fit_network(config, training, validation, folder, more, start)
     beside = config.geometry and config.network != "geometry"
-    return fuse(scorer, training, validation, config) if beside else scorer
+    return fuse(model, training, validation, config) if beside else model
 
 
 def fit_network(
@@ -69,9 +69,10 @@ def fit_network(
     more: Sequence[Callback] = (),
     start: Weights | None = None,
 ) -> Classifier:
-    """A network trained on some crops, its epoch chosen by others; checkpoints and history go into `folder`.
+    """Train a network on `training` crops, its epoch chosen by `validation`; checkpoints and history go into `folder`.
 
-    `more` callbacks see every epoch before its checkpoint is written. `start` are all weights of the classifier.
+    `more` callbacks see every epoch before its checkpoint is written. `start` holds all weights of the classifier.
+    Raises Diverged where the loss is no finite number.
     """
     torch.manual_seed(config.seed)
     epochs, batch = choose_length(config, len(training.targets))
@@ -92,9 +93,9 @@ def fit_network(
 
 
 def choose_length(config: TrainConfig, count: int) -> tuple[int, int]:
-    """Epochs and batch size for `count` crops, where the configuration leaves them open.
+    """Choose epochs and batch size for `count` crops, where the configuration leaves them open.
 
-    What counts is the number of steps: 150 mouths reached 66 % after 80 steps, 87 after 400, 90 after 800, and 2,236
+    What matters is the number of steps: 150 mouths reached 66 % after 80 steps, 87 after 400, 90 after 800, and 2,236
     were done after 1,600.
     """
     batch = config.batch or (32 if count < 2_000 else 64 if count < 10_000 else 128)
@@ -103,7 +104,7 @@ def choose_length(config: TrainConfig, count: int) -> tuple[int, int]:
 
 
 def computes_bf16(config: TrainConfig) -> bool:
-    """Whether to compute in bf16: as asked, or where it is faster (twice on a processor with AMX)."""
+    """Whether to compute in bf16: as configured, or where it is faster (twice on a processor with AMX)."""
     if config.precision != "auto":
         return config.precision == "bf16"
     if config.device in {"auto", "cuda"} and torch.cuda.is_available():
@@ -112,7 +113,7 @@ def computes_bf16(config: TrainConfig) -> bool:
 
 
 def _class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
-    """Inverse frequencies with mean one over the images, if asked for."""
+    """Compute inverse class frequencies (classes,), with mean one over the images; None if not asked for."""
     if config.class_weights == "none":
         return None
     counts = np.bincount(crops.targets, minlength=len(crops.labels))
@@ -127,7 +128,7 @@ def _fit(
     config: TrainConfig,
     run: Path,
 ) -> None:
-    """Run Lightning's loop, from the last finished epoch on, and load the weights that become the model."""
+    """Run Lightning's loop, resumed after the last finished epoch, and load the weights that become the model."""
     folder = run / "checkpoints"
     with warnings.catch_warnings():
         _quieten()
@@ -156,7 +157,7 @@ def _fit(
 
 
 def _devices(device: str) -> dict[str, Any]:
-    """What Lightning must know of the machine, or of the machines torchrun has started processes on."""
+    """List Lightning's settings for the device, or for the processes torchrun has started."""
     if count_processes() == 1:
         return {"accelerator": {"cuda": "gpu"}.get(device, device), "devices": 1}
     on_machine = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -187,7 +188,7 @@ def _quieten() -> None:
 
 
 def _warm_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """Exponential average whose decay grows with the steps, so that a short run is no average of its first steps."""
+    """Make an exponential average whose decay grows with the steps, so that a short run does not average its start."""
 
     def average(means: list[Tensor], currents: list[Tensor], count: Tensor | int) -> None:
         if not means[0].is_floating_point():  # the counters of batch norm

@@ -64,7 +64,9 @@ class TimeEstimate:
 
 
 def format_duration(seconds: float) -> str:
-    """Format seconds for people: `45 s`, `4.2 min`, `4.1 h`, `2.5 days`."""
+    """Format seconds for people: `0.4 s`, `45 s`, `4.2 min`, `4.1 h`, `2.5 days`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
             return f"{seconds:.0f} s" if unit == 1 else f"{seconds / unit:.1f} {name}"

@@ -14,7 +14,7 @@ from fer_pipeline.dataset.rows import session_of
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.metrics import wilson_interval
 from fer_pipeline.evaluation.predictions import write_seen
-from fer_pipeline.models.classical import measured
+from fer_pipeline.models.classical import wanted_measures
 from fer_pipeline.models.data import Crops, check_classes, group_of, hash_data, list_crops, load_crops
 from fer_pipeline.models.distributed import in_turn, is_lead, joined, led
 from fer_pipeline.models.model_file import MODEL, Calibration, Card, write_bundle
@@ -82,7 +82,7 @@ def read_crops(config: TrainConfig, part: str | None) -> Crops:
     labels = check_classes(rows, config.input)
     size = config.size or default_size(config.network)
     cut, cache = preprocessing_of(config.input).cut, config.output / "cache"
-    return load_crops(config.input, rows, labels, size, cache, measured(config), cut)
+    return load_crops(config.input, rows, labels, size, cache, wanted_measures(config), cut)
 
 
 def hold_back(crops: Crops, config: TrainConfig) -> tuple[Crops, Crops]:
@@ -116,7 +116,7 @@ def warn_of_few(crops: Crops, held: int) -> None:
 def find_failures(config: TrainConfig, validation: Crops, model: ModelModule) -> list[str]:
     """Say in one sentence each what failed in a finished training, see `diagnose`."""
     history = read_history(config.output)
-    if history:
+    if history and not config.geometry:  # else the network is half of the model
         accuracy = find_kept(history, config.keep, config.monitor)["val_accuracy"]
     else:
         accuracy = float((predict(model, validation).argmax(axis=1) == validation.targets).mean())
@@ -131,7 +131,7 @@ def make_card(config: TrainConfig, crops: Crops, data: str, calibration: Calibra
         size=crops.images.shape[1],
         network=config.network,
         preprocessing=preprocessing_of(config.input),
-        measures=list(measured(config)),
+        measures=list(wanted_measures(config)),
         data=data,
         settings=config.model_dump(mode="json"),
         calibration=calibration,

@@ -1,8 +1,8 @@
-"""Search for better training settings with Optuna (Akiba et al. 2019), and say whether what was found is luck.
+"""Search for better training settings with Optuna (Akiba et al. 2019), and test whether the best is significant.
 
-Every trial learns from the same images and is judged on the same others, a part held back from train; the test part is
-never looked at. The first trial is the configuration as given. Each trial is drawn from the seed, its number and those
-finished before it, so that a search that was killed goes on as if it had not been.
+Every trial trains on the same images and is measured on the same validation images, held back from train; the test part
+is never used. The first trial is the configuration as given. Each trial is drawn from the seed, its number and the
+trials before it, so that a killed search continues as if it had not been.
 """
 
 import json
@@ -40,7 +40,7 @@ RECORD = "trial.json"
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trial tried and reached; `accuracy` is that of the last epoch if it was broken off."""
+    """What one trial tried and reached; `accuracy` is that of its last epoch if it was pruned."""
 
     number: int
     state: str  # complete or pruned
@@ -53,7 +53,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """All finished trials, the best of them, and its first trial's rival on the same images."""
+    """All finished trials, the best of them, and how that compares with the first on the same images."""
 
     folder: Path
     trials: list[Trial]
@@ -64,7 +64,7 @@ class Tuning:
 def tune(
     config: TrainConfig, count: int, *, minutes: float | None = None, epochs: int | None = None, force: bool = False
 ) -> Tuning:
-    """Do trials until there are `count`, or time is over; a second call with a larger count adds to them."""
+    """Run trials until there are `count`, or `minutes` are over; a second call with a larger count adds to them."""
     if config.network in CLASSICAL:
         raise UsageError(f"train.network: {config.network} has no learning rate to search, networks have")
     end = time.monotonic() + minutes * 60 if minutes else float("inf")
@@ -97,7 +97,7 @@ def _hits(run: Path, trial: Trial) -> NDArray[np.bool_]:
 
 
 def _read_trials(run: Path) -> Iterator[Trial]:
-    """The trials that were finished, in their order."""
+    """Read the finished trials, in their order."""
     for number in range(100_000):
         path = _folder(run, number) / RECORD
         if not path.is_file():
@@ -109,7 +109,7 @@ def _read_trials(run: Path) -> Iterator[Trial]:
 
 
 def _run(config: TrainConfig, before: list[Trial], most: int | None, end: float) -> Trial | None:
-    """Train once; None if time was over before it was finished, which leaves its checkpoints for the next call."""
+    """Train once; None if time was over before the end, which leaves its checkpoints for the next call."""
     started = time.monotonic()
     number = len(before)
     folder = _folder(config.output, number)
@@ -144,7 +144,7 @@ def _run(config: TrainConfig, before: list[Trial], most: int | None, end: float)
 
 
 def _write_table(run: Path, trials: list[Trial]) -> None:
-    """All trials as `trials.csv`, in their order."""
+    """Write all trials as `trials.csv`, in their order."""
     names = list(trials[-1].settings)
     header = ["trial", "state", "accuracy", "epochs", "seconds", *names]
     rows = [
@@ -161,7 +161,7 @@ def _tell(trial: Trial, count: int) -> None:
 
 
 class Watch(Callback):
-    """Tells Optuna how a trial goes, and ends it where the median of the others was better, or time is over."""
+    """Report the accuracy of each epoch to Optuna, and end a trial that it prunes, or when time is over."""
 
     def __init__(self, folder: Path, trial: optuna.Trial | None, is_late: Callable[[], bool]) -> None:
         self.trial, self.is_late = trial, is_late
@@ -170,7 +170,7 @@ class Watch(Callback):
         self._folder = folder
 
     def on_train_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        """Tell again what was reached before a kill."""
+        """Report again the epochs from before a kill."""
         for row in read_history(self._folder)[: trainer.current_epoch]:
             self._report(int(row["epoch"]) - 1, row["val_accuracy"])
 
