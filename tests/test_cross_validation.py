@@ -14,6 +14,7 @@ from fer_pipeline.__main__ import main
 from fer_pipeline.dataset.rows import Row, read_rows, write_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.models.data import assign_folds
+from fer_pipeline.models.model_module import predict
 from fer_pipeline.training import cross_validation as module
 from fer_pipeline.training.cross_validation import cross_validate
 from fer_pipeline.training.fit import fit
@@ -78,7 +79,6 @@ def test_every_image_is_judged_once_by_a_model_that_did_not_see_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[set[str], set[str]]] = []
-    predict = module.predict
 
     def watched_fit(config: Any, training: Any, validation: Any, folder: Path) -> Any:
         seen.append(({str(row.group) for row in [*training.rows, *validation.rows]}, set()))

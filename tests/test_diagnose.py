@@ -45,9 +45,9 @@ def test_a_model_without_epochs_at_chance_is_told_of_labels_and_images() -> None
     assert told.endswith("always answering 'open' (90.0%): check the labels with `fer audit`, or add images")
 
 
-def test_a_loss_that_grew_is_told_with_a_smaller_learning_rate() -> None:
+def test_a_loss_that_exploded_is_told_with_a_smaller_learning_rate() -> None:
     assert diagnose(0.5, EVEN, history(0.7, 8.25), 0.5) == [
-        "the loss grew to 8.25, where guessing has 0.69: lower train.learning_rate, e.g. from 0.5 to 0.05"
+        "the loss ended at 8.25, where guessing has 0.69: lower train.learning_rate, e.g. from 0.5 to 0.05"
     ]
 
 

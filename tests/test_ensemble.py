@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.training.ensemble`, `graphs` and `pooled`."""
+"""Promises of `fer_pipeline.training.ensemble` and `fer_pipeline.training.cv_ensemble`."""
 
 import csv
 import json

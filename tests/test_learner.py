@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.training.learner` and of what `fer_pipeline.training.fit` settles for it."""
+"""Promises of `fer_pipeline.training.learner`, its losses, and of what `fer_pipeline.training.fit` chooses for it."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from fer_pipeline.dataset.rows import Row
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import Crops
 from fer_pipeline.models.distributed import Share
-from fer_pipeline.training.fit import _class_weights, computes_bf16
+from fer_pipeline.training.fit import class_weights, computes_bf16
 from fer_pipeline.training.history import read_history
 from fer_pipeline.training.learner import Learner, weigh_losses
 from fer_pipeline.training.train import train
@@ -117,10 +117,10 @@ def test_balanced_class_weights_make_every_class_count_the_same() -> None:
     rows = [Row(path=str(number)) for number in range(100)]
     crops = Crops(np.zeros((100, 4, 4, 3), np.uint8), targets, rows, ["a", "b", "c"])
     config = TrainConfig(input=Path("in"), output=Path("out"), class_weights="balanced")
-    weights = _class_weights(crops, config)
+    weights = class_weights(crops, config)
     assert weights is not None
     torch.testing.assert_close(weights * torch.tensor([50.0, 30.0, 20.0]), torch.full((3,), 100 / 3))
-    assert _class_weights(crops, config.model_copy(update={"class_weights": "none"})) is None
+    assert class_weights(crops, config.model_copy(update={"class_weights": "none"})) is None
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def diagnose(
     `history` has a row for each epoch (see `history.COLUMNS`), none for a model without epochs.
     """
     if history and has_diverged([row["train_loss"] for row in history], len(counts)):
-        told = f"the loss grew to {history[-1]['train_loss']:.3g}, where guessing has {math.log(len(counts)):.2g}"
+        told = f"the loss ended at {history[-1]['train_loss']:.3g}, where guessing has {math.log(len(counts)):.2g}"
         return [f"{told}: {_lower(learning_rate)}"]
     total, label = sum(counts.values()), max(counts, key=lambda name: counts[name])
     share = counts[label] / total

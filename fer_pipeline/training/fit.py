@@ -82,7 +82,7 @@ def fit_network(
     if start is not None:
         classifier.load_state_dict(start)
     share_layers(classifier)
-    learner = Learner(classifier, config, _class_weights(training, config))
+    learner = Learner(classifier, config, class_weights(training, config))
     batches = (
         make_batches(training, config, batch, shuffle=True),
         make_batches(validation, config, batch, shuffle=False),
@@ -112,7 +112,7 @@ def computes_bf16(config: TrainConfig) -> bool:
     return config.device in {"auto", "cpu"} and bool(torch.cpu._is_amx_tile_supported())
 
 
-def _class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
+def class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
     """Compute inverse class frequencies (classes,), with mean one over the images; None if not asked for."""
     if config.class_weights == "none":
         return None

@@ -54,7 +54,7 @@ def _calibration_crops(path: Path, card: Card) -> NDArray[np.uint8]:
     folder = card.training_folder
     rows = list_crops(folder, "train")
     if hash_data(folder) != card.data:
-        raise InputError(f"{folder} has changed since {path} was trained on it: run `fer train --force` first")
+        raise InputError(f"{folder} has changed since {path} was trained on it: run `fer train` first")
     crops = load_crops(folder, rows, card.labels, card.size, cache_of(path, path.parent))
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int))
     return np.asarray(crops.images[chosen])
