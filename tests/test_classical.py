@@ -15,11 +15,8 @@ from support.drawn import draw_mouth, tiny_training, write_png, write_split
 from fer_pipeline.config.schema import CropSettings
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.evaluate import evaluate
-from fer_pipeline.models.classical import measured
-from fer_pipeline.models.hog import Hog
+from fer_pipeline.models.classical import BoostedTrees, Hog, Svm, fit_boosting, fit_svm, wanted_measures
 from fer_pipeline.models.predictor import Predictor
-from fer_pipeline.models.svm import Svm, fit_machine
-from fer_pipeline.models.trees import BoostedTrees, grow_trees
 from fer_pipeline.training.cross_validation import cross_validate
 from fer_pipeline.training.quantise import quantise
 from fer_pipeline.training.train import train
@@ -108,7 +105,7 @@ def test_the_machine_decides_as_scikit_learn(features: tuple[NDArray[np.float32]
     from sklearn.svm import SVC
 
     values, targets = features
-    machine = fit_machine(values, targets, 3, seed=0)
+    machine = fit_svm(values, targets, 3, seed=0)
     ours = Svm(machine)(torch.from_numpy(values)).numpy()
     for one in range(3):
         theirs = SVC(C=3.0, gamma=machine.gamma).fit(values, targets == one)
@@ -118,9 +115,9 @@ def test_the_machine_decides_as_scikit_learn(features: tuple[NDArray[np.float32]
 def test_with_many_vectors_the_machine_is_linear(
     features: tuple[NDArray[np.float32], NDArray[np.int64]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.models.svm.MOST", 50)
+    monkeypatch.setattr("fer_pipeline.models.classical.MAX_KERNEL_VECTORS", 50)
     values, targets = features
-    machine = fit_machine(values, targets, 3, seed=0)
+    machine = fit_svm(values, targets, 3, seed=0)
     assert (machine.gamma, machine.vectors.shape) == (None, (3, 12))
     assert (Svm(machine)(torch.from_numpy(values)).numpy().argmax(axis=1) == targets).mean() > 0.8
 
@@ -134,7 +131,7 @@ def test_the_trees_say_what_scikit_learn_says_also_of_missing_measures(classes: 
     for missing in (False, True):
         if missing:
             values[rng.random(values.shape) < 0.2] = np.nan
-        grown = grow_trees(values, targets, seed=0)
+        grown = fit_boosting(values, targets, seed=0)
         nodes = [tree.nodes for trees in grown._predictors for tree in trees]
         trees = BoostedTrees(nodes, np.asarray(grown._baseline_prediction, np.float64).reshape(-1))
         blank = np.full((1, 4), np.nan, np.float32)
@@ -199,7 +196,7 @@ def test_a_fixed_share_weighs_pixels_and_geometry(data: Path, tmp_path: Path) ->
 
 
 def test_only_geometry_asks_for_measures(data: Path, tmp_path: Path) -> None:
-    asked = {name: measured(tiny_training(data, tmp_path, **changes)) for name, changes in KINDS.items()}
+    asked = {name: wanted_measures(tiny_training(data, tmp_path, **changes)) for name, changes in KINDS.items()}
     assert asked == {"pixels": (), "hog_svm": (), "geometry": OUTLINE, "both": OUTLINE}
 
 

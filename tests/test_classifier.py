@@ -88,15 +88,15 @@ def seen_at(image: Tensor, y: int, x: int) -> Tensor:
 
 
 def test_one_view_is_the_middle_window() -> None:
-    one = Classifier(Corner(), HALF, HALF, inner=4, views=1)
+    one = Classifier(Corner(), HALF, HALF, center_crop=4, tta_crops=1)
     assert torch.allclose(one(numbered())[:, 0], seen_at(numbered(), 2, 2))
-    odd = Classifier(Corner(), HALF, HALF, inner=5, views=1)
+    odd = Classifier(Corner(), HALF, HALF, center_crop=5, tta_crops=1)
     assert torch.allclose(odd(numbered())[:, 0], seen_at(numbered(), 1, 1))
 
 
 def test_five_views_are_the_middle_and_the_corners_and_their_mean_the_answer() -> None:
     image = numbered()
-    five = Classifier(Corner(), HALF, HALF, inner=6, views=5)
+    five = Classifier(Corner(), HALF, HALF, center_crop=6, tta_crops=5)
     places = [(1, 1), (0, 0), (0, 2), (2, 0), (2, 2)]
     expected = torch.stack([seen_at(image, y, x) for y, x in places]).mean(dim=0)
     assert torch.allclose(five(image)[:, 0], expected)
@@ -106,8 +106,8 @@ def test_five_views_are_the_middle_and_the_corners_and_their_mean_the_answer() -
 
 
 def test_views_and_mirror_images_are_averaged_together() -> None:
-    both = Classifier(Corner(), HALF, HALF, inner=6, views=5, flip=True)
-    single = Classifier(Corner(), HALF, HALF, inner=6, views=5)
+    both = Classifier(Corner(), HALF, HALF, center_crop=6, tta_crops=5, flip=True)
+    single = Classifier(Corner(), HALF, HALF, center_crop=6, tta_crops=5)
     image = numbered()
     assert torch.allclose(both(image), (single(image) + single(image.flip(2))) / 2)
 
@@ -129,8 +129,8 @@ def test_a_blank_crop_standardises_to_nothing_rather_than_no_number() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"inner": 40}, r"train\.inner: 40 px is more than the crop's 32: set train\.size larger"),
-        ({"views": 5}, r"train\.views: 5 windows of which side\? Set train\.inner below 32"),
+        ({"center_crop": 40}, r"train\.center_crop: 40 px is more than the crop's 32: set train\.size larger"),
+        ({"tta_crops": 5}, r"train\.tta_crops: 5 windows of which side\? Set train\.center_crop below 32"),
         (
             {"network": "squeezenet1_1", "dropout": 0.5},
             r"train\.network: squeezenet1_1 has no dense layer .*leave it out",

@@ -13,7 +13,8 @@ from support.drawn import tiny_training, write_split
 from fer_pipeline.__main__ import main
 from fer_pipeline.dataset.rows import Row, read_rows, write_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.models.data import part_folds
+from fer_pipeline.models.data import assign_folds
+from fer_pipeline.models.model_module import predict
 from fer_pipeline.training import cross_validation as module
 from fer_pipeline.training.cross_validation import cross_validate
 from fer_pipeline.training.fit import fit
@@ -44,7 +45,7 @@ def grouped(sizes: dict[str, list[int]]) -> list[Row]:
 def test_groups_are_never_parted_and_every_image_is_in_one_fold() -> None:
     rows = grouped({"a": [5, 1, 1, 3, 2, 2, 7, 1], "b": [2, 2, 2, 2, 4, 1, 3]})
     for seed in range(5):
-        folds = part_folds(rows, 4, seed)
+        folds = assign_folds(rows, 4, seed)
         assert folds.shape == (len(rows),)
         assert set(folds.tolist()) == {0, 1, 2, 3}
         places: dict[str, set[int]] = {}
@@ -55,7 +56,7 @@ def test_groups_are_never_parted_and_every_image_is_in_one_fold() -> None:
 
 def test_folds_are_of_even_size_and_mix_where_the_groups_allow_it() -> None:
     rows = grouped({"a": [1] * 40, "b": [1] * 20})
-    folds = part_folds(rows, 4, 0)
+    folds = assign_folds(rows, 4, 0)
     labels = np.array([row.label for row in rows])
     assert [int(((folds == fold) & (labels == "a")).sum()) for fold in range(4)] == [10] * 4
     assert [int(((folds == fold) & (labels == "b")).sum()) for fold in range(4)] == [5] * 4
@@ -63,14 +64,14 @@ def test_folds_are_of_even_size_and_mix_where_the_groups_allow_it() -> None:
 
 def test_the_seed_parts_and_the_same_seed_parts_the_same() -> None:
     rows = grouped({"a": [1] * 20, "b": [1] * 20})
-    assert part_folds(rows, 4, 1).tolist() == part_folds(rows, 4, 1).tolist() != part_folds(rows, 4, 2).tolist()
+    assert assign_folds(rows, 4, 1).tolist() == assign_folds(rows, 4, 1).tolist() != assign_folds(rows, 4, 2).tolist()
 
 
 def test_too_few_groups_are_told_in_one_line() -> None:
     with pytest.raises(
         InputError, match=r"class 'b' has 2 groups of images, too few for 3 folds: ask for fewer"
     ) as told:
-        part_folds(grouped({"a": [1, 1, 1], "b": [9, 9]}), 3, 0)
+        assign_folds(grouped({"a": [1, 1, 1], "b": [9, 9]}), 3, 0)
     assert "\n" not in str(told.value)
 
 
@@ -78,18 +79,17 @@ def test_every_image_is_judged_once_by_a_model_that_did_not_see_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[set[str], set[str]]] = []
-    judge = module.judge
 
     def watched_fit(config: Any, training: Any, validation: Any, folder: Path) -> Any:
         seen.append(({str(row.group) for row in [*training.rows, *validation.rows]}, set()))
         return fit(config, training, validation, folder)
 
-    def watched_judge(classifier: Any, crops: Any) -> Any:
+    def watched_predict(classifier: Any, crops: Any) -> Any:
         seen[-1][1].update(str(row.group) for row in crops.rows)
-        return judge(classifier, crops)
+        return predict(classifier, crops)
 
     monkeypatch.setattr(module, "fit", watched_fit)
-    monkeypatch.setattr(module, "judge", watched_judge)
+    monkeypatch.setattr(module, "predict", watched_predict)
     result = cross_validate(tiny_training(data, tmp_path / "run", **SIMPLE), 3)
     assert [learned & judged for learned, judged in seen] == [set()] * 3
     assert sorted(group for _, judged in seen for group in judged) == sorted({str(r.group) for r in read_rows(data)})

@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.training.ensemble`, `graphs` and `pooled`."""
+"""Promises of `fer_pipeline.training.ensemble` and `fer_pipeline.training.cv_ensemble`."""
 
 import csv
 import json
@@ -22,27 +22,26 @@ from fer_pipeline.evaluation.evaluate import evaluate
 from fer_pipeline.files import write_csv
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import hash_data
-from fer_pipeline.models.graphs import FLOOR, pool
 from fer_pipeline.models.model_file import Card, write_bundle
-from fer_pipeline.models.model_module import Scorer
+from fer_pipeline.models.model_module import ModelModule
 from fer_pipeline.models.networks import build_network, default_normalisation
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.report.card import describe_model
 from fer_pipeline.training import ensemble as module
-from fer_pipeline.training.cv_ensemble import pool_folds
-from fer_pipeline.training.ensemble import make_ensemble
+from fer_pipeline.training.cv_ensemble import average_cross_validations
+from fer_pipeline.training.ensemble import FLOOR, geometric_mean, make_ensemble
 from fer_pipeline.vision.mouth import OUTLINE
 
 torch.set_num_threads(1)
 WORDS = ["closed", "open"]
 
 
-class Ratios(Scorer):
+class Ratios(ModelModule):
     """A model that listens to measures alone."""
 
     inputs = ("measures",)
 
-    def view_logits(self, *inputs: Tensor) -> Tensor:
+    def tta_logits(self, *inputs: Tensor) -> Tensor:
         """The first measure against the last."""
         known = torch.nan_to_num(inputs[0])
         return torch.stack([known[:, 0], known[:, -1]], dim=1)[None]
@@ -52,7 +51,7 @@ def write_member(run: Path, data: Path, seed: int = 0, size: int = 32, **changes
     """A run with a network as chance made it, which is as good as any to be averaged."""
     torch.manual_seed(seed)
     network = build_network("simpleconv3", 2, size)
-    model: Scorer = Classifier(network, *default_normalisation("simpleconv3"), flip=True)
+    model: ModelModule = Classifier(network, *default_normalisation("simpleconv3"), flip=True)
     model.train()(torch.from_numpy(crops(size)))
     known: dict[str, Any] = {"labels": WORDS, "size": size, "network": "simpleconv3", "preprocessing": Preprocessing()}
     known |= {"data": hash_data(data), "settings": {"input": str(data)}, **changes}
@@ -97,11 +96,11 @@ def ask(run: Path, images: NDArray[np.uint8], labels: list[str]) -> NDArray[np.f
 
 def test_the_file_says_the_mean_of_what_its_members_say(home: Path, tmp_path: Path) -> None:
     together = make(home, tmp_path / "run", "one", "two")
-    opinions = [ask(home / name, crops(32), WORDS) for name in ("one", "two")]
+    answers = [ask(home / name, crops(32), WORDS) for name in ("one", "two")]
     got = together.classify(crops(32))
-    assert np.abs(opinions[0] - opinions[1]).max() > 1e-2, "the members agree: the comparison shows nothing"
-    odds = np.mean([np.log(one[:, 1] / one[:, 0]) for one in opinions], axis=0)
-    np.testing.assert_allclose(got, pool(opinions), atol=1e-4)
+    assert np.abs(answers[0] - answers[1]).max() > 1e-2, "the members agree: the comparison shows nothing"
+    odds = np.mean([np.log(one[:, 1] / one[:, 0]) for one in answers], axis=0)
+    np.testing.assert_allclose(got, geometric_mean(answers), atol=1e-4)
     np.testing.assert_allclose(got[:, 1], 1 / (1 + np.exp(-odds)), atol=1e-4)
     np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-5)
 
@@ -110,8 +109,8 @@ def test_labels_in_another_order_are_put_in_order(home: Path, tmp_path: Path) ->
     for names, labels in ((("one", "turned"), WORDS), (("turned", "one"), WORDS[::-1])):
         together = make(home, tmp_path / names[0], *names)
         assert together.card.labels == labels
-        opinions = [ask(home / name, crops(32), labels) for name in names]
-        np.testing.assert_allclose(together.classify(crops(32)), pool(opinions), atol=1e-4)
+        answers = [ask(home / name, crops(32), labels) for name in names]
+        np.testing.assert_allclose(together.classify(crops(32)), geometric_mean(answers), atol=1e-4)
 
 
 def test_members_of_other_sides_and_measures_each_get_what_they_want(home: Path, tmp_path: Path) -> None:
@@ -123,25 +122,27 @@ def test_members_of_other_sides_and_measures_each_get_what_they_want(home: Path,
     small, large = (Predictor(home / name, threads=1) for name in ("one", "large"))
     ratios, other = (Predictor(home / name, threads=1) for name in ("ratios", "other"))
     flat = np.ascontiguousarray(np.broadcast_to(images[:, :1, :1], images.shape))  # the same at every side
-    opinions = [
+    answers = [
         small.classify(np.ascontiguousarray(flat[:, :32, :32])),
         large.classify(flat),
         ratios.infer({"measures": measures[:, :3]}),
         other.infer({"measures": np.ascontiguousarray(measures[:, [3, 4, 2]])}),
     ]
-    np.testing.assert_allclose(together.infer({"crops": flat, "measures": measures}), pool(opinions), atol=1e-4)
+    np.testing.assert_allclose(
+        together.infer({"crops": flat, "measures": measures}), geometric_mean(answers), atol=1e-4
+    )
 
 
 def test_a_crop_made_smaller_inside_the_file_is_the_crop(home: Path, tmp_path: Path) -> None:
     together, large = make(home, tmp_path / "run", "one", "large"), Predictor(home / "large", threads=1)
-    expected = pool([ask(home / "one", crops(32), WORDS), large.classify(crops(48))])
+    expected = geometric_mean([ask(home / "one", crops(32), WORDS), large.classify(crops(48))])
     assert np.abs(together.classify(crops(48)) - expected).max() < 0.05
 
 
 def test_nobody_has_a_veto() -> None:
     first, second = np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32)
-    np.testing.assert_allclose(pool([first, second]), [[0.5, 0.5]])
-    np.testing.assert_allclose(pool([first, first])[0, 1], FLOOR, rtol=1e-3)
+    np.testing.assert_allclose(geometric_mean([first, second]), [[0.5, 0.5]])
+    np.testing.assert_allclose(geometric_mean([first, first])[0, 1], FLOOR, rtol=1e-3)
 
 
 def test_the_card_names_the_members(home: Path, tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_the_card_names_the_members(home: Path, tmp_path: Path) -> None:
 def test_an_ensemble_can_be_a_member(home: Path, tmp_path: Path) -> None:
     inner = make(home, tmp_path / "inner", "one", "two")
     outer = make(home, tmp_path / "outer", str(tmp_path / "inner"), "turned")
-    expected = pool([inner.classify(crops(32)), ask(home / "turned", crops(32), WORDS)])
+    expected = geometric_mean([inner.classify(crops(32)), ask(home / "turned", crops(32), WORDS)])
     np.testing.assert_allclose(outer.classify(crops(32)), expected, atol=1e-4)
 
 
@@ -302,7 +303,7 @@ def test_cross_validations_are_averaged_and_paired_with_the_best(
 def test_only_shared_images_are_averaged(tmp_path: Path) -> None:
     one = write_folds(tmp_path / "one", [0.9, 0.9, 0.2, 0.6], GROUPS)
     two = write_folds(tmp_path / "two", [0.4, 0.9, 0.8], GROUPS)
-    assert pool_folds([one, two], tmp_path / "both").figures["pooled"]["count"] == 3
+    assert average_cross_validations([one, two], tmp_path / "both").figures["pooled"]["count"] == 3
 
 
 @pytest.mark.parametrize(
@@ -320,7 +321,7 @@ def test_cross_validations_that_contradict_each_other_are_refused(
     one = write_folds(tmp_path / "one", [0.9, 0.9, 0.2, 0.6], GROUPS)
     two = write_folds(tmp_path / "two", says, groups, **changes)
     with pytest.raises(InputError, match=told) as caught:
-        pool_folds([one, two], tmp_path / "both")
+        average_cross_validations([one, two], tmp_path / "both")
     assert "\n" not in str(caught.value)
 
 
@@ -330,7 +331,7 @@ def test_figures_of_other_predictions_are_refused(tmp_path: Path, figures: str) 
     two = write_folds(tmp_path / "two", [0.9, 0.9, 0.2, 0.6], GROUPS)
     (two / "folds.json").write_text(figures)
     with pytest.raises(InputError, match="does not tell of the 4 predictions beside it: cross-validate again"):
-        pool_folds([one, two], tmp_path / "both")
+        average_cross_validations([one, two], tmp_path / "both")
 
 
 def test_a_model_and_a_cross_validation_are_not_averaged(

@@ -19,7 +19,7 @@ from fer_pipeline.errors import InputError, StaleError, UsageError
 from fer_pipeline.files import hash_file
 from fer_pipeline.models.data import list_crops, load_crops
 from fer_pipeline.models.predictor import Predictor
-from fer_pipeline.models.pretrained import read_base, read_weights, settle
+from fer_pipeline.models.pretrained import choose_settings, read_base, read_weights
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT
 from fer_pipeline.training.finetune import finetune
@@ -86,7 +86,7 @@ def config_of(home: Path, output: Path, **changes: Any) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def tuned(home: Path) -> dict[str, Any]:
-    return finetune(config_of(home, home / "run"), home / "run", {"epochs"}).gains
+    return finetune(config_of(home, home / "run"), home / "run", {"epochs"}).report
 
 
 def test_a_session_of_somebody_else_under_the_same_cast_is_told_apart_after_it(tuned: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def test_what_it_cost_elsewhere_is_told_with_its_interval(home: Path, tuned: dic
 
 
 def test_the_figures_are_those_of_both_model_files(home: Path, tuned: dict[str, Any]) -> None:
-    assert json.loads((home / "run-tuned/gains.json").read_text()) == tuned
+    assert json.loads((home / "run-tuned/finetune_report.json").read_text()) == tuned
     rows = [row for row in list_crops(home / "camera", "test") if row.group == SECOND]
     for side, run in (("before", home / "run"), ("after", home / "run-tuned")):
         crops = load_crops(home / "camera", rows, list(LABELS), 48, run / "cache")
@@ -130,7 +130,7 @@ def test_a_finished_one_is_left_alone_and_told_again(home: Path, tuned: dict[str
     before = (home / "run-tuned/model.onnx").stat().st_mtime_ns
     again = finetune(config_of(home, home / "run"), home / "run", {"epochs"})
     assert not again.outcome.fresh
-    assert again.gains == tuned
+    assert again.report == tuned
     assert (home / "run-tuned/model.onnx").stat().st_mtime_ns == before
 
 
@@ -147,19 +147,19 @@ def test_it_goes_on_after_a_kill_and_ends_with_the_same_weights(
     whole = torch.load(home / "run-tuned/checkpoints/last.ckpt", weights_only=True)
     shutil.copytree(home / "run-tuned", tmp_path / "run-tuned")
     (tmp_path / "run-tuned/model.onnx").unlink()
-    settled = finetune(config_of(home, tmp_path / "run"), home / "run", {"epochs"})
+    result = finetune(config_of(home, tmp_path / "run"), home / "run", {"epochs"})
     again = torch.load(tmp_path / "run-tuned/checkpoints/last.ckpt", weights_only=True)
-    assert settled.outcome.fresh
+    assert result.outcome.fresh
     assert all(torch.equal(whole["state_dict"][name], again["state_dict"][name]) for name in whole["state_dict"])
 
 
 def test_the_schedule_is_short_and_what_somebody_asks_for_stands(home: Path) -> None:
     base = read_base(home / "run")
-    short = settle(config_of(home, home / "run"), base, set())
+    short = choose_settings(config_of(home, home / "run"), base, set())
     assert (short.sampler, short.keep, short.learning_rate) == ("sources", "last", 5e-4)
     assert short.epochs == 60, "15,000 crops, but no more than so many passes"
     assert short.output == home / "run-tuned"
-    said = settle(config_of(home, home / "other", learning_rate=1e-4), base, {"epochs", "output"})
+    said = choose_settings(config_of(home, home / "other", learning_rate=1e-4), base, {"epochs", "output"})
     assert (said.learning_rate, said.epochs, said.output) == (1e-4, BASE["epochs"], home / "other")
 
 
@@ -249,7 +249,7 @@ def test_test_images_that_the_first_model_learned_from_are_left_out(home: Path, 
     lines = (run / "seen.csv").read_text() + "".join(f"train/{row.path},{row.label},training\r\n" for row in tests[:7])
     (run / "seen.csv").write_text(lines)
     assert {row.path for row in tests[:7]} <= learned_from(run)
-    gains = finetune(config_of(home, tmp_path / "run", epochs=1), run, {"epochs"}).gains
+    gains = finetune(config_of(home, tmp_path / "run", epochs=1), run, {"epochs"}).report
     assert gains["left_out"] == 7
     assert gains["old"]["count"] == len(tests) - 7
 
@@ -263,7 +263,7 @@ def test_what_an_earlier_model_of_a_chain_learned_from_is_left_out_also_in_anoth
         file.writelines(f"train/moved/{Path(row.path).name},moved,training\r\n" for row in tests[:7])
     finetune(config_of(home, tmp_path / "run", epochs=1), run, {"epochs"})
     chain = finetune(config_of(home, tmp_path / "more", epochs=1), tmp_path / "run-tuned", {"epochs"})
-    assert chain.gains["left_out"] == 7
+    assert chain.report["left_out"] == 7
     parts = [line.rpartition(",")[2] for line in (tmp_path / "more-tuned/seen.csv").read_text().splitlines()]
     assert parts.count("base") >= 7
 

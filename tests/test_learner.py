@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.training.learner` and of what `fer_pipeline.training.fit` settles for it."""
+"""Promises of `fer_pipeline.training.learner`, its losses, and of what `fer_pipeline.training.fit` chooses for it."""
 
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,16 @@ import pytest
 import torch
 from support.drawn import tiny_training, write_split
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import Crops
 from fer_pipeline.models.distributed import Share
-from fer_pipeline.training.fit import _class_weights, computes_bf16
+from fer_pipeline.training.fit import class_weights, computes_bf16
 from fer_pipeline.training.history import read_history
-from fer_pipeline.training.learner import Learner
+from fer_pipeline.training.learner import Learner, weigh_losses
 from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
@@ -39,7 +40,7 @@ class Watched(nn.Module):
 def learner(seed: int = 0, **changes: Any) -> Learner:
     settings: dict[str, Any] = {"augment": "none", "flip": False, "seed": seed, "label_smoothing": 0} | changes
     config = TrainConfig(input=Path("in"), output=Path("out"), **settings)
-    made = Learner(Classifier(Watched(), HALF, HALF, inner=config.inner), config, None)
+    made = Learner(Classifier(Watched(), HALF, HALF, center_crop=config.center_crop), config, None)
     made.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     return made
 
@@ -64,7 +65,7 @@ def normalised() -> Tensor:
 
 
 def test_training_sees_a_window_of_the_crop_the_same_for_a_batch() -> None:
-    made, places = learner(inner=16), set()
+    made, places = learner(center_crop=16), set()
     for epoch in range(40):
         seen = shown(made, epoch)
         assert seen.shape == (6, 3, 16, 16)
@@ -77,7 +78,7 @@ def test_training_sees_a_window_of_the_crop_the_same_for_a_batch() -> None:
 
 
 def test_windows_by_area_are_resized_to_the_side_the_network_sees() -> None:
-    seen = shown(learner(inner=16, strength={"area_lowest": 0.2, "aspect": 0.3}))
+    seen = shown(learner(center_crop=16, strength={"area_lowest": 0.2, "aspect": 0.3}))
     assert seen.shape == (6, 3, 16, 16)
     assert torch.isfinite(seen).all()
 
@@ -116,10 +117,10 @@ def test_balanced_class_weights_make_every_class_count_the_same() -> None:
     rows = [Row(path=str(number)) for number in range(100)]
     crops = Crops(np.zeros((100, 4, 4, 3), np.uint8), targets, rows, ["a", "b", "c"])
     config = TrainConfig(input=Path("in"), output=Path("out"), class_weights="balanced")
-    weights = _class_weights(crops, config)
+    weights = class_weights(crops, config)
     assert weights is not None
     torch.testing.assert_close(weights * torch.tensor([50.0, 30.0, 20.0]), torch.full((3,), 100 / 3))
-    assert _class_weights(crops, config.model_copy(update={"class_weights": "none"})) is None
+    assert class_weights(crops, config.model_copy(update={"class_weights": "none"})) is None
 
 
 @pytest.mark.parametrize(
@@ -157,3 +158,45 @@ def test_the_best_epoch_is_that_of_the_highest_accuracy_if_asked_for(tmp_path: P
         values = [row[f"val_{monitor}"] for row in rows]
         kept = torch.load(tmp_path / monitor / "checkpoints" / "best.ckpt", weights_only=True)
         assert kept["epoch"] == values.index(best(values)), monitor
+
+
+def random_logits() -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    return 3 * torch.randn(64, 4, generator=rng), torch.randint(0, 4, (64,), generator=rng)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_without_gamma_it_is_torchs_cross_entropy(smoothing: float) -> None:
+    logits, targets = random_logits()
+    expected = functional.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+    torch.testing.assert_close(weigh_losses(logits, targets, smoothing=smoothing), expected)
+
+
+def test_focal_loss_is_that_of_the_paper() -> None:
+    logits, targets = random_logits()
+    chance = logits.softmax(dim=1)[torch.arange(64), targets]
+    torch.testing.assert_close(weigh_losses(logits, targets, gamma=2), -((1 - chance) ** 2) * chance.log())
+
+
+def test_an_easy_crop_counts_less_than_a_hard_one() -> None:
+    logits, targets = torch.tensor([[4.0, 0.0], [0.5, 0.0]]), torch.tensor([0, 0])
+    kept = weigh_losses(logits, targets, gamma=2) / weigh_losses(logits, targets)
+    assert float(kept[0]) < 0.01
+    assert float(kept[1]) > 0.1
+
+
+def test_class_weights_are_those_of_the_targets() -> None:
+    logits, targets = random_logits()
+    weights = torch.tensor([1.0, 2.0, 0.5, 4.0])
+    for gamma in (0, 2):
+        plain = weigh_losses(logits, targets, gamma=gamma, smoothing=0.1)
+        weighed = weigh_losses(logits, targets, gamma=gamma, smoothing=0.1, weights=weights)
+        torch.testing.assert_close(weighed, plain * weights[targets])
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_gradients_are_finite_however_sure_the_network_is(gamma: float) -> None:
+    logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
+    weigh_losses(logits, torch.tensor([0, 0]), gamma=gamma, smoothing=0.1).sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())

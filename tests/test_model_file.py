@@ -115,11 +115,13 @@ def test_a_run_folder_or_its_file_names_a_model(tmp_path: Path) -> None:
     assert find_model(tmp_path) == find_model(tmp_path / "model.onnx") == tmp_path / "model.onnx"
 
 
-@pytest.mark.parametrize("views", [1, 5])
+@pytest.mark.parametrize("tta_crops", [1, 5])
 @pytest.mark.parametrize("network", ["medium_resnet", "fer_cnn", "vgg_small", "prelu_cnn"])
-def test_windows_grey_and_standardised_crops_are_the_same_in_the_file(tmp_path: Path, network: str, views: int) -> None:
+def test_windows_grey_and_standardised_crops_are_the_same_in_the_file(
+    tmp_path: Path, network: str, tta_crops: int
+) -> None:
     torch.manual_seed(3)
-    options = {"grey": True, "flip": True, "standardise": True, "inner": 20, "views": views}
+    options = {"grey": True, "flip": True, "standardise": True, "center_crop": 20, "tta_crops": tta_crops}
     model = Classifier(build_network(network, 3, 20), *default_normalisation(network), **options)  # type: ignore[arg-type]
     model.train().logits(torch.rand(8, 3, 20, 20))
     write_bundle(tmp_path / "model.onnx", model, card(24))

@@ -6,7 +6,7 @@ from support.pictures import Points, draw_portrait
 
 from fer_pipeline.config.schema import CropSettings
 from fer_pipeline.vision.crop import cut_square, measure_crops, place_square
-from fer_pipeline.vision.mouth import MOUTH, OUTLINE, PAIRS, eye_distance, level, measure_mouth, tilt, trace_lips
+from fer_pipeline.vision.mouth import MOUTH, OUTLINE, PAIRS, eye_distance, level, measure_mouth, measure_outline, tilt
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +74,15 @@ def test_each_expression_shows_in_its_number(more: str, less: str, name: str) ->
 def test_the_outline_stays_when_the_photo_is_turned_or_enlarged(
     landmarks: Points, degrees: float, scale: float
 ) -> None:
-    outline = trace_lips(landmarks)
+    outline = measure_outline(landmarks)
     assert tuple(outline) == OUTLINE
-    assert trace_lips(turn(landmarks, degrees, scale)) == pytest.approx(outline, abs=2e-3)
+    assert measure_outline(turn(landmarks, degrees, scale)) == pytest.approx(outline, abs=2e-3)
 
 
 def test_the_outline_is_of_the_lips_alone(landmarks: Points) -> None:
     moved = landmarks.copy()
     moved[:48] += 9
-    assert trace_lips(moved) == trace_lips(landmarks)
+    assert measure_outline(moved) == measure_outline(landmarks)
 
 
 def test_the_outline_is_the_same_in_the_mirror(landmarks: Points) -> None:
@@ -91,7 +91,7 @@ def test_the_outline_is_the_same_in_the_mirror(landmarks: Points) -> None:
     order[[48, 54]] = order[[54, 48]]
     for first, second in PAIRS:
         order[[first, second]] = order[[second, first]]
-    assert trace_lips(mirrored[order].astype(np.float32)) == pytest.approx(trace_lips(landmarks), abs=1e-5)
+    assert measure_outline(mirrored[order].astype(np.float32)) == pytest.approx(measure_outline(landmarks), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,6 @@ def test_a_crop_shows_the_outline_that_the_photo_shows(cut: CropSettings) -> Non
             photo, points = draw_portrait(seed, label)
             crop = cut_square(photo, place_square(points, cut), 96)
             values.append(float(measure_crops(crop[None], ["down_57"], cut)[0, 0]))
-            true[label].append(trace_lips(points)["down_57"])
+            true[label].append(measure_outline(points)["down_57"])
     assert np.mean(found["open"]) > np.mean(found["neutral"]) + 0.1
     assert np.mean(np.abs(np.subtract(found["open"], true["open"]))) < 0.15

@@ -15,7 +15,7 @@ from fer_pipeline.config.schema import CropConfig, CropSettings, Detector, Filte
 from fer_pipeline.dataset.rows import Row, kept_rows, write_rows
 from fer_pipeline.models.data import load_crops
 from fer_pipeline.models.model_file import write_bundle
-from fer_pipeline.models.model_module import Scorer, feed
+from fer_pipeline.models.model_module import ModelModule, input_batches
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.sources.sample import draw_photo, random_face
 from fer_pipeline.stages.crop import CROP
@@ -55,11 +55,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> list[Scorer]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[ModelModule]:
     """The classifiers in memory that model files are written from."""
-    found: list[Scorer] = []
+    found: list[ModelModule] = []
 
-    def write(path: Path, classifier: Scorer, card: Any) -> None:
+    def write(path: Path, classifier: ModelModule, card: Any) -> None:
         found.append(classifier)
         write_bundle(path, classifier, card)
 
@@ -75,7 +75,7 @@ def ask(*arguments: object) -> list[float]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_ways_to_an_answer_agree(home: Path, tmp_path: Path, kept: list[Scorer], kind: str) -> None:
+def test_all_ways_to_an_answer_agree(home: Path, tmp_path: Path, kept: list[ModelModule], kind: str) -> None:
     settings = {"size": 48, "epochs": 2, "batch": 4, "device": "cpu", "validation_share": 0.3, **KINDS[kind]}
     run = training.train(TrainConfig(input=home / "split", output=tmp_path / "run", **settings)).model.parent
     predictor = Predictor(run, threads=1)
@@ -84,7 +84,7 @@ def test_all_ways_to_an_answer_agree(home: Path, tmp_path: Path, kept: list[Scor
         home / "crops", [row], card.labels, card.size, tmp_path / "cache", card.measures, card.preprocessing.cut
     )
     with torch.inference_mode():
-        by_torch = kept[0](*next(feed(kept[0], labelled)))[0].tolist()
+        by_torch = kept[0](*next(input_batches(kept[0], labelled)))[0].tolist()
     assert predictor.classify(labelled.images)[0].tolist() == pytest.approx(by_torch, abs=1e-4)
     assert ask(run, home / "unified" / row.path) == pytest.approx(by_torch, abs=1e-4)
     assert ask(run, home / "crops" / row.path, "--crops") == pytest.approx(by_torch, abs=1e-4)

@@ -31,7 +31,7 @@ def load(name: str) -> Config:
 def smaller(config: TrainConfig, data: Path, run: Path) -> TrainConfig:
     """The same training of one epoch at a quarter of the size."""
     changes: dict[str, Any] = {"input": data, "output": run, "size": 24, "epochs": 1, "batch": 8, "device": "cpu"}
-    changes |= {"inner": config.inner and 20, "validation_share": 0.2}
+    changes |= {"center_crop": config.center_crop and 20, "validation_share": 0.2}
     return TrainConfig.model_validate(config.model_dump() | changes)
 
 
@@ -57,7 +57,7 @@ def test_the_tutorial_is_the_tutorials() -> None:
     assert (detector.detector, detector.sides, detector.scale_factor, detector.min_neighbors) == ("haar", (0,), 1.3, 5)
     assert (config.crop.scale, config.crop.margin, config.crop.align) == ("mouth", 1.5, False)
     made = config.train
-    assert (made.network, made.size, made.inner, made.views) == ("simpleconv3", 64, 48, 1)
+    assert (made.network, made.size, made.center_crop, made.tta_crops) == ("simpleconv3", 64, 48, 1)
     assert (made.optimizer, made.learning_rate, made.batch, made.epochs) == ("adam", 1e-3, 16, 500)
     assert (made.schedule, made.step_epochs, made.keep) == ("step", 100, "last")
     assert (made.label_smoothing, made.ema, made.mixup, made.gradient_clip, made.patience) == (0, 0, 0, 0, 0)

@@ -64,7 +64,7 @@ def test_mirror_images_are_looked_at_where_the_answer_is_averaged_over_them() ->
 
 
 def test_a_window_keeps_its_place_in_the_crop() -> None:
-    heat = explain(Classifier(Corner(), HALF, HALF, inner=24), bright())
+    heat = explain(Classifier(Corner(), HALF, HALF, center_crop=24), bright())
     assert heat.shape == (2, 32, 32)
     assert heat[:, :4].max() == heat[:, :, :4].max() == 0, "outside the window"
     assert heat[:, 6:10, 6:10].min() > 0

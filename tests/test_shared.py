@@ -13,7 +13,7 @@ import pytest
 import torch
 from support.drawn import tiny_training, write_config, write_split
 
-from fer_pipeline.models.distributed import neighbours, take_share
+from fer_pipeline.models.distributed import previous_in_batch, take_share
 from fer_pipeline.training.history import read_history
 from fer_pipeline.training.train import train
 
@@ -95,4 +95,4 @@ def test_a_failing_process_ends_both_with_one_line(home: Path) -> None:
 
 def test_alone_a_process_holds_the_whole_batch_and_its_neighbours() -> None:
     assert take_share(5) == (0, 5, 5)
-    assert neighbours(torch.arange(3)).tolist() == [2, 0, 1]
+    assert previous_in_batch(torch.arange(3)).tolist() == [2, 0, 1]

@@ -55,9 +55,9 @@ def join_models(runs: list[Path], output: Path, *, force: bool) -> None:
 def average_folds(runs: list[Path], output: Path, *, force: bool) -> None:
     """Print every member's score, that of their mean, and whether it is better than the best of them."""
     need_extra("train", "sklearn", "scipy")
-    from fer_pipeline.training.cv_ensemble import pool_folds
+    from fer_pipeline.training.cv_ensemble import average_cross_validations
 
-    result = pool_folds(runs, output, force=force)
+    result = average_cross_validations(runs, output, force=force)
     for name, figures in result.figures["members"].items():
         console.out.print(f"{name}: {format_score(figures)}", markup=False)
     print_metrics(result.figures["pooled"])

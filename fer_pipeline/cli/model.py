@@ -111,9 +111,10 @@ def run_finetuning(config: Config, begin: Path, overrides: list[str], *, judging
     result = finetune(config.train, begin, chosen, force=force)
     complete_run(config.model_copy(update={"train": result.config}), result.outcome)
     if console.is_lead():
-        print_gains(result.gains)
+        print_gains(result.report)
         folder = result.config.output
-        console.note(f"train: {folder / 'gains.json'}; watch both models live: fer serve {result.base.run} {folder}")
+        live = f"watch both models live: fer serve {result.base.run} {folder}"
+        console.note(f"train: {folder / 'finetune_report.json'}; {live}")
 
 
 @app.command()

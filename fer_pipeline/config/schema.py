@@ -164,7 +164,10 @@ class Strength(Section):
     shift: Chance | None = Field(None, description="moved, in shares of the side")
     shear: Chance | None = Field(None, description="sheared, as a tangent")
     area_lowest: float | None = Field(
-        None, gt=0, le=1, description="area of a window cut out and resized to `inner`, 0.08: 8 to 100 % of the crop"
+        None,
+        gt=0,
+        le=1,
+        description="area of a window cut out and resized to `center_crop`, 0.08: 8 to 100 % of the crop",
     )
     aspect: float | None = Field(None, ge=0, le=2, description="1/3: such windows are 3/4 to 4/3 as wide as high")
     brightness: Chance | None = Field(None, description="added or taken, in shares of the full range")
@@ -186,7 +189,7 @@ class TrainConfig(Section):
     network: str = Field("compact_resnet", description="see docs/networks.md, or any torchvision classifier's name")
     weights: str | None = Field(None, description="torchvision weights (`DEFAULT`) or a file to start from")
     size: int | None = Field(None, ge=16, le=512, description="input side in pixels; default: the network's own")
-    inner: int | None = Field(
+    center_crop: int | None = Field(
         None, ge=16, le=512, description="side of the window the network sees: random in training, else the middle"
     )
     grey: bool = Field(False, description="throw colours away")
@@ -227,7 +230,9 @@ class TrainConfig(Section):
     flip: bool = Field(
         True, description="mirror in training and average over both at prediction; false: `strength.flip_chance` alone"
     )
-    views: Literal[1, 5] = Field(1, description="windows averaged over at prediction; 5: the corners' and the middle")
+    tta_crops: Literal[1, 5] = Field(
+        1, description="windows averaged over at prediction (test-time augmentation); 5: the middle and the corners"
+    )
     validation_share: Share = Field(0.1, description="share of train held back to choose the best epoch")
     patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
     monitor: Literal["loss", "accuracy"] = Field("loss", description="of the validation part, tells the best epoch")

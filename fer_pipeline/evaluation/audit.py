@@ -27,11 +27,11 @@ from fer_pipeline.files import write_aside, write_csv
 from fer_pipeline.models.data import (
     FOLDS,
     Crops,
+    assign_folds,
     check_classes,
     hash_data,
     list_crops,
     load_crops,
-    part_folds,
     source_of,
 )
 
@@ -74,7 +74,7 @@ def audit(config: TrainConfig, settings: AuditConfig, folder: Path, originals: P
     """
     rows = list_crops(config.input)
     labels = check_classes(rows, config.input)
-    folds = part_folds(rows, settings.folds, config.seed)
+    folds = assign_folds(rows, settings.folds, config.seed)
     crops = load_crops(config.input, rows, labels, SIDE, folder / "cache")
     bias = check_bias(measure_attributes(config.input, rows, originals), rows, folds, settings.limit)
     opinions = ask_judges(crops, folds, mirror=config.flip)

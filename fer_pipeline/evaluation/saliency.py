@@ -38,16 +38,16 @@ def explain(classifier: Classifier, crops: NDArray[np.uint8]) -> NDArray[np.floa
     Raises ValueError for a network without a feature map.
     """
     pictures = torch.from_numpy(np.array(crops)).permute(0, 3, 1, 2).float() / 255
-    inner = classifier.inner or pictures.shape[-1]
-    start = (pictures.shape[-1] - inner) // 2
-    window = pictures[:, :, start : start + inner, start : start + inner]
+    side = classifier.center_crop or pictures.shape[-1]
+    start = (pictures.shape[-1] - side) // 2
+    window = pictures[:, :, start : start + side, start : start + side]
     layer = find_layer(classifier, window[:1])
     heat = _cam(classifier, layer, window)
     if classifier.flip:
         heat = heat + _cam(classifier, layer, window.flip(3)).flip(3)
-    heat = functional.interpolate(heat, (inner, inner), mode="bilinear", align_corners=False)
+    heat = functional.interpolate(heat, (side, side), mode="bilinear", align_corners=False)
     heat = heat / heat.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-9)
-    far = pictures.shape[-1] - inner - start
+    far = pictures.shape[-1] - side - start
     return np.asarray(functional.pad(heat, (start, far, start, far))[:, 0].numpy(), dtype=np.float32)
 
 

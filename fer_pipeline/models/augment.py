@@ -1,4 +1,4 @@
-"""Random changes to batches of pictures, drawn again each epoch on the device that trains."""
+"""Data augmentation: random changes to batches of pictures, on the device that trains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from fer_pipeline.config.schema import TrainConfig
-from fer_pipeline.models.batch_rng import BatchRng
 from fer_pipeline.models.distributed import Share
 
 LUMA = (0.299, 0.587, 0.114)
@@ -27,9 +26,33 @@ JPEG_TABLE = (
 )
 
 
+class BatchRng:
+    """Random numbers for a batch of pictures, the same on every device and for any number of processes.
+
+    They are drawn on the generator's device and for the whole batch, also where this process holds a share of it: the
+    shares of all processes are augmented as the one batch of a single process is.
+    """
+
+    def __init__(self, generator: torch.Generator, share: Share, device: torch.device) -> None:
+        self.generator, self.share, self.device = generator, share, device
+
+    def between(self, low: float, high: float, channels: int = 1) -> Tensor:
+        """Draw uniform values (B, channels)."""
+        drawn = torch.rand(self.share.total, channels, generator=self.generator, device=self.generator.device)
+        return (low + (high - low) * drawn[self.share.start : self.share.stop]).to(self.device)
+
+    def level(self) -> float:
+        """Draw one uniform value in 0..1 for the whole batch."""
+        return float(torch.rand(1, generator=self.generator, device=self.generator.device))
+
+    def chosen(self, chance: float) -> Tensor:
+        """Draw booleans (B,), true with the given chance."""
+        return self.between(0, 1)[:, 0] < chance
+
+
 @dataclass(frozen=True)
 class Strength:
-    """How far each change may go; a `_chance` is the share of pictures that get it."""
+    """How strong each augmentation is; a `_chance` is the share of pictures that get it."""
 
     flip_chance: float = 0.0
     degrees: float = 0.0
@@ -63,7 +86,7 @@ PRESETS = {
 
 
 def choose_strength(config: TrainConfig) -> Strength:
-    """The preset with the configuration's single changes; without `flip`, the preset's mirroring is off."""
+    """Choose the preset with the configuration's changes; without `flip`, the preset's mirroring is off."""
     preset = PRESETS[config.augment] if config.flip else replace(PRESETS[config.augment], flip_chance=0.0)
     return replace(preset, **config.strength.model_dump(exclude_none=True))
 
@@ -71,10 +94,10 @@ def choose_strength(config: TrainConfig) -> Strength:
 def augment(
     batch: Tensor, strength: Strength, generator: torch.Generator, share: Share | None = None, side: int | None = None
 ) -> Tensor:
-    """Change every picture of (B, 3, S, S), uint8 or float in 0..1, at random; answers float in 0..1, same shape.
+    """Augment pictures (B, 3, S, S), uint8 or float in 0..1, at random; returns float in 0..1, same shape.
 
-    The same generator state gives the same answer. `share` is the part of a batch that these pictures are: they are
-    changed as they would be in the whole one. Windows are resized to `side`, where they are cut by area.
+    The same generator state gives the same result. `share` is the part of the batch these pictures are: they are
+    changed as they would be in the whole one. With `area_lowest` below 1 windows are cut out and resized to `side`.
     """
     pictures = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
     if strength == Strength():
@@ -94,7 +117,7 @@ def augment(
 
 
 def _move(pictures: Tensor, strength: Strength, rng: BatchRng, side: int | None) -> Tensor:
-    """Flip, turn, zoom, shear, shift and cut a window, in a single resampling; what lies outside is mirrored."""
+    """Flip, rotate, zoom, shear, shift and cut a window in a single resampling; outside the picture is mirrored."""
     angle = rng.between(-1, 1) * math.radians(strength.degrees)
     zoom = torch.exp(rng.between(-1, 1) * math.log1p(strength.zoom))
     shear = rng.between(-1, 1) * strength.shear
@@ -113,7 +136,7 @@ def _move(pictures: Tensor, strength: Strength, rng: BatchRng, side: int | None)
 
 
 def _draw_windows(strength: Strength, rng: BatchRng) -> tuple[Tensor, Tensor]:
-    """Width and height (B, 2) in shares of the side and centre (B, 2) in -1..1, as torchvision's RandomResizedCrop.
+    """Draw width and height (B, 2) as shares of the side, and centre (B, 2) in -1..1, as RandomResizedCrop does.
 
     The first of ten draws of area and aspect that fits into the picture; the whole picture where none does.
     """
@@ -127,7 +150,7 @@ def _draw_windows(strength: Strength, rng: BatchRng) -> tuple[Tensor, Tensor]:
 
 
 def _recolour(pictures: Tensor, strength: Strength, rng: BatchRng) -> Tensor:
-    """Saturation (nothing left of it in a grey picture), contrast about the picture's mean, brightness, colour cast."""
+    """Change saturation (to zero in a grey picture), contrast about the picture's mean, brightness and colour cast."""
     colourless = rng.chosen(strength.grey_chance)[:, None]
     saturation = rng.between(1 - strength.saturation, 1 + strength.saturation).masked_fill(colourless, 0)
     cast = rng.between(1 - strength.cast, 1 + strength.cast, channels=3).masked_fill(colourless, 1)
@@ -141,7 +164,7 @@ def _recolour(pictures: Tensor, strength: Strength, rng: BatchRng) -> Tensor:
 
 
 def _blur(pictures: Tensor, level: float) -> Tensor:
-    """Gaussian blur, sigma between 0.5 and 1.5 px at 64 px and in proportion at other sizes."""
+    """Blur with a Gaussian, sigma between 0.5 and 1.5 px at 64 px and in proportion at other sizes."""
     sigma = (0.5 + level) * pictures.shape[-1] / 64
     radius = max(1, round(2 * sigma))
     steps = torch.arange(-radius, radius + 1, device=pictures.device)
@@ -152,14 +175,14 @@ def _blur(pictures: Tensor, level: float) -> Tensor:
 
 
 def _lower_resolution(pictures: Tensor, level: float) -> Tensor:
-    """Down to between a quarter and nine tenths of the side, and up again: crops come from 26 px mouths too."""
+    """Shrink to between a quarter and nine tenths of the side and enlarge again: some mouths have 26 px."""
     side = pictures.shape[-1]
     small = functional.interpolate(pictures, size=max(8, round(side * (0.25 + 0.65 * level))), mode="area")
     return functional.interpolate(small, size=side, mode="bilinear", align_corners=False)
 
 
 def _compress(pictures: Tensor, level: float) -> Tensor:
-    """What JPEG of quality 20 to 70 loses, without its colour subsampling: 8x8 cosine blocks, rounded."""
+    """Lose what JPEG of quality 20 to 70 does, without its colour subsampling: 8x8 cosine blocks, rounded."""
     side = pictures.shape[-1]
     rows = math.ceil(side / 8)
     padded = functional.pad(pictures, (0, rows * 8 - side, 0, rows * 8 - side), mode="replicate")
@@ -174,7 +197,7 @@ def _compress(pictures: Tensor, level: float) -> Tensor:
 
 
 def _cosine_basis(device: torch.device) -> Tensor:
-    """The orthonormal 8x8 matrix of the discrete cosine transform."""
+    """Compute the orthonormal 8x8 matrix of the discrete cosine transform."""
     steps = torch.arange(8, dtype=torch.float32, device=device)
     basis = torch.cos((2 * steps[None] + 1) * steps[:, None] * math.pi / 16) / 2
     basis[0] /= math.sqrt(2)

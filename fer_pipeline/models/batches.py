@@ -1,4 +1,4 @@
-"""Batches for training: whole ones, copied at once out of the memory-mapped array."""
+"""Batches for training, each copied at once out of the memory-mapped array, and the samplers that order them."""
 
 from collections.abc import Iterator
 
@@ -15,10 +15,10 @@ Batch = tuple[Tensor, Tensor, Share]
 Loader = DataLoader[Batch]
 
 
-class _Picks(Dataset[Batch]):
-    """Hands out whole batches at once: a single copy out of the array, no image by image collation.
+class _BatchDataset(Dataset[Batch]):
+    """Return whole batches by a single copy out of the array, without collating image by image.
 
-    Every process asks for the same batches, and is handed its share of them.
+    Every process asks for the same batches, and gets its share of each.
     """
 
     def __init__(self, crops: Crops) -> None:
@@ -38,7 +38,7 @@ class _Picks(Dataset[Batch]):
 
 
 class InOrder(Sampler[int]):
-    """Every crop once, in order."""
+    """Go through every crop once, in order."""
 
     def __init__(self, targets: Tensor) -> None:
         self.targets = targets
@@ -51,7 +51,7 @@ class InOrder(Sampler[int]):
 
 
 class Shuffled(InOrder):
-    """Every crop once, in an order drawn from seed and epoch; Lightning tells the epoch."""
+    """Go through every crop once, in an order drawn from seed and epoch; Lightning sets the epoch."""
 
     def __init__(self, targets: Tensor, seed: int) -> None:
         super().__init__(targets)
@@ -64,15 +64,15 @@ class Shuffled(InOrder):
         yield from self.draw(torch.Generator().manual_seed(self.seed + self.epoch)).tolist()
 
     def draw(self, rng: torch.Generator) -> Tensor:
-        """The crops of an epoch in their order."""
+        """Draw the indices of an epoch's crops, in their order."""
         return torch.randperm(len(self.targets), generator=rng)
 
 
 class Balanced(Shuffled):
-    """As many crops of each class an epoch, in all as many as there are: some of a large class, a small one often.
+    """Draw as many crops of each class, in all about as many as there are: those of small classes come repeatedly.
 
-    With `sources` (n,), classes keep their sizes, and each takes as many of every source that has it: what is rare is
-    seen often, and no class is told by its camera (group balancing, Idrissi et al. 2022).
+    With `sources` (n,), classes keep their sizes, and each takes as many crops of every source that has it, so that no
+    class is recognised by its source (group balancing, Idrissi et al. 2022).
     """
 
     def __init__(self, targets: Tensor, seed: int, sources: Tensor | None = None) -> None:
@@ -91,7 +91,7 @@ class Balanced(Shuffled):
         return sum(quota for _, quota in self.cells)
 
     def draw(self, rng: torch.Generator) -> Tensor:
-        """A small cell is gone through whole before any of its crops comes again."""
+        """Draw the indices of an epoch; all crops of a cell come once before any of them comes twice."""
         chosen = []
         for members, quota in self.cells:
             drawn = [members[torch.randperm(len(members), generator=rng)] for _ in range(-(-quota // len(members)))]
@@ -100,11 +100,11 @@ class Balanced(Shuffled):
 
 
 def make_batches(crops: Crops, config: TrainConfig, batch: int, *, shuffle: bool) -> Loader:
-    """Batches of uint8 (B, size, size, 3), int64 (B,), and which share of the whole batch they are."""
+    """Make a loader of images uint8 (B, size, size, 3), targets int64 (B,), and their share of the whole batch."""
     targets = torch.from_numpy(crops.targets)
     sampler = _choose_sampler(crops, targets, config) if shuffle else InOrder(targets)
     return DataLoader(
-        _Picks(crops),
+        _BatchDataset(crops),
         batch_size=batch,
         sampler=sampler,
         collate_fn=lambda batch: batch,
@@ -121,5 +121,5 @@ def _choose_sampler(crops: Crops, targets: Tensor, config: TrainConfig) -> Shuff
 
 
 def _drops_last(count: int, batch: int) -> bool:
-    """A small last batch is a noisy step, left out where enough others remain; one crop alone has no batch norm."""
+    """Whether to leave the last batch out: a small one is a noisy step, and one crop alone has no batch norm."""
     return count >= 4 * batch or 0 < count % batch < max(2, count_processes())

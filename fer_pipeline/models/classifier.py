@@ -1,4 +1,4 @@
-"""A network with everything around it that must be the same in training, evaluation and the model file."""
+"""A network with its preprocessing and test-time augmentation, the same in training, evaluation and the model file."""
 
 import torch
 from torch import Tensor, nn
@@ -6,15 +6,15 @@ from torch import Tensor, nn
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.errors import UsageError
 from fer_pipeline.models.augment import LUMA
-from fer_pipeline.models.model_module import Scorer
+from fer_pipeline.models.model_module import ModelModule
 from fer_pipeline.models.networks import build_network, default_normalisation
 
 
-class Classifier(Scorer):
-    """Crops uint8 (B, size, size, 3) RGB to probabilities (B, classes), averaged over windows and mirror images.
+class Classifier(ModelModule):
+    """Map crops uint8 (B, size, size, 3) RGB to probabilities (B, classes), averaged over windows and mirror images.
 
-    `inner` is the side of the window the network sees, by default the whole crop; of `views` windows (one in the
-    middle, or five with the corners) the probabilities are averaged, and again over the mirrored ones if `flip`.
+    `center_crop` is the side in pixels of the window the network sees, None for the whole crop. `tta_crops` windows
+    (1: the middle, 5: the corners too) are averaged, and with `flip` their mirror images as well.
     """
 
     mean: Tensor
@@ -30,19 +30,19 @@ class Classifier(Scorer):
         grey: bool = False,
         flip: bool = False,
         standardise: bool = False,
-        inner: int | None = None,
-        views: int = 1,
+        center_crop: int | None = None,
+        tta_crops: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
         self.grey, self.flip, self.standardise = grey, flip, standardise
-        self.inner, self.views = inner, views
+        self.center_crop, self.tta_crops = center_crop, tta_crops
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
         self.register_buffer("luma", torch.tensor(LUMA).view(3, 1, 1), persistent=False)
 
-    def view_logits(self, *inputs: Tensor) -> Tensor:
-        """Logits (views, B, classes) of every window and mirror image that is averaged over."""
+    def tta_logits(self, *inputs: Tensor) -> Tensor:
+        """Compute logits (T, B, classes) of every window, then of every mirror image."""
         (images,) = inputs
         windows = self._windows(images.permute(0, 3, 1, 2).float() / 255)
         if self.flip:
@@ -50,20 +50,21 @@ class Classifier(Scorer):
         return torch.stack([self.logits(window).float() for window in windows])
 
     def predict_center(self, images: Tensor) -> Tensor:
-        """Probabilities from the middle window alone: a tenth of the work, enough to compare epochs."""
+        """Compute probabilities (B, classes) of the middle window alone, which is enough to compare epochs."""
         middle = self._windows(images.permute(0, 3, 1, 2).float() / 255)[0]
         return (self.logits(middle).float() / self.temperature).softmax(dim=1)
 
     def _windows(self, pictures: Tensor) -> list[Tensor]:
-        """What the network looks at: the whole crop, its middle, or its middle and corners (B, 3, inner, inner)."""
-        if self.inner is None:
+        """Cut the windows (B, 3, side, side) the network sees: the whole crop, its middle, or middle and corners."""
+        side = self.center_crop
+        if side is None:
             return [pictures]
-        far = pictures.shape[-1] - self.inner
-        starts = [(far // 2, far // 2), (0, 0), (0, far), (far, 0), (far, far)][: self.views]
-        return [pictures[:, :, y : y + self.inner, x : x + self.inner] for y, x in starts]
+        far = pictures.shape[-1] - side
+        starts = [(far // 2, far // 2), (0, 0), (0, far), (far, 0), (far, far)][: self.tta_crops]
+        return [pictures[:, :, y : y + side, x : x + side] for y, x in starts]
 
     def logits(self, pictures: Tensor) -> Tensor:
-        """From windows float (B, 3, inner, inner) in 0..1, as augmentation gives them, to logits (B, classes)."""
+        """Compute logits (B, classes) of windows float (B, 3, side, side) in 0..1, as augmentation gives them."""
         if self.grey:
             pictures = (pictures * self.luma).sum(dim=1, keepdim=True).expand(-1, 3, -1, -1)
         normalised = (pictures - self.mean) / self.deviation
@@ -76,9 +77,9 @@ class Classifier(Scorer):
 
 
 def build_classifier(config: TrainConfig, labels: list[str], size: int) -> Classifier:
-    """The network of the configuration with its normalisation; raises UsageError for a name or weights unknown."""
+    """Build the configured network for crops of `size` px; raises UsageError for an unknown network or weights."""
     _check_window(config, size)
-    window = config.inner or size
+    window = config.center_crop or size
     try:
         network = build_network(config.network, len(labels), window, dropout=config.dropout, weights=config.weights)
     except ValueError as error:
@@ -94,13 +95,14 @@ def build_classifier(config: TrainConfig, labels: list[str], size: int) -> Class
         grey=config.grey,
         flip=config.flip,
         standardise=config.standardise,
-        inner=config.inner,
-        views=config.views,
+        center_crop=config.center_crop,
+        tta_crops=config.tta_crops,
     )
 
 
 def _check_window(config: TrainConfig, size: int) -> None:
-    if config.inner is not None and config.inner > size:
-        raise UsageError(f"train.inner: {config.inner} px is more than the crop's {size}: set train.size larger")
-    if config.views > 1 and config.inner is None:
-        raise UsageError(f"train.views: {config.views} windows of which side? Set train.inner below {size}")
+    side, count = config.center_crop, config.tta_crops
+    if side is not None and side > size:
+        raise UsageError(f"train.center_crop: {side} px is more than the crop's {size}: set train.size larger")
+    if count > 1 and side is None:
+        raise UsageError(f"train.tta_crops: {count} windows of which side? Set train.center_crop below {size}")

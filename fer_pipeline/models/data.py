@@ -1,4 +1,4 @@
-"""Crops as training sees them: one memory-mapped uint8 array, and the rows it was made from."""
+"""Read crops for training: one memory-mapped uint8 array, their labels, and the rows they were made from."""
 
 import hashlib
 import os
@@ -28,29 +28,29 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
 @dataclass(frozen=True)
 class Crops:
-    """n crops: `images` uint8 (n, size, size, 3) RGB, `targets` int64 (n,), one row each, and what was measured."""
+    """n crops: `images` uint8 (n, size, size, 3) RGB, `targets` int64 (n,), a row each, and measures of the mouth."""
 
     images: NDArray[np.uint8]
     targets: NDArray[np.int64]
     rows: list[Row]
     labels: list[str]
-    measures: NDArray[np.float32] | None = None  # (n, m), for models that want the mouth in numbers
+    measures: NDArray[np.float32] | None = None  # (n, m), for models that take them
 
     def part(self, chosen: list[int]) -> "Crops":
-        """Some of them; the pixels are copied."""
+        """Select some crops by index; the pixels are copied."""
         rows, measures = [self.rows[index] for index in chosen], self.measures
         measures = None if measures is None else measures[chosen]
         return Crops(self.images[chosen], self.targets[chosen], rows, self.labels, measures)
 
     def known_measures(self) -> NDArray[np.float32]:
-        """The measures, of which there are none unless a model wants them."""
+        """Return the measures (n, m), or (n, 0) where there are none."""
         return np.zeros((len(self.targets), 0), np.float32) if self.measures is None else self.measures
 
 
 def list_crops(folder: Path, part: str | None = None) -> list[Row]:
-    """The labelled crops of a folder: of a stage's (by its manifest), or of any that has a folder per class.
+    """List the labelled crops of a stage's folder (by its manifest), or of any that has a folder per class.
 
-    `part` picks train or test where the folder knows parts. Each row's `path` is where the file lies below the folder.
+    `part` selects train or test where the folder has parts. Each row's `path` is relative to the folder.
     """
     if (folder / MANIFEST).is_file():
         rows = [
@@ -69,7 +69,7 @@ def _is_split(folder: Path, row: Row) -> bool:
 
 
 def _walk_parts(folder: Path, part: str | None) -> list[Row]:
-    """The images of the wanted parts, by the names people give them; of the folder itself where it has none."""
+    """List the images of the wanted parts, by the names people give them, or of a folder without parts."""
     found = {
         name: next((folder / one for one in names if (folder / one).is_dir()), None) for name, names in PARTS.items()
     }
@@ -80,7 +80,7 @@ def _walk_parts(folder: Path, part: str | None) -> list[Row]:
 
 
 def hash_data(folder: Path) -> str:
-    """What a training folder held: the hash of its manifest, or else of the names and sizes of its images."""
+    """Hash a training folder: its manifest, or else the names and sizes of its images."""
     if (folder / MANIFEST).is_file():
         return hash_file(folder / MANIFEST)
     digest = hashlib.sha256()
@@ -110,9 +110,10 @@ def load_crops(
     measures: Sequence[str] = (),
     cut: CropSettings = WHOLE,
 ) -> Crops:
-    """Decode crops once into an array on disk, which later runs map into memory; a bad file is an error here.
+    """Decode crops once into an array in `cache`, which later runs map into memory.
 
-    `measures` names what of the mouth is measured on them, and kept beside the array, by the landmarks of `cut`.
+    `measures` names the measures of the mouth to compute and keep beside it, with the landmarks of `cut`. Raises
+    InputError for a file that cannot be read.
     """
     unknown = sorted({str(row.label) for row in rows} - set(labels))
     if unknown:
@@ -126,7 +127,7 @@ def load_crops(
 
 
 def _fingerprint(folder: Path, rows: list[Row]) -> str:
-    """Changes with any file, so that crops rebuilt under the same names are decoded again."""
+    """Hash names, sizes and times of the files, so that crops rebuilt under the same names are decoded again."""
     digest = hashlib.sha256()
     for row in rows:
         try:
@@ -156,7 +157,7 @@ def _decode_all(folder: Path, rows: list[Row], size: int, path: Path) -> None:
 
 
 def _measure_all(images: NDArray[np.uint8], names: Sequence[str], cut: CropSettings, path: Path) -> NDArray[np.float32]:
-    """The measures (n, m) of decoded crops, once for the same crops, names and way to find landmarks."""
+    """Compute the measures (n, m) of decoded crops, once for the same crops, names and landmark model."""
     wanted = hashlib.sha256(f"{__version__} {names} {cut.region} {cut.landmarks}".encode()).hexdigest()[:8]
     kept = path.with_name(f"measures-{path.stem}-{wanted}.npy")
     if not kept.is_file():
@@ -179,7 +180,7 @@ def write_arrays(path: Path, *arrays: Any) -> None:
 
 
 def check_classes(rows: list[Row], folder: Path) -> list[str]:
-    """The labels of a training folder; raises InputError if nothing can be learned from them."""
+    """List the labels of a training folder; raises InputError for fewer than two classes, or two images of one."""
     counts = Counter(str(row.label) for row in rows)
     if len(counts) < 2:
         raise InputError(f"{folder}: only the class {next(iter(counts))!r}: a classifier needs at least two")
@@ -190,17 +191,17 @@ def check_classes(rows: list[Row], folder: Path) -> list[str]:
 
 
 def source_of(row: Row) -> str:
-    """Where a picture came from, in one word: the search engine or the data set."""
+    """Name the source of an image: the search engine or the data set."""
     return str(row.source.get("engine") or row.source.get("name") or "unknown")
 
 
 def group_of(row: Row) -> str:
-    """What a split may not part: the row's group, or the image alone."""
+    """Name the group of an image, which no split divides: the row's, or the image alone."""
     return row.group or row.path
 
 
-def part_folds(rows: list[Row], count: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each image, of about even size and mix of labels, groups kept whole; needs two groups a label."""
+def assign_folds(rows: list[Row], count: int, seed: int) -> NDArray[np.int64]:
+    """Assign each image a fold (n,), stratified by label, groups whole; raises InputError for too few groups."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels, groups = [str(row.label) for row in rows], [group_of(row) for row in rows]

@@ -1,4 +1,4 @@
-"""A network and boosted trees side by side: what the pixels say and what the mouth's measures say."""
+"""Late fusion of a network, which sees pixels, and boosted trees, which see measures of the mouth."""
 
 import numpy as np
 import torch
@@ -7,34 +7,34 @@ from torch import Tensor
 
 from fer_pipeline import console
 from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.models.classical import BoostedTrees, fit_trees
 from fer_pipeline.models.data import Crops
-from fer_pipeline.models.model_module import Scorer, feed
-from fer_pipeline.models.trees import BoostedTrees, fit_trees
+from fer_pipeline.models.model_module import ModelModule, input_batches
 
 EQUAL = (0.5, 0.5)
 
 
-class Fusion(Scorer):
-    """Crops and measures to probabilities: a weighted geometric mean of both opinions (Genest & Zidek 1986)."""
+class Fusion(ModelModule):
+    """Crops and measures to probabilities: the weighted geometric mean of both models' (Genest & Zidek 1986)."""
 
     inputs = ("crops", "measures")
 
-    def __init__(self, pixels: Scorer, geometry: BoostedTrees, weights: tuple[float, float] = EQUAL) -> None:
+    def __init__(self, pixels: ModelModule, geometry: BoostedTrees, weights: tuple[float, float] = EQUAL) -> None:
         super().__init__()
         self.pixels, self.geometry, self.weights = pixels, geometry, weights
 
-    def view_logits(self, *inputs: Tensor) -> Tensor:
+    def tta_logits(self, *inputs: Tensor) -> Tensor:
         images, measures = inputs
         first, second = self.weights
-        seen = self.pixels.view_logits(images).log_softmax(dim=2)
-        return first * seen + second * self.geometry.view_logits(measures).log_softmax(dim=2)
+        seen = self.pixels.tta_logits(images).log_softmax(dim=2)
+        return first * seen + second * self.geometry.tta_logits(measures).log_softmax(dim=2)
 
 
-def fuse(pixels: Scorer, training: Crops, validation: Crops, config: TrainConfig) -> Fusion:
-    """Put trees beside a trained network; a fixed share or the validation crops weigh the two.
+def fuse(pixels: ModelModule, training: Crops, validation: Crops, config: TrainConfig) -> Fusion:
+    """Fit trees beside a trained network, weighted by `geometry_share` or else by the validation crops.
 
-    Of the source that was trained on pixels know more, so that validation gives geometry next to no weight; mouths from
-    elsewhere need a fixed share (docs/geometry.md).
+    On sources in the training set pixels are better, so that validation crops give geometry almost no weight; for other
+    sources set a share (docs/geometry.md).
     """
     fusion = Fusion(pixels.eval().cpu(), fit_trees(training, config.seed)).eval()
     share = config.geometry_share
@@ -45,16 +45,16 @@ def fuse(pixels: Scorer, training: Crops, validation: Crops, config: TrainConfig
 
 
 def _weigh(fusion: Fusion, validation: Crops) -> tuple[float, float]:
-    """The weights, none negative, with the least negative log-likelihood of the validation crops."""
+    """Fit the weights of pixels and geometry, both positive, that minimise the validation negative log-likelihood."""
     from scipy.optimize import minimize
 
-    opinions: list[list[NDArray[np.float64]]] = []
+    outputs: list[list[NDArray[np.float64]]] = []
     with torch.inference_mode():
-        for images, measures in feed(fusion, validation):
-            views = fusion.pixels.view_logits(images).log_softmax(dim=2).double().numpy()
-            trees = fusion.geometry.view_logits(measures).log_softmax(dim=2).double().numpy()
-            opinions.append([views, np.broadcast_to(trees, views.shape)])
-    pixels, geometry = (np.concatenate([both[index] for both in opinions], axis=1) for index in (0, 1))
+        for images, measures in input_batches(fusion, validation):
+            network = fusion.pixels.tta_logits(images).log_softmax(dim=2).double().numpy()
+            trees = fusion.geometry.tta_logits(measures).log_softmax(dim=2).double().numpy()
+            outputs.append([network, np.broadcast_to(trees, network.shape)])
+    pixels, geometry = (np.concatenate([both[index] for both in outputs], axis=1) for index in (0, 1))
     picked = (np.arange(len(validation.targets)), validation.targets)
 
     def loss(weights: NDArray[np.float64]) -> float:

@@ -14,7 +14,7 @@ from fer_pipeline.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from fer_pipeline.models.model_module import Scorer
+    from fer_pipeline.models.model_module import ModelModule
 
 MODEL = "model.onnx"
 KEY = "fer"
@@ -63,7 +63,7 @@ class Card(BaseModel):
         return Path(str(self.settings.get("input", "")))
 
 
-def write_bundle(path: Path, classifier: "Scorer", card: Card) -> None:
+def write_bundle(path: Path, classifier: "ModelModule", card: Card) -> None:
     """Export a trained classifier and check that the file says what it says."""
     import onnx
     import torch
@@ -95,7 +95,7 @@ def write_bundle(path: Path, classifier: "Scorer", card: Card) -> None:
     aside.replace(path)
 
 
-def _check_parity(path: Path, classifier: "Scorer", example: "dict[str, torch.Tensor]") -> None:
+def _check_parity(path: Path, classifier: "ModelModule", example: "dict[str, torch.Tensor]") -> None:
     import torch
 
     with torch.inference_mode():

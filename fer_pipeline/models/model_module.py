@@ -1,4 +1,4 @@
-"""What every trained model is, whatever it is made of: named inputs in, probabilities out, as one graph."""
+"""The base class of every trained model: named inputs in, class probabilities out, exportable as one ONNX graph."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,25 +11,32 @@ from torch import Tensor, nn
 from fer_pipeline.models.data import Crops
 
 
-class Scorer(nn.Module):
-    """From `inputs` to probabilities (B, classes), averaged over views of the same crop.
+class ModelModule(nn.Module):
+    """Map `inputs` to probabilities (B, classes), averaged over T augmented versions of each crop.
 
-    `crops` are uint8 (B, size, size, 3) RGB; `measures` float32 (B, m), the mouth in numbers, NaN where missing.
+    `crops` are uint8 (B, size, size, 3) RGB; `measures` float32 (B, m), measures of the mouth, NaN where missing.
     """
 
     inputs: tuple[str, ...] = ("crops",)
     temperature: float = 1.0
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return (self.view_logits(*inputs) / self.temperature).softmax(dim=2).mean(dim=0)
+        return (self.tta_logits(*inputs) / self.temperature).softmax(dim=2).mean(dim=0)
 
-    def view_logits(self, *inputs: Tensor) -> Tensor:
-        """Logits (views, B, classes) of every view that is averaged over."""
+    def tta_logits(self, *inputs: Tensor) -> Tensor:
+        """Compute logits (T, B, classes), one slice for each test-time augmentation."""
         raise NotImplementedError
 
 
-def feed(scorer: Scorer, crops: Crops, batch: int = 256) -> Iterator[tuple[Tensor, ...]]:
-    """What a model wants of some crops, in its order, in batches; copied, since torch warns of mapped memory."""
+def input_batches(model: ModelModule, crops: Crops, batch: int = 256) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the tensors `model` takes, in its order, for `batch` crops at a time."""
     arrays: dict[str, NDArray[Any]] = {"crops": crops.images, "measures": crops.known_measures()}
     for start in range(0, len(crops.targets), batch):
-        yield tuple(torch.from_numpy(np.array(arrays[name][start : start + batch])) for name in scorer.inputs)
+        # Copied, since torch warns of memory-mapped arrays.
+        yield tuple(torch.from_numpy(np.array(arrays[name][start : start + batch])) for name in model.inputs)
+
+
+def predict(model: ModelModule, crops: Crops) -> NDArray[np.float32]:
+    """Compute probabilities (n, classes) with a model in memory."""
+    with torch.inference_mode():
+        return np.concatenate([model(*inputs).numpy() for inputs in input_batches(model, crops)])

@@ -1,4 +1,4 @@
-"""A finished model that a training goes on from: its card, the weights of its last training, and that both are one."""
+"""The finished run that a fine-tuning starts from: its metadata, its weights, and the settings to continue with."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -19,10 +19,10 @@ from fer_pipeline.models.classifier import Classifier, build_classifier
 from fer_pipeline.models.data import list_crops
 from fer_pipeline.models.model_file import MODEL, Card, find_model, open_session, read_card
 
-# What the weights have their meaning by, and so cannot be chosen again.
-FIXED = ("network", "size", "inner", "grey", "standardise", "dropout", "geometry")
-# A short, gentle training. Old and new count alike; the last epoch is kept, since none of the camera's pictures is held
-# back to choose one by.
+# Settings that the weights depend on, which therefore stay as they are.
+FIXED = ("network", "size", "center_crop", "grey", "standardise", "dropout", "geometry")
+# A short training with a small learning rate. Old and new sources count alike; the last epoch is kept, since no camera
+# picture is held back to choose one by.
 GENTLE = {"learning_rate": 5e-4, "schedule": "onecycle", "sampler": "sources", "keep": "last", "patience": 0}
 CROPS_SEEN = 15_000  # in all epochs together: half a minute on two cores for `compact_resnet`
 REMEDY = "train again without --from"
@@ -30,7 +30,7 @@ REMEDY = "train again without --from"
 
 @dataclass(frozen=True)
 class Base:
-    """A finished run; `sha256` is that of its model file."""
+    """A finished run to start from; `sha256` is that of its model file."""
 
     run: Path
     card: Card
@@ -38,7 +38,7 @@ class Base:
 
 
 def read_base(run: Path) -> Base:
-    """The run to go on from; InputError if it is not finished, UsageError if it has no weights to go on with."""
+    """Read the run to start from; raises InputError if it is not finished, UsageError if it has no network weights."""
     path = find_model(run)
     if path.name != MODEL:
         raise UsageError(f"{path}: only {MODEL} of a run has weights to go on from: name the run's folder")
@@ -48,10 +48,11 @@ def read_base(run: Path) -> Base:
     return Base(path.parent, card, hash_file(path))
 
 
-def settle(config: TrainConfig, base: Base, chosen: Collection[str]) -> TrainConfig:
-    """The settings to go on with: the network as it is, and a short schedule in place of the first training's.
+def choose_settings(config: TrainConfig, base: Base, chosen: Collection[str]) -> TrainConfig:
+    """Choose the settings of a fine-tuning: the network as it is, and a schedule shorter than the first training's.
 
-    What is `chosen` (by --set) stands, and so does what the configuration says otherwise than the first training did.
+    Settings that are `chosen` (by --set), or that `config` sets to other values than the first training, are kept.
+    Raises UsageError where these contradict the network.
     """
     theirs: dict[str, Any] = {name: base.card.settings.get(name) for name in TrainConfig.model_fields} | {
         "size": base.card.size
@@ -85,7 +86,7 @@ def _check(settings: dict[str, Any], base: Base) -> TrainConfig:
 
 
 def read_weights(base: Base, config: TrainConfig) -> Mapping[str, Tensor]:
-    """All weights of the finished classifier, from its checkpoint; InputError if they are not the model file's."""
+    """Read all weights of the classifier from its checkpoint; raises InputError unless they are the model file's."""
     path = base.run / "checkpoints" / f"{base.card.settings.get('keep', 'best')}.ckpt"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
@@ -104,13 +105,13 @@ def read_weights(base: Base, config: TrainConfig) -> Mapping[str, Tensor]:
 
 
 def _build(base: Base, config: TrainConfig) -> Classifier:
-    """The classifier as the model file has it, whatever is averaged over from now on."""
-    theirs = {name: value for name, value in base.card.settings.items() if name in {"flip", "views"}}
+    """Build the classifier as it is in the model file, with its own test-time augmentation."""
+    theirs = {name: value for name, value in base.card.settings.items() if name in {"flip", "tta_crops"}}
     return build_classifier(config.model_copy(update=theirs), base.card.labels, base.card.size)
 
 
 def _agree(classifier: Classifier, base: Base) -> bool:
-    """Whether weights and model file say the same of some noise."""
+    """Whether weights and model file give the same probabilities for random crops."""
     side = base.card.size
     crops = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), dtype=np.uint8)
     classifier.temperature = base.card.calibration.temperature if base.card.calibration else 1.0

@@ -1,17 +1,17 @@
-"""The networks of the field's tutorials, layer by layer as their articles give them."""
+"""Networks of well-known tutorials, layer by layer as their articles give them."""
 
 from torch import Tensor, nn
 
 
 class OneChannel(nn.Module):
-    """The mean of the channels, (B, 3, H, W) to (B, 1, H, W): what a network made for grey pictures sees."""
+    """Average the channels, (B, 3, H, W) to (B, 1, H, W), for a network made for grey pictures."""
 
     def forward(self, pictures: Tensor) -> Tensor:
         return pictures.mean(dim=1, keepdim=True)
 
 
 def simpleconv3(classes: int, size: int) -> nn.Sequential:
-    """The lips article's network: three unpadded stride-2 convolutions 3-12-24-48, then 1200-1200-128 at 48 px."""
+    """Build the lips article's network: unpadded stride-2 convolutions 3-12-24-48, then 1200-1200-128 at 48 px."""
     side = size
     layers: list[nn.Module] = []
     for inner, outer in ((3, 12), (12, 24), (24, 48)):
@@ -23,7 +23,7 @@ def simpleconv3(classes: int, size: int) -> nn.Sequential:
 
 
 def fer_cnn(classes: int, size: int) -> nn.Sequential:
-    """The FER2013 blog's network for one grey channel: four padded convolutions, two dense layers; 4.5 M at 48 px.
+    """Build the FER2013 blog's network of one grey channel: four convolutions, two dense layers; 4.5 M at 48 px.
 
     Every one of the six is followed by batch norm, ReLU and dropout .25, the convolutions by 2x2 max pooling too.
     """
@@ -39,7 +39,7 @@ def fer_cnn(classes: int, size: int) -> nn.Sequential:
 
 
 def prelu_cnn(classes: int, size: int) -> nn.Sequential:
-    """The five-class contest's network: padded convolutions 1x1, 3x3 and 5x5, the last two with PReLU (He et al. 2015).
+    """Build the five-class contest's network: convolutions 1x1, 3x3 and 5x5, the last two with PReLU (He et al. 2015).
 
     Nearly all of its 136 M parameters at 64 px stand between the pooled 64 x 32 x 32 features and the 2,048 units.
     """
@@ -56,7 +56,7 @@ def prelu_cnn(classes: int, size: int) -> nn.Sequential:
 
 
 def vgg_small(classes: int, size: int) -> nn.Sequential:
-    """The web service tutorial's network: pairs of padded 3x3 convolutions of 32, 64 and 128, then 512 units."""
+    """Build the web service tutorial's network: pairs of padded 3x3 convolutions of 32, 64 and 128, then 512 units."""
     layers: list[nn.Module] = []
     for inner, outer in ((3, 32), (32, 64), (64, 128)):
         layers += [nn.Conv2d(inner, outer, 3, padding=1), nn.ReLU(inplace=True)]
@@ -67,6 +67,6 @@ def vgg_small(classes: int, size: int) -> nn.Sequential:
 
 
 def _check_side(name: str, side: int, size: int, *, least: int, usual: int) -> None:
-    """Raises ValueError where nothing is left of a picture after the convolutions."""
+    """Raise ValueError where the convolutions leave nothing of a picture."""
     if side < 1:
         raise ValueError(f"{name} needs pictures of {least} px or more, not {size}: set the size to {usual}")

@@ -84,8 +84,9 @@ def _part(cut: CropSettings) -> str:
 def _describe_input(card: Card) -> str:
     settings = card.settings
     told = [f"{card.size} x {card.size} px, {'grey' if settings.get('grey') else 'RGB'}"]
-    if settings.get("inner"):
-        told.append(f"of which the network sees {settings.get('views', 1)} window(s) of {settings['inner']} px")
+    if settings.get("center_crop"):
+        windows, side = settings.get("tta_crops", 1), settings["center_crop"]
+        told.append(f"of which the network sees {windows} window(s) of {side} px")
     if settings.get("standardise"):
         told.append("brought to mean 0 and deviation 1")
     if settings.get("flip"):

@@ -1,4 +1,4 @@
-"""Temperature scaling (Guo et al. 2017): one number that makes a confidence mean what it says."""
+"""Temperature scaling (Guo et al. 2017): calibrate confidences by one number, fitted on the validation part."""
 
 import numpy as np
 import torch
@@ -8,53 +8,53 @@ from fer_pipeline import console
 from fer_pipeline.evaluation.confidence import measure_reliability
 from fer_pipeline.models.data import Crops
 from fer_pipeline.models.model_file import Calibration
-from fer_pipeline.models.model_module import Scorer, feed
+from fer_pipeline.models.model_module import ModelModule, input_batches
 
-FEWEST = 30  # validation images below which a temperature would be luck
-RANGE = (0.1, 10.0)
+MIN_IMAGES = 30  # of the validation part, below which a temperature would be chance
+TEMPERATURES = (0.1, 10.0)  # the range that is searched
 
 
-def calibrate(classifier: Scorer, validation: Crops) -> Calibration:
-    """Set the temperature with the least negative log-likelihood of the averaged probabilities of validation crops.
+def calibrate(classifier: ModelModule, validation: Crops) -> Calibration:
+    """Set the temperature that minimises the negative log-likelihood of the validation crops.
 
-    What it tells of before and after is measured on those same crops; `eval` has the error on images it never saw.
+    The figures it returns, before and after, are of those same crops; `fer eval` measures the calibration on others.
     """
     from scipy.optimize import minimize_scalar
 
     logits, targets = _gather_logits(classifier, validation), validation.targets
-    if len(targets) < FEWEST:
-        told = f"{len(targets)} validation images are too few to fit a temperature, it takes {FEWEST}"
+    if len(targets) < MIN_IMAGES:
+        told = f"{len(targets)} validation images are too few to fit a temperature, it takes {MIN_IMAGES}"
         console.note(f"train: {told}: it stays 1")
-        return _tell(logits, targets, 1.0)
+        return _measure(logits, targets, 1.0)
     found = minimize_scalar(
         lambda exponent: _likelihood(_average(logits, float(np.exp(exponent))), targets),
-        bounds=np.log(RANGE).tolist(),
+        bounds=np.log(TEMPERATURES).tolist(),
         method="bounded",
     )
     classifier.temperature = round(float(np.exp(found.x)), 4)
-    return _tell(logits, targets, classifier.temperature)
+    return _measure(logits, targets, classifier.temperature)
 
 
-def _gather_logits(classifier: Scorer, crops: Crops) -> NDArray[np.float64]:
-    """Logits (views, n, classes) of every window and mirror image."""
+def _gather_logits(classifier: ModelModule, crops: Crops) -> NDArray[np.float64]:
+    """Collect the logits (T, n, classes) of all crops, a slice for each test-time augmentation."""
     with torch.inference_mode():
-        parts = [classifier.view_logits(*inputs).double().numpy() for inputs in feed(classifier, crops)]
+        parts = [classifier.tta_logits(*inputs).double().numpy() for inputs in input_batches(classifier, crops)]
     return np.concatenate(parts, axis=1)
 
 
 def _average(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Probabilities (n, classes): what `Scorer.forward` gives at that temperature."""
+    """Average logits (T, n, classes) to probabilities (n, classes), as `ModelModule.forward` does."""
     from scipy.special import softmax
 
     return np.asarray(softmax(logits / temperature, axis=2).mean(axis=0))
 
 
 def _likelihood(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    """The mean negative log-likelihood of the true classes."""
+    """Compute the mean negative log-likelihood of the true classes."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)).mean())
 
 
-def _tell(logits: NDArray[np.float64], targets: NDArray[np.int64], temperature: float) -> Calibration:
+def _measure(logits: NDArray[np.float64], targets: NDArray[np.int64], temperature: float) -> Calibration:
     before, after = _average(logits, 1.0), _average(logits, temperature)
     return Calibration(
         temperature=temperature,

@@ -1,4 +1,4 @@
-"""Cross-validation: every image is judged once, by a model that has seen neither it nor its group."""
+"""Cross-validation: predict every image once, with a model that was trained on neither it nor its group."""
 
 import json
 import time
@@ -18,9 +18,9 @@ from fer_pipeline.evaluation.confidence import measure_reliability, measure_sele
 from fer_pipeline.evaluation.metrics import score, sum_up
 from fer_pipeline.evaluation.predictions import score_sources, write_predictions
 from fer_pipeline.files import write_aside
-from fer_pipeline.models.data import FOLDS, Crops, hash_data, part_folds, source_of, write_arrays
-from fer_pipeline.models.distributed import check_alone
-from fer_pipeline.models.model_module import feed
+from fer_pipeline.models.data import FOLDS, Crops, assign_folds, hash_data, source_of, write_arrays
+from fer_pipeline.models.distributed import check_single_process
+from fer_pipeline.models.model_module import predict
 from fer_pipeline.training.calibration import calibrate
 from fer_pipeline.training.fit import fit
 from fer_pipeline.training.train import check_device, hold_back, read_crops
@@ -28,7 +28,7 @@ from fer_pipeline.training.train import check_device, hold_back, read_crops
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """n images with the probabilities (n, classes) of the model that did not see them, and the pooled figures."""
+    """n images with the out-of-fold probabilities (n, classes), the fold of each (n,), and the scores of all."""
 
     crops: Crops
     folds: NDArray[np.int64]
@@ -38,12 +38,12 @@ class CrossValidation:
 
 
 def cross_validate(config: TrainConfig, count: int, *, by_source: bool = False, force: bool = False) -> CrossValidation:
-    """Train `count` models, each on all groups but a fold, and judge the fold; by_source: all sources but one.
+    """Train `count` models, each on all folds but one, and predict that one; with `by_source` a fold is a source.
 
-    All labelled images of the input folder take part, whatever their split. Each fold is kept in a folder of its own,
-    so that a killed run goes on where it stopped. Writes `folds.json` and `predictions.csv` into the run folder.
+    All labelled images of the input folder take part, whatever their split. Each fold has a folder of its own, so that
+    a killed run continues where it stopped. Writes `folds.json` and `predictions.csv` into the run folder.
     """
-    check_alone("cross-validation")
+    check_single_process("cross-validation")
     kind = "sources" if by_source else f"folds{count}"
     config = config.model_copy(update={"output": config.output.with_name(f"{config.output.name}-{kind}")})
     provenance = make_provenance("folds", config, hash_data(config.input)) | {
@@ -53,7 +53,7 @@ def cross_validate(config: TrainConfig, count: int, *, by_source: bool = False, 
     with locked_run(config.output, provenance, force=force):
         crops = read_crops(config, None)
         names = _names(crops.rows) if by_source else [str(index + 1) for index in range(count)]
-        folds = _by_source(crops.rows, names) if by_source else part_folds(crops.rows, count, config.seed)
+        folds = _by_source(crops.rows, names) if by_source else assign_folds(crops.rows, count, config.seed)
         probabilities = np.zeros((len(folds), len(crops.labels)), np.float32)
         minutes = []
         for index, name in enumerate(names):
@@ -81,7 +81,7 @@ def _by_source(rows: list[Row], names: list[str]) -> NDArray[np.int64]:
 def _fold(
     config: TrainConfig, crops: Crops, held: NDArray[np.int64], folder: Path
 ) -> tuple[NDArray[np.float32], float]:
-    """Probabilities of the held-out images and the seconds it took; read back if the fold is finished."""
+    """Predict the held-out images; return probabilities and seconds, read back if the fold is finished."""
     kept = folder / "probabilities.npy"
     if kept.is_file():
         with kept.open("rb") as file:
@@ -93,25 +93,16 @@ def _fold(
     classifier = fit(config, training, validation, folder)
     if config.calibrate:
         calibrate(classifier, validation)
-    probabilities = judge(classifier, crops.part(held.tolist()))
+    probabilities = predict(classifier, crops.part(held.tolist()))
     seconds = time.monotonic() - started
     write_arrays(kept, probabilities, np.float64(seconds))
     return probabilities, seconds
 
 
-def judge(classifier: Any, crops: Crops) -> NDArray[np.float32]:
-    """Probabilities (n, classes) by a classifier in memory."""
-    import torch
-
-    with torch.inference_mode():
-        parts = [classifier(*inputs).numpy() for inputs in feed(classifier, crops)]
-    return np.concatenate(parts)
-
-
 def _figures(
     crops: Crops, folds: NDArray[np.int64], probabilities: NDArray[np.float32], names: list[str], threshold: float
 ) -> dict[str, Any]:
-    """The pooled figures, and those of each fold."""
+    """Score all out-of-fold predictions together (`pooled`), and those of each fold."""
     each = {}
     for index, name in enumerate(names):
         chosen = folds == index

@@ -1,7 +1,7 @@
-"""Cross-validations averaged: every image judged by models of several kinds, none of which saw it or its group.
+"""Average several cross-validations: an out-of-fold ensemble, in which no model was trained on an image's group.
 
-Which image was in which fold may differ from one to the next, as long as groups are the same: in each the image was
-judged by a model that learned from neither it nor its group, so that their mean has seen neither.
+An image may lie in another fold in each of them, as long as groups are the same: each predicted it by a model that was
+trained on neither it nor its group, and so does their mean.
 """
 
 import csv
@@ -22,13 +22,12 @@ from fer_pipeline.evaluation.metrics import score, sum_up
 from fer_pipeline.evaluation.predictions import PREDICTIONS, Judged, read_predictions, write_predictions
 from fer_pipeline.files import hash_file, write_aside
 from fer_pipeline.models.data import FOLDS, Crops
-from fer_pipeline.models.graphs import pool
-from fer_pipeline.training.ensemble import check_runs
+from fer_pipeline.training.ensemble import check_runs, geometric_mean
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What a cross-validation said of every image, by path: label, guess and group, and a probability a class."""
+class OutOfFold:
+    """Out-of-fold predictions of a cross-validation, by path: label, guess and group, and a probability per class."""
 
     run: Path
     judged: dict[str, Judged]
@@ -38,8 +37,8 @@ class Opinion:
 
 
 @dataclass(frozen=True)
-class Pooled:
-    """The figures of the mean and of each member on the shared images; `paired` is the best member (A) against it."""
+class CvEnsemble:
+    """The scores of the mean and of each member on the images they share; `paired`: the best member (A) against it."""
 
     figures: dict[str, Any]
     best: Path
@@ -48,28 +47,28 @@ class Pooled:
 
 
 def is_cross_validation(run: Path) -> bool:
-    """Whether a folder holds the figures of folds in place of a model."""
+    """Whether a folder holds a cross-validation in place of a model."""
     return (run / FOLDS).is_file()
 
 
-def pool_folds(runs: list[Path], output: Path, *, force: bool = False) -> Pooled:
+def average_cross_validations(runs: list[Path], output: Path, *, force: bool = False) -> CvEnsemble:
     """Average the out-of-fold probabilities of some cross-validations; writes `predictions.csv` and `folds.json`."""
     check_runs(runs, output)
-    opinions = [read_opinion(run) for run in runs]
-    rows = share_rows(opinions)
-    inputs = {str(one.provenance.get("input")) for one in opinions}
-    names = [f"{one.run} {hash_file(one.run / PREDICTIONS)[:12]}" for one in opinions]
-    provenance = {"stage": "ensemble", "settings": {"members": names}, "folds": opinions[0].provenance.get("folds")}
+    answers = [read_out_of_fold(run) for run in runs]
+    rows = common_rows(answers)
+    inputs = {str(one.provenance.get("input")) for one in answers}
+    names = [f"{one.run} {hash_file(one.run / PREDICTIONS)[:12]}" for one in answers]
+    provenance = {"stage": "ensemble", "settings": {"members": names}, "folds": answers[0].provenance.get("folds")}
     provenance |= {
         "input": inputs.pop() if len(inputs) == 1 else "",
-        "upstream": opinions[0].provenance.get("upstream"),
+        "upstream": answers[0].provenance.get("upstream"),
     }
     with locked_run(output, provenance, force=force):
-        return _write(output, opinions, rows)
+        return _write(output, answers, rows)
 
 
-def read_opinion(run: Path) -> Opinion:
-    """The out-of-fold answers of a run; raises InputError where they are not those its `folds.json` tells of."""
+def read_out_of_fold(run: Path) -> OutOfFold:
+    """Read the out-of-fold predictions of a run; raises InputError where they do not fit its `folds.json`."""
     judged = read_predictions(run)
     count, right = len(judged), sum(one.label == one.predicted for one in judged.values())
     try:
@@ -81,7 +80,7 @@ def read_opinion(run: Path) -> Opinion:
         told = f"{run / FOLDS} does not tell of the {count:,} predictions beside it"
         raise InputError(f"{told}: cross-validate again with `fer train --folds`")
     labels, probabilities = _read_probabilities(run / PREDICTIONS)
-    return Opinion(run, judged, labels, probabilities, read_provenance(run) or {})
+    return OutOfFold(run, judged, labels, probabilities, read_provenance(run) or {})
 
 
 def _read_probabilities(path: Path) -> tuple[list[str], dict[str, list[float]]]:
@@ -101,9 +100,9 @@ def _read_probabilities(path: Path) -> tuple[list[str], dict[str, list[float]]]:
     return labels, found
 
 
-def share_rows(opinions: list[Opinion]) -> list[Row]:
-    """The images all have judged, with label and group; raises InputError where two contradict each other."""
-    first, *others = opinions
+def common_rows(answers: list[OutOfFold]) -> list[Row]:
+    """List the images that all predicted, with label and group; raises InputError where two contradict each other."""
+    first, *others = answers
     for other in others:
         both = f"{first.run} and {other.run}"
         if set(other.labels) != set(first.labels):
@@ -112,16 +111,18 @@ def share_rows(opinions: list[Opinion]) -> list[Row]:
             first.provenance.get("folds") != other.provenance.get("folds")
         ):
             raise InputError(f"{both}: only one left out whole sources: cross-validate both in the same way")
-    paths = sorted(set.intersection(*(set(one.judged) for one in opinions)))
+    paths = sorted(set.intersection(*(set(one.judged) for one in answers)))
     if not paths:
-        raise InputError(f"{', '.join(str(one.run) for one in opinions)} have judged no image in common")
-    return [_merge(path, opinions) for path in paths]
+        raise InputError(
+            f"{', '.join(str(one.run) for one in answers)} have no image in common: cross-validate all on the same data"
+        )
+    return [_merge(path, answers) for path in paths]
 
 
-def _merge(path: str, opinions: list[Opinion]) -> Row:
-    """An image as all know it; a group that a run of an older version did not note is taken from the others."""
-    label, group, told = "", "", opinions[0].run
-    for one in opinions:
+def _merge(path: str, answers: list[OutOfFold]) -> Row:
+    """Merge what each says of an image; a group that one did not note is taken from the others."""
+    label, group, told = "", "", answers[0].run
+    for one in answers:
         judged = one.judged[path]
         known = "" if judged.group == path else judged.group
         if label not in {"", judged.label} or (group and known and group != known):
@@ -132,33 +133,33 @@ def _merge(path: str, opinions: list[Opinion]) -> Row:
     return Row(path=path, label=label, group=group or None)
 
 
-def _write(output: Path, opinions: list[Opinion], rows: list[Row]) -> Pooled:
-    """Average, score, pair with the best member, write."""
-    labels = opinions[0].labels
-    said = [_line_up(one, rows, labels) for one in opinions]
-    mean = pool(said)
+def _write(output: Path, answers: list[OutOfFold], rows: list[Row]) -> CvEnsemble:
+    """Average the probabilities, score them, compare with the best member, and write the files."""
+    labels = answers[0].labels
+    said = [_line_up(one, rows, labels) for one in answers]
+    mean = geometric_mean(said)
     targets = np.array([labels.index(str(row.label)) for row in rows], np.int64)
     scores = [sum_up(score(targets, values, labels)) for values in said]
     place = int(np.argmax([one["accuracy"] for one in scores]))
-    sides = [_judge(rows, values, labels) for values in (said[place], mean)]
-    paired = compare(sides[0], sides[1], [row.path for row in rows], (len(opinions[place].judged), len(rows)))
+    sides = [_guesses(rows, values, labels) for values in (said[place], mean)]
+    paired = compare(sides[0], sides[1], [row.path for row in rows], (len(answers[place].judged), len(rows)))
     pooled = score(targets, mean, labels) | {"per_source": {}, "calibration": measure_reliability(targets, mean)}
     pooled |= {"selective": measure_selective(targets, mean, 0)}
-    members = {str(one.run): figures for one, figures in zip(opinions, scores, strict=True)}
-    best = opinions[place].run
+    members = {str(one.run): figures for one, figures in zip(answers, scores, strict=True)}
+    best = answers[place].run
     figures = {"pooled": pooled, "members": members, "paired": {"best": str(best), **paired.as_dict()}}
     # `write_predictions` looks at rows and labels only: there are no pixels here.
     write_predictions(output, Crops(np.zeros((len(rows), 0, 0, 3), np.uint8), targets, rows, labels), mean)
     write_aside(output / FOLDS, [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
-    return Pooled(figures, best, paired, output)
+    return CvEnsemble(figures, best, paired, output)
 
 
-def _line_up(opinion: Opinion, rows: list[Row], labels: list[str]) -> NDArray[np.float32]:
-    """Probabilities (n, classes) of some images, the classes in the order of `labels`."""
-    order = [opinion.labels.index(label) for label in labels]
-    return np.array([opinion.probabilities[row.path] for row in rows], np.float32)[:, order]
+def _line_up(answer: OutOfFold, rows: list[Row], labels: list[str]) -> NDArray[np.float32]:
+    """Collect the probabilities (n, classes) of some images, the classes in the order of `labels`."""
+    order = [answer.labels.index(label) for label in labels]
+    return np.array([answer.probabilities[row.path] for row in rows], np.float32)[:, order]
 
 
-def _judge(rows: list[Row], values: NDArray[np.float32], labels: list[str]) -> list[Judged]:
+def _guesses(rows: list[Row], values: NDArray[np.float32], labels: list[str]) -> list[Judged]:
     guesses = [labels[best] for best in values.argmax(axis=1)]
     return [Judged(str(row.label), guess, row.group or row.path) for row, guess in zip(rows, guesses, strict=True)]

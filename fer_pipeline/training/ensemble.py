@@ -1,9 +1,9 @@
-"""An ensemble: finished runs as one model file, the mean of their log-probabilities (see `graphs.pool`)."""
+"""An ensemble: finished runs as one model file, whose ONNX graph averages the log-probabilities of its members."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,19 @@ from fer_pipeline.dataset.provenance import locked_run
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.predictions import SEEN, read_seen
 from fer_pipeline.files import hash_file, write_aside, write_csv
-from fer_pipeline.models.graphs import join, pool
-from fer_pipeline.models.model_file import ENSEMBLE, KEY, MODEL, Card, find_model
+from fer_pipeline.models.model_file import ENSEMBLE, KEY, MODEL, OPSET, Card, find_model
 from fer_pipeline.models.predictor import Predictor
 
-LARGEST = 2_000_000_000  # bytes: protobuf, which ONNX files are, ends at 2 GB
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+MAX_BYTES = 2_000_000_000  # protobuf, which ONNX files are, ends at 2 GB
+FLOOR = 1e-6  # the least probability a member gives a class, so that none has a veto; as fine as `predictions.csv`
 
 
 @dataclass(frozen=True)
 class Member:
-    """A finished model that joins others."""
+    """A finished run that is part of an ensemble."""
 
     run: Path
     path: Path
@@ -31,17 +34,17 @@ class Member:
 
     @property
     def card(self) -> Card:
-        """What its file says of itself."""
+        """The metadata of its model file."""
         return self.predictor.card
 
-    def tell(self) -> dict[str, Any]:
-        """What the card of the ensemble says of it."""
+    def describe(self) -> dict[str, Any]:
+        """Describe it for the card of the ensemble."""
         return {"network": self.card.network, "size": self.card.size, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Where the model is, of whom, and whether it was made now."""
+    """The path of the model, its members, and whether this call made it."""
 
     model: Path
     members: list[Member]
@@ -49,9 +52,9 @@ class Ensemble:
 
 
 def make_ensemble(runs: list[Path], output: Path, *, force: bool = False) -> Ensemble:
-    """Write the `model.onnx` that averages some runs into a folder of its own; a finished one is left alone.
+    """Write the `model.onnx` that averages some runs into a folder of its own; leave a finished one alone.
 
-    Raises InputError for runs that cannot be averaged: of other labels, other data or another cut.
+    Raises InputError for runs that cannot be averaged, since their labels, data or crop settings differ.
     """
     check_runs(runs, output)
     members = [open_member(run) for run in runs]
@@ -67,7 +70,7 @@ def make_ensemble(runs: list[Path], output: Path, *, force: bool = False) -> Ens
 
 
 def check_runs(runs: list[Path], output: Path) -> None:
-    """Raises UsageError for a single run, one named twice, or the output folder among them."""
+    """Raise UsageError for a single run, one named twice, or the output folder among them."""
     places = [(run / MODEL if (run / MODEL).is_file() else run).resolve() for run in runs]
     if len(places) < 2:
         raise UsageError("an ensemble has two members or more: name another run")
@@ -79,7 +82,7 @@ def check_runs(runs: list[Path], output: Path) -> None:
 
 
 def open_member(run: Path) -> Member:
-    """A run with its model opened; raises InputError for one that is none, or was quantised."""
+    """Open the model of a run; raises InputError where there is none, or it was quantised."""
     path = find_model(run)
     member = Member(run, path, hash_file(path), Predictor(path, threads=1))
     if member.card.precision != "float32":
@@ -88,7 +91,7 @@ def open_member(run: Path) -> Member:
 
 
 def check_members(members: list[Member]) -> None:
-    """Raises InputError unless all know the same labels, learned from the same data and see crops cut alike."""
+    """Raise InputError unless all have the same labels, training data and preprocessing, and fit into one file."""
     first, *others = members
     for other in others:
         both = f"{other.run} and {first.run}"
@@ -104,12 +107,12 @@ def check_members(members: list[Member]) -> None:
             reason = "what one learned from may be what the other is tested on"
             raise InputError(f"{both} learned from other data, so that {reason}: train both on the same split")
     total = sum(member.path.stat().st_size for member in members)
-    if total > LARGEST:
+    if total > MAX_BYTES:
         raise InputError(f"the members have {total / 1e9:.1f} GB, an ONNX file at most 2: leave the largest out")
 
 
 def _difference(one: dict[str, Any], two: dict[str, Any]) -> str:
-    """The first setting in which two model files differ, as `cut.margin 1.5, not 1.2`; empty if they are alike."""
+    """Format the first setting in which two model files differ, as `cut.margin 1.5, not 1.2`; empty if none does."""
     for part, settings in one.items():
         for key, value in settings.items():
             if value != two[part][key]:
@@ -118,7 +121,7 @@ def _difference(one: dict[str, Any], two: dict[str, Any]) -> str:
 
 
 def make_card(members: list[Member]) -> Card:
-    """What the file tells of itself: crops of the largest side, the measures any member wants, who the members are."""
+    """Describe the ensemble for its file: crops of the largest size, all measures a member takes, and the members."""
     cards = [member.card for member in members]
     inputs = {name for card in cards for name in card.inputs}
     folders = [card.training_folder for card in cards]  # the same data, maybe named from elsewhere
@@ -128,7 +131,7 @@ def make_card(members: list[Member]) -> Card:
             "network": ENSEMBLE,
             "settings": {
                 "input": str(next((one for one in folders if one.is_dir()), folders[0])),
-                "members": {str(member.run): member.tell() for member in members},
+                "members": {str(member.run): member.describe() for member in members},
             },
             "inputs": [name for name in ("crops", "measures") if name in inputs],
             "measures": list(dict.fromkeys(name for card in cards for name in card.measures)),
@@ -155,7 +158,10 @@ def _write_model(path: Path, members: list[Member]) -> None:
 
 
 def _check_parity(path: Path, members: list[Member]) -> None:
-    """Crops of one colour are the same at every side, so that the file must say what its members say of their own."""
+    """Raise InputError unless the file answers as its members do.
+
+    On crops of one colour, which are the same at every size, so that resizing makes no difference.
+    """
     together = Predictor(path, threads=1)
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (4, 1, 1, 3), np.uint8)
@@ -169,13 +175,13 @@ def _check_parity(path: Path, members: list[Member]) -> None:
         order = [card.labels.index(label) for label in together.card.labels]
         return predictor.infer({name: given[name] for name in card.inputs})[:, order]
 
-    difference = float(np.abs(ask(together) - pool([ask(member.predictor) for member in members])).max())
+    difference = float(np.abs(ask(together) - geometric_mean([ask(member.predictor) for member in members])).max())
     if not difference < 1e-4:
         raise InputError(f"{path}: differs from the mean of its members by {difference:.2g}: leave one of them out")
 
 
 def _write_seen(output: Path, members: list[Member]) -> None:
-    """What any member learned from, else chose its epoch by; none where a member left no note of it."""
+    """Note the images any member was trained or validated on; nothing where a member left no such note."""
     seen: dict[str, list[str]] = {}
     for member in members:
         known = read_seen(member.path.parent)
@@ -185,3 +191,71 @@ def _write_seen(output: Path, members: list[Member]) -> None:
             if seen.get(path, ["", "", ""])[2] != "training":
                 seen[path] = [path, label, part]
     write_csv(output / SEEN, ["path", "label", "part"], [seen[path] for path in sorted(seen)])
+
+
+def geometric_mean(answers: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Average the probabilities (n, classes) of several models by their geometric mean, normalised.
+
+    p(k) ~ prod p_m(k)^(1/M), the logarithmic opinion pool of equal weights (Genest & Zidek 1986); of two classes the
+    mean of the log-odds. The graph that `join` makes computes the same.
+    """
+    means = np.exp(np.mean([np.log(np.maximum(one, FLOOR)) for one in answers], axis=0))
+    return np.asarray(means / means.sum(axis=1, keepdims=True), np.float32)
+
+
+def join(members: list[tuple["ModelProto", Card]], whole: Card) -> "ModelProto":
+    """Build the graph that hands the inputs of card `whole` to every member and averages their answers."""
+    from onnx import TensorProto, helper
+
+    inputs = {
+        "crops": helper.make_tensor_value_info("crops", TensorProto.UINT8, ["count", whole.size, whole.size, 3]),
+        "measures": helper.make_tensor_value_info("measures", TensorProto.FLOAT, ["count", len(whole.measures)]),
+    }
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["count", len(whole.labels)])]
+    graph = helper.make_graph([], "ensemble", [inputs[name] for name in whole.inputs], outputs)
+    logs = [_add(graph, model, card, whole, f"member{index}.") for index, (model, card) in enumerate(members)]
+    graph.node.append(helper.make_node("Mean", logs, ["logits"]))
+    graph.node.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
+    domains = {one.domain: one for model, _ in members for one in model.opset_import}
+    version = max(model.ir_version for model, _ in members)
+    opsets = list((domains | {"": helper.make_opsetid("", OPSET)}).values())
+    return helper.make_model(graph, opset_imports=opsets, ir_version=version, producer_name="fer-pipeline")
+
+
+def _add(graph: "GraphProto", model: "ModelProto", card: Card, whole: Card, prefix: str) -> str:
+    """Add a member to the graph, its names prefixed; return the name of its log-probabilities."""
+    from onnx import compose, helper
+
+    own = compose.add_prefix_graph(model.graph, prefix)
+    for name in card.inputs:
+        graph.node.append(_hand_over(graph, name, card, whole, prefix))
+    graph.node.extend(own.node)
+    graph.initializer.extend(own.initializer)
+    order = _keep(graph, f"{prefix}order", np.array([card.labels.index(label) for label in whole.labels]))
+    floor = _keep(graph, f"{prefix}floor", np.array(FLOOR, np.float32))
+    graph.node.append(helper.make_node("Gather", [f"{prefix}probabilities", order], [f"{prefix}ordered"], axis=1))
+    graph.node.append(helper.make_node("Max", [f"{prefix}ordered", floor], [f"{prefix}floored"]))
+    graph.node.append(helper.make_node("Log", [f"{prefix}floored"], [f"{prefix}logs"]))
+    return f"{prefix}logs"
+
+
+def _hand_over(graph: "GraphProto", name: str, card: Card, whole: Card, prefix: str) -> "NodeProto":
+    """Make the node that gives a member its input: crops in its size, or its measures in its order."""
+    from onnx import helper
+
+    if name == "measures":
+        places = _keep(graph, f"{prefix}places", np.array([whole.measures.index(one) for one in card.measures]))
+        return helper.make_node("Gather", [name, places], [f"{prefix}{name}"], axis=1)
+    if card.size == whole.size:
+        return helper.make_node("Identity", [name], [f"{prefix}{name}"])
+    sides = _keep(graph, f"{prefix}sides", np.array([card.size, card.size]))
+    given = [name, "", "", sides]
+    # Antialiased, so that shrinking does not alias; `images.resize` averages areas to the same end.
+    return helper.make_node("Resize", given, [f"{prefix}{name}"], axes=[1, 2], mode="linear", antialias=1)
+
+
+def _keep(graph: "GraphProto", name: str, values: NDArray[Any]) -> str:
+    from onnx import numpy_helper
+
+    graph.initializer.append(numpy_helper.from_array(values, name))
+    return name

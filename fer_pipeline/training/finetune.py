@@ -1,4 +1,4 @@
-"""Go on from a finished model on old and new data, and tell what that gained and lost."""
+"""Fine-tune a finished model on old and new data, and compare it with what it was before."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,35 +10,35 @@ from fer_pipeline.dataset.provenance import preprocessing_of
 from fer_pipeline.errors import InputError
 from fer_pipeline.models.data import check_classes, list_crops
 from fer_pipeline.models.distributed import is_lead
-from fer_pipeline.models.pretrained import REMEDY, Base, read_base, settle
-from fer_pipeline.training.finetune_report import measure_gains
+from fer_pipeline.models.pretrained import REMEDY, Base, choose_settings, read_base
+from fer_pipeline.training.finetune_report import compare_with_base
 from fer_pipeline.training.train import Outcome, train
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """The training with the settings it was done by, and what it gained; see `gains`."""
+class FinetuneResult:
+    """The settings of the fine-tuning, the run it started from, the training, and its `finetune_report`."""
 
     config: TrainConfig
     base: Base
     outcome: Outcome
-    gains: dict[str, Any]
+    report: dict[str, Any]
 
 
-def finetune(config: TrainConfig, run: Path, chosen: Collection[str] = (), *, force: bool = False) -> Tuning:
-    """Train on from a finished run, into a run of its own; killed, the same call goes on.
+def finetune(config: TrainConfig, run: Path, chosen: Collection[str] = (), *, force: bool = False) -> FinetuneResult:
+    """Fine-tune a finished run into a run of its own; after a kill the same call continues.
 
-    `chosen` are the settings somebody asked for by name, in place of those that suit a short training.
+    `chosen` names the settings the user set, which replace those that suit a short training.
     """
     base = read_base(run)
-    settled = settle(config, base, chosen)
-    check_fit(settled.input, base)
-    outcome = train(settled, force=force, base=base)
-    return Tuning(settled, base, outcome, measure_gains(base, settled) if is_lead() else {})
+    settings = choose_settings(config, base, chosen)
+    check_fit(settings.input, base)
+    outcome = train(settings, force=force, base=base)
+    return FinetuneResult(settings, base, outcome, compare_with_base(base, settings) if is_lead() else {})
 
 
 def check_fit(folder: Path, base: Base) -> None:
-    """Raises InputError where the crops have other classes or are cut otherwise than the model knows."""
+    """Raise InputError where the crops have other classes or preprocessing than the model was trained on."""
     labels = check_classes(list_crops(folder, "train"), folder)
     for label in labels:
         if label not in base.card.labels:

@@ -1,12 +1,12 @@
-"""What a training that went on from a finished model gained and lost, source by source, on images neither learned from.
+"""Compare a fine-tuned model with the one it started from, source by source, on images neither was trained on.
 
-`gains.json` holds
+`finetune_report.json` holds
 
     before after         run and SHA-256 of both model files; `data` is the hash of the folder
     sources              for each session before a camera and every other source: images, accuracy before and after with
                          their 95 % intervals, the difference with its interval, McNemar's p-value and a sentence
     old new              the same of all other sources together, and of all sessions together (None: there is none)
-    left_out             test images that the finished model had learned from, and which so tell nothing
+    left_out             test images that the first model was trained on, which therefore count for nothing
 """
 
 import json
@@ -30,13 +30,13 @@ from fer_pipeline.models.model_file import MODEL
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.models.pretrained import Base
 
-GAINS = "gains.json"
-LEVEL = 0.05
+REPORT = "finetune_report.json"
+SIGNIFICANCE = 0.05
 
 
-def measure_gains(base: Base, config: TrainConfig) -> dict[str, Any]:
-    """Compare both models on the test part; read back if it was done for these models and data."""
-    path, model = config.output / GAINS, config.output / MODEL
+def compare_with_base(base: Base, config: TrainConfig) -> dict[str, Any]:
+    """Compare both models on the test part of `config.input`; a report of these models and data is read back."""
+    path, model = config.output / REPORT, config.output / MODEL
     sides = {
         "before": {"run": str(base.run), "model": base.sha256},
         "after": {"run": str(config.output), "model": hash_file(model)},
@@ -71,15 +71,15 @@ def _list_test(folder: Path) -> list[Row]:
 
 
 def learned_from(run: Path) -> set[str]:
-    """The images a run, or one it went on from, has learned from or chosen its epoch by, whatever they are called now.
+    """List the images a run, or one it was fine-tuned from, was trained or validated on, by any name they may have.
 
-    Nothing of an old run, which left no note.
+    Empty for a run without `seen.csv`.
     """
     return {name for path, _, _ in read_seen(run) for name in _names(path)}
 
 
 def _names(path: str) -> set[str]:
-    """`train/smile/x.png` and `test/smile/x.png` are one image; with a hash as its name also in another class."""
+    """List the names of an image: `train/smile/x.png` is `test/smile/x.png`, and a hash names it in any class."""
     part, _, rest = path.partition("/")
     stem = PurePosixPath(path).stem
     return {rest if part in {"train", "test"} else path} | ({stem} if GIVEN_NAME.fullmatch(stem) else set())
@@ -104,7 +104,7 @@ def _compare(crops: Crops, hits: list[NDArray[np.bool_]]) -> dict[str, Any]:
 
 
 def name_source(row: Row) -> str:
-    """Each session by itself, all else by what brought it."""
+    """Name the camera session of an image, or else its source."""
     return session_of(row) or source_of(row)
 
 
@@ -126,9 +126,9 @@ def _figures(name: str, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> 
 
 
 def _tell(name: str, gain: float, p_value: float, count: int) -> str:
-    """`gained 31.0 points on webcam:2026-11-20 (n=60, p=1e-05)`."""
+    """Format a difference as `gained 31.0 points on webcam:2026-11-20 (n=60, p=1e-05)`."""
     if not gain:
         return f"the same on {name} (n={count:,})"
     word = "gained" if gain > 0 else "lost"
-    within = f"p={p_value:.2g}" if p_value < LEVEL else "within chance"
+    within = f"p={p_value:.2g}" if p_value < SIGNIFICANCE else "within chance"
     return f"{word} {abs(100 * gain):.1f} points on {name} (n={count:,}, {within})"

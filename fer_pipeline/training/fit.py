@@ -1,8 +1,8 @@
-"""Fit a network: Lightning's loop over crops in memory, from the last finished epoch on.
+"""Fit a model to crops in memory: Lightning's loop, resumed after the last finished epoch.
 
-All chance (order, augmentation, dropout) is drawn from seed and epoch, so that a run that was killed and resumed ends
-with the same weights as one that was not. Under torchrun every process draws the chance of the whole batch, so that
-many end with the weights of one.
+All random numbers (order, augmentation, dropout) are drawn from seed and epoch, so that a run that was killed and
+resumed ends with the same weights as one that was not. Under torchrun every process draws those of the whole batch, so
+that many end with the weights of one.
 """
 
 import logging
@@ -25,14 +25,15 @@ from fer_pipeline.models.batches import Loader, make_batches
 from fer_pipeline.models.classical import CLASSICAL, fit_classical
 from fer_pipeline.models.classifier import Classifier, build_classifier
 from fer_pipeline.models.data import Crops
-from fer_pipeline.models.distributed import computes_on_gpu, count_processes
+from fer_pipeline.models.distributed import computes_on_gpu, count_processes, share_layers
 from fer_pipeline.models.fusion import fuse
-from fer_pipeline.models.model_module import Scorer
-from fer_pipeline.models.shared_layers import share_layers
-from fer_pipeline.training.history import Checkpoints, EpochLine, History
+from fer_pipeline.models.model_module import ModelModule
+from fer_pipeline.training.diagnose import StopAtNan
+from fer_pipeline.training.history import Checkpoints, History
 from fer_pipeline.training.learner import Learner
+from fer_pipeline.training.progress import TrainingProgress
 
-STEPS = 1_600
+STEPS = 1_600  # of a training whose length is left open
 Weights = Mapping[str, Tensor]
 QUIET = (
     *("does not have many workers", "LeafSpec", "smaller than the logging interval", "lr_scheduler.step"),
@@ -47,17 +48,17 @@ def fit(
     folder: Path,
     more: Sequence[Callback] = (),
     start: Weights | None = None,
-) -> Scorer:
-    """Whatever the configuration names, trained on some crops, weighed or chosen by others; it lies on the CPU.
+) -> ModelModule:
+    """Train the configured model on `training` crops, its epoch or weights chosen by `validation`; it lies on the CPU.
 
-    A network begins with the weights of `start`, if given, in place of random ones.
+    A network starts from the weights `start`, if given, in place of random ones.
     """
     if config.network in CLASSICAL:
-        scorer = fit_classical(config, training, validation)
+        model = fit_classical(config, training, validation)
     else:
-        scorer = fit_network(config, training, validation, folder, more, start)
+        model = fit_network(config, training, validation, folder, more, start)
     beside = config.geometry and config.network != "geometry"
-    return fuse(scorer, training, validation, config) if beside else scorer
+    return fuse(model, training, validation, config) if beside else model
 
 
 def fit_network(
@@ -68,9 +69,10 @@ def fit_network(
     more: Sequence[Callback] = (),
     start: Weights | None = None,
 ) -> Classifier:
-    """A network trained on some crops, its epoch chosen by others; checkpoints and history go into `folder`.
+    """Train a network on `training` crops, its epoch chosen by `validation`; checkpoints and history go into `folder`.
 
-    `more` callbacks see every epoch before its checkpoint is written. `start` are all weights of the classifier.
+    `more` callbacks see every epoch before its checkpoint is written. `start` holds all weights of the classifier.
+    Raises Diverged where the loss is no finite number.
     """
     torch.manual_seed(config.seed)
     epochs, batch = choose_length(config, len(training.targets))
@@ -80,19 +82,20 @@ def fit_network(
     if start is not None:
         classifier.load_state_dict(start)
     share_layers(classifier)
-    learner = Learner(classifier, config, _class_weights(training, config))
+    learner = Learner(classifier, config, class_weights(training, config))
     batches = (
         make_batches(training, config, batch, shuffle=True),
         make_batches(validation, config, batch, shuffle=False),
     )
-    _fit(learner, batches, [*more, *_callbacks(config, epochs, folder)], epochs, config, folder)
+    callbacks = [StopAtNan(config.learning_rate), *more, *_callbacks(config, epochs, folder)]
+    _fit(learner, batches, callbacks, epochs, config, folder)
     return learner.classifier.eval()
 
 
 def choose_length(config: TrainConfig, count: int) -> tuple[int, int]:
-    """Epochs and batch size for `count` crops, where the configuration leaves them open.
+    """Choose epochs and batch size for `count` crops, where the configuration leaves them open.
 
-    What counts is the number of steps: 150 mouths reached 66 % after 80 steps, 87 after 400, 90 after 800, and 2,236
+    What matters is the number of steps: 150 mouths reached 66 % after 80 steps, 87 after 400, 90 after 800, and 2,236
     were done after 1,600.
     """
     batch = config.batch or (32 if count < 2_000 else 64 if count < 10_000 else 128)
@@ -101,7 +104,7 @@ def choose_length(config: TrainConfig, count: int) -> tuple[int, int]:
 
 
 def computes_bf16(config: TrainConfig) -> bool:
-    """Whether to compute in bf16: as asked, or where it is faster (twice on a processor with AMX)."""
+    """Whether to compute in bf16: as configured, or where it is faster (twice on a processor with AMX)."""
     if config.precision != "auto":
         return config.precision == "bf16"
     if config.device in {"auto", "cuda"} and torch.cuda.is_available():
@@ -109,8 +112,8 @@ def computes_bf16(config: TrainConfig) -> bool:
     return config.device in {"auto", "cpu"} and bool(torch.cpu._is_amx_tile_supported())
 
 
-def _class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
-    """Inverse frequencies with mean one over the images, if asked for."""
+def class_weights(crops: Crops, config: TrainConfig) -> Tensor | None:
+    """Compute inverse class frequencies (classes,), with mean one over the images; None if not asked for."""
     if config.class_weights == "none":
         return None
     counts = np.bincount(crops.targets, minlength=len(crops.labels))
@@ -125,7 +128,7 @@ def _fit(
     config: TrainConfig,
     run: Path,
 ) -> None:
-    """Run Lightning's loop, from the last finished epoch on, and load the weights that become the model."""
+    """Run Lightning's loop, resumed after the last finished epoch, and load the weights that become the model."""
     folder = run / "checkpoints"
     with warnings.catch_warnings():
         _quieten()
@@ -154,7 +157,7 @@ def _fit(
 
 
 def _devices(device: str) -> dict[str, Any]:
-    """What Lightning must know of the machine, or of the machines torchrun has started processes on."""
+    """List Lightning's settings for the device, or for the processes torchrun has started."""
     if count_processes() == 1:
         return {"accelerator": {"cuda": "gpu"}.get(device, device), "devices": 1}
     on_machine = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -173,11 +176,11 @@ def _callbacks(config: TrainConfig, epochs: int, run: Path) -> list[Callback]:
     if config.patience:
         best = {"loss": "min", "accuracy": "max"}[config.monitor]
         callbacks.append(EarlyStopping(f"val_{config.monitor}", patience=config.patience, mode=best))
-    return [*callbacks, EpochLine(epochs), Checkpoints(run / "checkpoints", config.monitor)]
+    return [*callbacks, TrainingProgress(epochs), Checkpoints(run / "checkpoints", config.monitor)]
 
 
 def _quieten() -> None:
-    """Lightning speaks to its developers; what concerns the user is said by `EpochLine`."""
+    """Silence Lightning, which speaks to its developers; `TrainingProgress` tells what concerns the user."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for said in QUIET:
@@ -185,7 +188,7 @@ def _quieten() -> None:
 
 
 def _warm_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """Exponential average whose decay grows with the steps, so that a short run is no average of its first steps."""
+    """Make an exponential average whose decay grows with the steps, so that a short run does not average its start."""
 
     def average(means: list[Tensor], currents: list[Tensor], count: Tensor | int) -> None:
         if not means[0].is_floating_point():  # the counters of batch norm

@@ -1,18 +1,15 @@
-"""What is kept and told of a training while it runs: checkpoints, `history.csv` for the curves, a bar or lines."""
+"""What a training keeps while it runs: its checkpoints, and `history.csv` with losses and accuracies by epoch."""
 
 import csv
 import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fer_pipeline import console
-from fer_pipeline.evaluation.metrics import wilson_interval
 from fer_pipeline.files import write_csv
 from fer_pipeline.models.distributed import is_lead
 
@@ -22,7 +19,7 @@ Rows = list[dict[str, float]]
 
 
 def read_history(folder: Path) -> Rows:
-    """One row an epoch, as numbers."""
+    """Read `history.csv` of a run: one row for each epoch, as numbers; empty where there is none."""
     path = folder / HISTORY
     if not path.is_file():
         return []
@@ -30,8 +27,17 @@ def read_history(folder: Path) -> Rows:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
+def find_kept(rows: Rows, keep: str, monitor: str) -> dict[str, float]:
+    """Find the row of the epoch whose weights became the model; `keep` and `monitor` as in the settings of train."""
+    if keep == "last":
+        return rows[-1]
+    if monitor == "loss":
+        return min(rows, key=lambda row: row["val_loss"])
+    return max(rows, key=lambda row: row["val_accuracy"])
+
+
 class History(Callback):
-    """Write `history.csv` again after every epoch; after a resume, epochs that will be done again are forgotten."""
+    """Write `history.csv` after every epoch; after a resume without the epochs that are done again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,14 +63,15 @@ class History(Callback):
 
 
 class Checkpoints(Callback):
-    """Keep the last and the best epoch, each written aside first: a kill while writing costs that epoch at most.
+    """Keep the weights of the last and the best epoch, as `last.ckpt` and `best.ckpt`.
 
-    The best is the first of the lowest validation loss or, on demand, of the highest accuracy.
+    The best is the first with the lowest validation loss or, with `monitor` accuracy, the highest validation accuracy.
+    Files are written aside and renamed: a kill while writing costs that epoch at most.
     """
 
     def __init__(self, folder: Path, monitor: Literal["loss", "accuracy"] = "loss") -> None:
         self.folder, self.monitor = folder, monitor
-        self.best = math.inf  # less is better
+        self.best = math.inf  # the lower the better
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
         value = float(trainer.callback_metrics[f"val_{self.monitor}"])
@@ -86,47 +93,3 @@ class Checkpoints(Callback):
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         self.best = state_dict["best"]
-
-
-class EpochLine(Callback):
-    """A bar with the latest accuracy on a terminal; elsewhere a plain line now and then."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-        self.bar: Progress | None = None
-
-    def on_train_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        if console.is_live():
-            columns = (
-                "train",
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-            )
-            self.bar = Progress(*columns, console=console.err, transient=True)
-            self.bar.start()
-            self.bar.add_task("", total=self.epochs, completed=trainer.current_epoch)
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        told = f"loss {values['train_loss']:.3f}, validation {_format_accuracy(trainer, values['val_accuracy'])}"
-        epoch = trainer.current_epoch + 1
-        if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=epoch, description=told)
-        elif epoch % max(1, self.epochs // 10) == 0 or epoch == self.epochs:
-            console.note(f"train: epoch {epoch} of {self.epochs}: {told}")
-
-    def teardown(self, _: lightning.Trainer, __: lightning.LightningModule, stage: str) -> None:
-        del stage
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-
-def _format_accuracy(trainer: lightning.Trainer, accuracy: float) -> str:
-    """The accuracy on the validation part with its 95 % interval."""
-    loader: Any = trainer.val_dataloaders
-    images = len(loader.dataset)
-    low, high = wilson_interval(round(accuracy * images), images)
-    return f"{accuracy:.1%} ({low:.0%} to {high:.0%})"

@@ -1,4 +1,4 @@
-"""One step of learning: augment, predict, loss; and the schedule of the learning rate."""
+"""One training step: augmentation, prediction and loss; and the schedule of the learning rate."""
 
 import random
 
@@ -13,13 +13,11 @@ from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.models.augment import augment, choose_strength
 from fer_pipeline.models.batches import Batch
 from fer_pipeline.models.classifier import Classifier
-from fer_pipeline.models.distributed import Share, count_processes, neighbours
-from fer_pipeline.models.losses import weigh_losses
-from fer_pipeline.models.shared_layers import take_part
+from fer_pipeline.models.distributed import Share, count_processes, previous_in_batch, set_share
 
 
 class Learner(lightning.LightningModule):
-    """Trains a classifier on batches of uint8 (B, size, size, 3) and targets int64 (B,)."""
+    """Train a classifier on batches of uint8 (B, size, size, 3) and targets int64 (B,)."""
 
     class_weights: Tensor | None
 
@@ -33,34 +31,36 @@ class Learner(lightning.LightningModule):
         self.random = random.Random()
 
     def on_train_epoch_start(self) -> None:
-        """Draw all chance again from seed and epoch: a resumed epoch is the same as one that never stopped."""
+        """Seed all random numbers by seed and epoch: a resumed epoch is the same as one that never stopped."""
         seed = self.config.seed * 100_003 + self.current_epoch
         self.rng.manual_seed(seed)
         self.random.seed(seed)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         images, targets, share = batch
-        # Dropout draws from torch's own chance, of which a resumed loop has used another part before its first batch.
+        # Dropout draws from torch's global generator, of which a resumed loop has used more before its first batch.
         torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 100_003 + index)
-        take_part(self.classifier, share)
+        set_share(self.classifier, share)
         with torch.autocast(self.device.type, enabled=False):
-            side = self.config.inner
+            side = self.config.center_crop
             pictures = self._window(augment(images.permute(0, 3, 1, 2), self.strength, self.rng, share, side))
         if not self.config.mixup:
             logits = self.classifier.logits(pictures)
             losses = self._losses(logits, targets)
         else:
-            # Zhang et al. 2018: a picture and its loss are the same blend of two; here of neighbours in the batch.
+            # Zhang et al. 2018: a picture and its loss are the same blend of two; here of two neighbours in the batch.
             first = self.random.betavariate(self.config.mixup, self.config.mixup)
-            logits = self.classifier.logits(torch.lerp(neighbours(pictures), pictures, first))
-            losses = first * self._losses(logits, targets) + (1 - first) * self._losses(logits, neighbours(targets))
-        return self._note("train", losses, logits, (targets, share))
+            logits = self.classifier.logits(torch.lerp(previous_in_batch(pictures), pictures, first))
+            losses = first * self._losses(logits, targets) + (1 - first) * self._losses(
+                logits, previous_in_batch(targets)
+            )
+        return self._log_means("train", losses, logits, (targets, share))
 
     def _window(self, pictures: Tensor) -> Tensor:
-        """A window of side `inner` somewhere, the same for the whole batch: each picture is shifted by itself too."""
-        inner = self.config.inner or pictures.shape[-1]
-        y, x = (self.random.randint(0, pictures.shape[-1] - inner) for _ in range(2))
-        return pictures[:, :, y : y + inner, x : x + inner]
+        """Cut a random window of side `center_crop`, one for the whole batch: augmentation shifts each picture."""
+        side = self.config.center_crop or pictures.shape[-1]
+        y, x = (self.random.randint(0, pictures.shape[-1] - side) for _ in range(2))
+        return pictures[:, :, y : y + side, x : x + side]
 
     def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         gamma = self.config.focal_gamma if self.config.loss == "focal" else 0
@@ -71,18 +71,18 @@ class Learner(lightning.LightningModule):
         images, targets, share = batch
         probabilities = self.classifier.predict_center(images)
         losses = functional.nll_loss(probabilities.clamp_min(1e-9).log(), targets, reduction="none")
-        self._note("val", losses, probabilities, (targets, share))
+        self._log_means("val", losses, probabilities, (targets, share))
 
     def configure_gradient_clipping(self, *_: object, **__: object) -> None:
-        """Clip here: Lightning refuses to beside a fused optimizer in bf16, for the sake of a scaler bf16 has not."""
+        """Clip the gradient; Lightning refuses to in bf16 with a fused optimizer, for a scaler bf16 does not use."""
         if self.config.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.config.gradient_clip)
 
-    def _note(self, part: str, losses: Tensor, scores: Tensor, wanted: tuple[Tensor, Share]) -> Tensor:
-        """Log the means over the batch, and return that of the losses.
+    def _log_means(self, part: str, losses: Tensor, scores: Tensor, wanted: tuple[Tensor, Share]) -> Tensor:
+        """Log loss and accuracy, and return the mean loss of the batch.
 
-        Over the whole batch, not the share: Lightning averages what the processes say, as it does their gradients, and
-        their shares may differ by a crop.
+        The means are over the whole batch, not this process's share: Lightning averages what the processes log, as it
+        does their gradients, and their shares may differ by a crop.
         """
         targets, share = wanted
         part_of = count_processes() / share.total
@@ -92,7 +92,7 @@ class Learner(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        """Adam or AdamW; norms and biases are not decayed, since they have no scale to keep small."""
+        """Make the optimizer and its schedule; norms and biases, which have no scale to keep small, are not decayed."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         groups = [
             {"params": [one for one in trained if one.ndim > 1], "weight_decay": self.config.weight_decay},
@@ -117,3 +117,21 @@ class Learner(lightning.LightningModule):
                 return {"scheduler": StepLR(optimizer, self.config.step_epochs, gamma=0.1), "interval": "epoch"}
             case _:
                 return None
+
+
+def weigh_losses(
+    logits: Tensor, targets: Tensor, *, gamma: float = 0, smoothing: float = 0, weights: Tensor | None = None
+) -> Tensor:
+    """Compute cross-entropy or focal losses (B,) of logits (B, classes) and targets int64 (B,).
+
+    -w(y) sum_c q_c (1 - p_c)^gamma log p_c, where q is the target with `smoothing` spread over all classes (Szegedy et
+    al. 2016), `gamma` how much less an easy crop counts (Lin et al. 2017; 0: cross-entropy), w(y) the class weight.
+    """
+    logs = functional.log_softmax(logits.float(), dim=1)
+    wanted = torch.full_like(logs, smoothing / logs.shape[1])
+    wanted.scatter_(1, targets[:, None], 1 - smoothing + smoothing / logs.shape[1])
+    if gamma:
+        # The derivative of a power below one has no bound at zero.
+        wanted = wanted * (1 - logs.exp()).clamp_min(1e-6) ** gamma
+    losses = -(wanted * logs).sum(dim=1)
+    return losses if weights is None else losses * weights[targets]

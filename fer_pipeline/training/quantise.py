@@ -1,4 +1,4 @@
-"""A model file with 8-bit weights and activations, and what it costs and gains beside the float one."""
+"""Quantise a model file to 8-bit weights and activations, and compare its accuracy and speed with the float one."""
 
 import json
 import logging
@@ -43,14 +43,14 @@ def quantise(run: Path) -> dict[str, Any]:
     target = path.with_name(QUANTISED)
     _write(path, target, plain, _calibration_crops(path, plain.card))
     crops = read_test(path, plain.card, None, path.parent)
-    figures = _weigh(crops, plain, Predictor(target, threads=1))
+    figures = _compare(crops, plain, Predictor(target, threads=1))
     figures |= {"bytes": {"float32": path.stat().st_size, "int8": target.stat().st_size}}
     write_aside(path.with_name(FIGURES), [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
     return figures
 
 
 def _calibration_crops(path: Path, card: Card) -> NDArray[np.uint8]:
-    """Some training crops (n, size, size, 3), spread evenly over the classes' files."""
+    """Choose training crops (n, size, size, 3), spread evenly over the classes' files."""
     folder = card.training_folder
     rows = list_crops(folder, "train")
     if hash_data(folder) != card.data:
@@ -61,20 +61,20 @@ def _calibration_crops(path: Path, card: Card) -> NDArray[np.uint8]:
 
 
 class _Reader:
-    """Hands crops to ONNX Runtime's calibration, a few at a time."""
+    """Hand crops to ONNX Runtime's calibration, 32 at a time."""
 
     def __init__(self, predictor: Predictor, crops: NDArray[np.uint8]) -> None:
         self.predictor = predictor
         self.batches = iter([crops[start : start + 32] for start in range(0, len(crops), 32)])
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
-        """The next input, or None at the end."""
+        """Return the next input, or None at the end."""
         batch = next(self.batches, None)
         return None if batch is None else self.predictor.inputs(batch)
 
 
 def _write(path: Path, target: Path, plain: Predictor, crops: NDArray[np.uint8]) -> None:
-    """Static quantisation: weights per channel, activations by the range calibration crops give them; card kept."""
+    """Quantise statically: weights per channel, activations by their range on the calibration crops; keep the card."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -107,7 +107,7 @@ def _write(path: Path, target: Path, plain: Predictor, crops: NDArray[np.uint8])
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """ONNX Runtime's quantiser speaks to its developers, through the root logger."""
+    """Silence ONNX Runtime's quantiser, which writes to the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -116,8 +116,8 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _weigh(crops: Crops, plain: Predictor, small: Predictor) -> dict[str, Any]:
-    """Score both models on the same crops, pair their answers, and time them in turn."""
+def _compare(crops: Crops, plain: Predictor, small: Predictor) -> dict[str, Any]:
+    """Score both models on the same crops, compare them in pairs, and time them in turn."""
     both = [predictor.classify(crops.images) for predictor in (plain, small)]
     names = [str(row.label) for row in crops.rows]
     judged = [
@@ -142,7 +142,7 @@ def _weigh(crops: Crops, plain: Predictor, small: Predictor) -> dict[str, Any]:
 
 
 def _time(crops: NDArray[np.uint8], *predictors: Predictor) -> list[float]:
-    """Seconds of processor time an image, on one thread; the median of rounds taken in turn, after a warm-up."""
+    """Measure seconds of processor time per image on one thread: the median of rounds in turn, after a warm-up."""
     taken: list[list[float]] = [[] for _ in predictors]
     for turn in range(ROUNDS + 1):
         for own, predictor in zip(taken, predictors, strict=True):

@@ -1,4 +1,4 @@
-"""What a search tries: the settings with their ranges, and the study that draws from them."""
+"""The search space of `fer tune`: settings with their ranges, and the Optuna study that draws from them."""
 
 import warnings
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ Settings = dict[str, Any]
 
 
 def list_ranges(config: TrainConfig) -> dict[str, BaseDistribution]:
-    """What is tried of each setting, about what the configuration says."""
+    """List the range of each setting, around its value in the configuration."""
     rate = config.learning_rate
     ranges: dict[str, BaseDistribution] = {
         "learning_rate": FloatDistribution(rate / 10, min(1.0, rate * 3), log=True),
@@ -32,32 +32,32 @@ def list_ranges(config: TrainConfig) -> dict[str, BaseDistribution]:
 
 
 def _sizes(config: TrainConfig) -> list[int]:
-    """The side as given, a smaller and a larger one; a window of fixed side allows no other."""
+    """List the size as given, a smaller and a larger one; a `center_crop` of fixed side allows no other."""
     side = config.size or default_size(config.network)
-    others = () if config.inner else (side * 3 // 4, side * 3 // 2)
+    others = () if config.center_crop else (side * 3 // 4, side * 3 // 2)
     return sorted({side, *(min(512, max(16, other // 8 * 8)) for other in others)})
 
 
 def given_settings(config: TrainConfig) -> Settings:
-    """The settings of a configuration as a search would write them, brought into its ranges."""
+    """Read the searched settings out of a configuration, clipped to their ranges."""
     strength = choose_strength(config)
     given = {name: getattr(strength, name) for name in STRENGTHS}
     given |= {name: getattr(config, name) for name in list_ranges(config) if name not in STRENGTHS}
     given |= {"size": config.size or default_size(config.network), "mixup": float(config.mixup)}
-    return {name: _bring(given[name], values) for name, values in list_ranges(config).items()}
+    return {name: _clip(given[name], values) for name, values in list_ranges(config).items()}
 
 
-def _bring(value: Any, values: BaseDistribution) -> Any:
+def _clip(value: Any, values: BaseDistribution) -> Any:
     return min(max(float(value), values.low), values.high) if isinstance(values, FloatDistribution) else value
 
 
 def draw_settings(trial: optuna.Trial) -> Settings:
-    """The settings of a trial that was asked for with its ranges, short enough to read."""
+    """Read the settings Optuna drew for a trial, rounded to four digits."""
     return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in trial.params.items()}
 
 
 def apply_settings(config: TrainConfig, settings: Settings) -> TrainConfig:
-    """A configuration with the settings of a trial; what it says of single augmentations else is kept."""
+    """Return the configuration with the settings of a trial; its other augmentation strengths are kept."""
     strength = {name: value for name, value in settings.items() if name in STRENGTHS}
     plain = {name: value for name, value in settings.items() if name not in STRENGTHS}
     if strength:
@@ -66,7 +66,7 @@ def apply_settings(config: TrainConfig, settings: Settings) -> TrainConfig:
 
 
 def make_study(config: TrainConfig, before: Iterable[tuple[Settings, str, float, dict[str, float]]]) -> optuna.Study:
-    """A study that knows the finished trials: settings, state, accuracy and curve (epoch: accuracy) of each."""
+    """Make a study of the finished trials: settings, state, accuracy and curve (epoch: accuracy) of each."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     finished = [_freeze(config, *one) for one in before]
     with warnings.catch_warnings():  # what is marked experimental in Optuna
@@ -82,7 +82,7 @@ def _freeze(
     config: TrainConfig, settings: Settings, state: str, accuracy: float, curve: dict[str, float]
 ) -> FrozenTrial:
     ranges = list_ranges(config)
-    values = {name: _bring(value, ranges[name]) for name, value in (settings or given_settings(config)).items()}
+    values = {name: _clip(value, ranges[name]) for name, value in (settings or given_settings(config)).items()}
     return create_trial(
         state=TrialState.COMPLETE if state == "complete" else TrialState.PRUNED,
         value=accuracy,

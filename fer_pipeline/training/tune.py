@@ -1,8 +1,8 @@
-"""Search for better training settings with Optuna (Akiba et al. 2019), and say whether what was found is luck.
+"""Search for better training settings with Optuna (Akiba et al. 2019), and test whether the best is significant.
 
-Every trial learns from the same images and is judged on the same others, a part held back from train; the test part is
-never looked at. The first trial is the configuration as given. Each trial is drawn from the seed, its number and those
-finished before it, so that a search that was killed goes on as if it had not been.
+Every trial trains on the same images and is measured on the same validation images, held back from train; the test part
+is never used. The first trial is the configuration as given. Each trial is drawn from the seed, its number and the
+trials before it, so that a killed search continues as if it had not been.
 """
 
 import json
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import lightning
 import numpy as np
@@ -27,8 +26,9 @@ from fer_pipeline.evaluation.predictions import write_seen
 from fer_pipeline.evaluation.significance import Comparison, compare_hits
 from fer_pipeline.files import write_aside, write_csv
 from fer_pipeline.models.classical import CLASSICAL
-from fer_pipeline.models.data import Crops, hash_data, write_arrays
-from fer_pipeline.training.cross_validation import judge
+from fer_pipeline.models.data import hash_data, write_arrays
+from fer_pipeline.models.model_module import predict
+from fer_pipeline.training.diagnose import Diverged
 from fer_pipeline.training.fit import choose_length, fit
 from fer_pipeline.training.history import read_history
 from fer_pipeline.training.search_space import Settings, apply_settings, draw_settings, list_ranges, make_study
@@ -40,7 +40,7 @@ RECORD = "trial.json"
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trial tried and reached; `accuracy` is that of the last epoch if it was broken off."""
+    """What one trial tried and reached; `accuracy` is that of its last epoch if it was pruned."""
 
     number: int
     state: str  # complete or pruned
@@ -53,7 +53,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """All finished trials, the best of them, and its first trial's rival on the same images."""
+    """All finished trials, the best of them, and how that compares with the first on the same images."""
 
     folder: Path
     trials: list[Trial]
@@ -64,7 +64,7 @@ class Tuning:
 def tune(
     config: TrainConfig, count: int, *, minutes: float | None = None, epochs: int | None = None, force: bool = False
 ) -> Tuning:
-    """Do trials until there are `count`, or time is over; a second call with a larger count adds to them."""
+    """Run trials until there are `count`, or `minutes` are over; a second call with a larger count adds to them."""
     if config.network in CLASSICAL:
         raise UsageError(f"train.network: {config.network} has no learning rate to search, networks have")
     end = time.monotonic() + minutes * 60 if minutes else float("inf")
@@ -97,7 +97,7 @@ def _hits(run: Path, trial: Trial) -> NDArray[np.bool_]:
 
 
 def _read_trials(run: Path) -> Iterator[Trial]:
-    """The trials that were finished, in their order."""
+    """Read the finished trials, in their order."""
     for number in range(100_000):
         path = _folder(run, number) / RECORD
         if not path.is_file():
@@ -109,7 +109,7 @@ def _read_trials(run: Path) -> Iterator[Trial]:
 
 
 def _run(config: TrainConfig, before: list[Trial], most: int | None, end: float) -> Trial | None:
-    """Train once; None if time was over before it was finished, which leaves its checkpoints for the next call."""
+    """Train once; None if time was over before the end, which leaves its checkpoints for the next call."""
     started = time.monotonic()
     number = len(before)
     folder = _folder(config.output, number)
@@ -123,12 +123,19 @@ def _run(config: TrainConfig, before: list[Trial], most: int | None, end: float)
     folder.mkdir(parents=True, exist_ok=True)
     write_seen(config.output, training, validation)
     watch = Watch(folder, asked, lambda: time.monotonic() > end and bool(before))
-    classifier = fit(tried, training, validation, folder, [watch])
-    if watch.late:
-        return None
-    hits = _judge(classifier, validation)
+    hits = np.zeros(len(validation.targets), np.bool_)
+    try:
+        classifier = fit(tried, training, validation, folder, [watch])
+        if watch.late:
+            return None
+        hits = predict(classifier, validation).argmax(axis=1) == validation.targets
+    except Diverged:
+        if not number:
+            raise
+        watch.pruned = True
     write_arrays(folder / HITS, hits)
-    state, accuracy = ("pruned", list(watch.curve.values())[-1]) if watch.pruned else ("complete", float(hits.mean()))
+    last = next(reversed(watch.curve.values()), 0.0)
+    state, accuracy = ("pruned", last) if watch.pruned else ("complete", float(hits.mean()))
     seconds = round(time.monotonic() - started, 1)
     trial = Trial(number, state, round(accuracy, 6), len(watch.curve), seconds, settings, watch.curve)
     write_aside(folder / RECORD, [json.dumps(asdict(trial), indent=2).encode()])
@@ -136,12 +143,8 @@ def _run(config: TrainConfig, before: list[Trial], most: int | None, end: float)
     return trial
 
 
-def _judge(classifier: Any, validation: Crops) -> NDArray[np.bool_]:
-    return np.asarray(judge(classifier, validation).argmax(axis=1) == validation.targets)
-
-
 def _write_table(run: Path, trials: list[Trial]) -> None:
-    """All trials as `trials.csv`, in their order."""
+    """Write all trials as `trials.csv`, in their order."""
     names = list(trials[-1].settings)
     header = ["trial", "state", "accuracy", "epochs", "seconds", *names]
     rows = [
@@ -158,7 +161,7 @@ def _tell(trial: Trial, count: int) -> None:
 
 
 class Watch(Callback):
-    """Tells Optuna how a trial goes, and ends it where the median of the others was better, or time is over."""
+    """Report the accuracy of each epoch to Optuna, and end a trial that it prunes, or when time is over."""
 
     def __init__(self, folder: Path, trial: optuna.Trial | None, is_late: Callable[[], bool]) -> None:
         self.trial, self.is_late = trial, is_late
@@ -167,7 +170,7 @@ class Watch(Callback):
         self._folder = folder
 
     def on_train_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        """Tell again what was reached before a kill."""
+        """Report again the epochs from before a kill."""
         for row in read_history(self._folder)[: trainer.current_epoch]:
             self._report(int(row["epoch"]) - 1, row["val_accuracy"])
 

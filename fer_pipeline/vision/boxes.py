@@ -1,4 +1,4 @@
-"""Pure geometry of boxes and squares in pixel coordinates: x to the right, y downwards."""
+"""Bounding boxes and rotated squares in pixel coordinates, x to the right and y downwards, and their geometry."""
 
 import math
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ Point = tuple[float, float]
 
 
 class Box(NamedTuple):
-    """An axis-aligned rectangle in pixels; `right` and `bottom` lie outside it."""
+    """An axis-aligned bounding box in pixels; `right` and `bottom` are exclusive."""
 
     left: float
     top: float
@@ -32,16 +32,16 @@ class Box(NamedTuple):
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
     def holds(self, point: Point) -> bool:
-        """Whether a point lies in it."""
+        """Whether the box contains a point."""
         return self.left <= point[0] < self.right and self.top <= point[1] < self.bottom
 
     def scaled(self, factor: float) -> "Box":
-        """The same box on an image `factor` times as large."""
+        """Return the box on an image `factor` times as large."""
         return Box(*(round(value * factor, 1) for value in self))
 
 
 class Square(NamedTuple):
-    """A square turned by `angle` degrees (positive: its right side is lower), in pixels."""
+    """A square of centre (x, y) in pixels, rotated by `angle` degrees (positive: its right side is lower)."""
 
     x: float
     y: float
@@ -49,7 +49,7 @@ class Square(NamedTuple):
     angle: float
 
     def corners(self) -> list[Point]:
-        """Its upper left, upper right, lower right and lower left corner."""
+        """Return the upper left, upper right, lower right and lower left corner."""
         cos, sin = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))
         half = self.side / 2
         offsets = ((-half, -half), (half, -half), (half, half), (-half, half))
@@ -57,13 +57,13 @@ class Square(NamedTuple):
 
 
 def bounding_box(points: Iterable[Point]) -> Box:
-    """The smallest box around some points."""
+    """Return the smallest box around some points."""
     xs, ys = zip(*points, strict=True)
     return Box(min(xs), min(ys), max(xs), max(ys))
 
 
 def overlap(first: Box, second: Box) -> float:
-    """Intersection over union, 0 to 1."""
+    """Compute the intersection over union of two boxes, 0 to 1."""
     width = min(first.right, second.right) - max(first.left, second.left)
     height = min(first.bottom, second.bottom) - max(first.top, second.top)
     shared = max(width, 0.0) * max(height, 0.0)
@@ -72,10 +72,10 @@ def overlap(first: Box, second: Box) -> float:
 
 
 def distance(first: Point, second: Point) -> float:
-    """Euclidean distance in pixels."""
+    """Compute the Euclidean distance in pixels."""
     return math.hypot(second[0] - first[0], second[1] - first[1])
 
 
 def slope(first: Point, second: Point) -> float:
-    """Angle of the line from `first` to `second` in degrees; 0 is level, positive sinks to the right."""
+    """Compute the angle of the line from `first` to `second` in degrees; 0 is level, positive falls to the right."""
     return math.degrees(math.atan2(second[1] - first[1], second[0] - first[0]))

@@ -1,4 +1,4 @@
-"""The one way from a photo to what a network sees: used by the crop stage, predict and everything that serves."""
+"""From a photo to aligned crops: the preprocessing that the crop stage, predict and the server share."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,15 +11,15 @@ from fer_pipeline.config.schema import CropSettings, Preprocessing
 from fer_pipeline.vision.boxes import Box, Square, bounding_box
 from fer_pipeline.vision.detectors import Face
 from fer_pipeline.vision.image_io import Image, resize
-from fer_pipeline.vision.landmarks import Landmarks, detect_faces, find_landmarks, guess_landmarks
-from fer_pipeline.vision.mouth import MOUTH, eye_distance, measure_mouth, tilt, trace_lips
+from fer_pipeline.vision.landmarks import Landmarks, detect_faces, find_landmarks, find_landmarks_in_crop
+from fer_pipeline.vision.mouth import MOUTH, eye_distance, measure_mouth, measure_outline, tilt
 
-# Side of the square over what it is measured by.
+# Side of the square as a multiple of the mouth's or face's size, or of the eye distance, by region and scale.
 MARGINS = {("lips", "mouth"): 1.5, ("lips", "eyes"): 1.05, ("face", "mouth"): 1.2, ("face", "eyes"): 2.2}
 
 
 class Crop(NamedTuple):
-    """A square cut out of a photo: pixels (size, size, 3), the face's box and score, its 68 points, the square."""
+    """A square cut out of a photo: pixels (size, size, 3), the face's box and score, its 68 landmarks, the square."""
 
     image: Image
     face: Face
@@ -28,13 +28,13 @@ class Crop(NamedTuple):
 
 
 def prepare(photo: Image, preprocessing: Preprocessing) -> list[Crop]:
-    """Find the faces of an upright RGB photo and cut each out as the preprocessing says; the largest face first."""
+    """Detect the faces of an upright RGB photo (height, width, 3) and crop them, the largest face first."""
     faces = detect_faces(photo, preprocessing.detector, every=preprocessing.cut.faces == "all")
     return cut_crops(photo, faces, preprocessing.cut)
 
 
 def cut_crops(photo: Image, faces: list[Face], cut: CropSettings) -> list[Crop]:
-    """Cut out the faces that are wanted of those found."""
+    """Crop the faces found in a photo: the first, or with `faces: all` every one."""
     wanted = faces if cut.faces == "all" else faces[:1]
     return [_cut_one(photo, face, cut) for face in wanted]
 
@@ -50,7 +50,7 @@ def _cut_one(photo: Image, face: Face, cut: CropSettings) -> Crop:
 
 
 def as_crop(image: Image, size: int) -> Image:
-    """A crop as it is, resampled to `size` pixels; one that is not square is completed by mirroring."""
+    """Resample an image that is a crop already to (size, size, 3); one that is not square is padded by mirroring."""
     height, width = image.shape[:2]
     if height == width:
         return resize(image, size, size)
@@ -58,48 +58,48 @@ def as_crop(image: Image, size: int) -> Image:
 
 
 def measure_crops(crops: NDArray[np.uint8], names: Sequence[str], cut: CropSettings) -> NDArray[np.float32]:
-    """The mouth in numbers (n, len(names)), measured on crops (n, size, size, 3) alone; one that is blank is NaN.
+    """Measure the mouth on crops (n, size, size, 3): (n, len(names)), NaN for a blank crop.
 
-    Not on the photo, where there is one: so a photo, a crop cut out of it and a crop from elsewhere are measured alike.
+    Landmarks are found in the crop even where there is a photo, so that crops of any origin are measured alike.
     """
     region = "face" if cut.region == "face" else "lips"
     measures = np.full((len(crops), len(names)), np.nan, np.float32)
     for index, crop in enumerate(crops):
         if crop.min() < crop.max():
-            landmarks = guess_landmarks(crop, region, cut.landmarks)
-            found = trace_lips(landmarks) | measure_mouth(landmarks)
+            landmarks = find_landmarks_in_crop(crop, region, cut.landmarks)
+            found = measure_outline(landmarks) | measure_mouth(landmarks)
             measures[index] = [found[name] for name in names]
     return measures
 
 
 def place_square(landmarks: Landmarks, cut: CropSettings) -> Square:
-    """The square over the lips or the face: centred on the box of its points, sized by mouth or eyes.
+    """Place the square over the lips or the face: centred on the bounding box of its landmarks, sized by mouth or eyes.
 
-    An aligned square is measured on the levelled points: the box of a tilted mouth has another middle and other sides.
+    With `align` the box is that of the landmarks rotated level: a tilted mouth has another box.
     """
     angle = tilt(landmarks) if cut.align else 0.0
-    box = region_box(_turn(landmarks, -angle), cut.region)
+    box = region_box(_rotate(landmarks, -angle), cut.region)
     length = eye_distance(landmarks) if cut.scale == "eyes" else max(box.width, box.height)
     margin = cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
-    x, y = (float(value) for value in _turn(np.array([box.centre]), angle)[0])
+    x, y = (float(value) for value in _rotate(np.array([box.centre]), angle)[0])
     return Square(x, y, max(length * margin, 4.0), angle)
 
 
-def _turn(points: NDArray[np.floating], degrees: float) -> NDArray[np.floating]:
-    """Points (n, 2) turned about the origin; positive: what lies to the right sinks."""
+def _rotate(points: NDArray[np.floating], degrees: float) -> NDArray[np.floating]:
+    """Rotate points (n, 2) about the origin; positive: what lies to the right goes down."""
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))
 
 
 def region_box(landmarks: NDArray[np.floating], region: str = "lips") -> Box:
-    """The box around the points of the lips (48 to 67, inclusive) or of the whole face."""
+    """Return the bounding box of the landmarks of the lips (48 to 67, inclusive) or of the whole face."""
     points = landmarks[MOUTH] if region == "lips" else landmarks
     return bounding_box((float(x), float(y)) for x, y in points)
 
 
 def cut_square(photo: Image, square: Square, size: int) -> Image:
-    """Cut a square, turned or not, to `size` pixels; beyond the border the photo is mirrored, never squashed."""
-    part, moved = _neighbourhood(photo, square)
+    """Cut a square to (size, size, 3), rotated level; beyond the border the photo is mirrored."""
+    part, moved = _needed_part(photo, square)
     shrunk = 1 / max(1.0, square.side / size)
     if shrunk < 1:  # by area first: a warp alone would pick single pixels out of a large photo
         height, width = (max(1, round(length * shrunk)) for length in part.shape[:2])
@@ -116,8 +116,8 @@ def cut_square(photo: Image, square: Square, size: int) -> Image:
     return np.asarray(out, dtype=np.uint8)
 
 
-def _neighbourhood(photo: Image, square: Square) -> tuple[Image, Square]:
-    """The part of the photo a square can see, mirrored border included, and the square moved into it."""
+def _needed_part(photo: Image, square: Square) -> tuple[Image, Square]:
+    """Return the part of the photo a square needs, with what is mirrored into it, and the square relative to it."""
     height, width = photo.shape[:2]
     box = bounding_box(square.corners())
     # What is missing beyond the border is mirrored from within: keep as much inside as lies outside.

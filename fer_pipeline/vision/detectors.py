@@ -1,4 +1,4 @@
-"""Four face detectors behind one shape: a picture in (grey for haar and hog, else RGB), boxes and scores out.
+"""Four face detectors with one signature: an image (grey for haar and hog, else RGB) in, boxes and scores out.
 
 `haar` Viola & Jones 2001 (OpenCV's frontal cascade), `hog` Dalal & Triggs 2005 and `cnn` King 2015 (dlib), `yunet`
 Wu et al. 2023 (a model file the user names). Each model is loaded once per process.
@@ -26,7 +26,7 @@ class Face(NamedTuple):
 
 
 def find_haar(image: Image, detector: Detector) -> list[Face]:
-    """Viola-Jones; the score is the weight of the last stage."""
+    """Detect faces with OpenCV's Haar cascade; the score is the weight of the last stage."""
     boxes, _, scores = _load_haar().detectMultiScale3(
         image,
         scaleFactor=detector.scale_factor,
@@ -39,19 +39,19 @@ def find_haar(image: Image, detector: Detector) -> list[Face]:
 
 
 def find_hog(image: Image, detector: Detector) -> list[Face]:
-    """dlib's HOG and linear SVM; finds faces of at least 80 pixels on the copy."""
+    """Detect faces with dlib's HOG and linear SVM; they must be 80 pixels wide on `image`."""
     boxes, scores, _ = _load_hog().run(image, 0, detector.threshold)
     return [Face(_from_dlib(box), float(score)) for box, score in zip(boxes, scores, strict=True)]
 
 
 def find_cnn(image: Image, detector: Detector) -> list[Face]:
-    """dlib's max-margin CNN: the most thorough, and seconds a photo without a GPU."""
+    """Detect faces with dlib's max-margin CNN: it finds the most, and takes seconds a photo without a GPU."""
     found = _load_cnn(find_weights(CNN_DETECTOR, detector.weights, "filter.weights"))(image, 0)
     return [Face(_from_dlib(one.rect), float(one.confidence)) for one in found if one.confidence >= detector.threshold]
 
 
 def find_yunet(image: Image, detector: Detector) -> list[Face]:
-    """OpenCV's YuNet from a model file the user names."""
+    """Detect faces with OpenCV's YuNet, from the model file `filter.weights`."""
     if detector.weights is None:
         raise SetupError("detector `yunet` needs its model file: set filter.weights to a face_detection_yunet .onnx")
     import cv2
@@ -65,7 +65,7 @@ def find_yunet(image: Image, detector: Detector) -> list[Face]:
     ]
 
 
-GREY = {"haar", "hog"}  # Haar sees no colour; HOG finds as many faces without, in less time and with fewer false ones
+GREY = {"haar", "hog"}  # Haar sees no colour; on grey images HOG finds as many faces, faster, with fewer false ones
 
 FINDERS: dict[str, Callable[[Image, Detector], list[Face]]] = {
     "haar": find_haar,

@@ -1,11 +1,11 @@
-"""The mouth in numbers: lengths and ratios of the 68 points, which travel between cameras better than pixels do."""
+"""Geometric measures of the mouth from the 68 landmarks, which transfer between cameras better than pixels do."""
 
 import numpy as np
 
 from fer_pipeline.vision.boxes import Point, distance, slope
 from fer_pipeline.vision.landmarks import Landmarks
 
-# Points of iBUG 300-W, counted from 0; left and right as seen in the picture.
+# Landmarks of iBUG 300-W, counted from 0; left and right as seen in the image.
 EYE_LEFT, EYE_RIGHT = 36, 45  # outer corners
 NOSE_LEFT, NOSE_RIGHT, NOSE_BASE = 31, 35, 33
 MOUTH_LEFT, MOUTH_RIGHT = 48, 54
@@ -13,26 +13,25 @@ UPPER_OUTER, UPPER_INNER, LOWER_INNER, LOWER_OUTER = 51, 62, 66, 57
 INNER_LEFT, INNER_RIGHT = 60, 64
 CHIN = 8
 MOUTH = slice(48, 68)  # to 67 inclusive
-# Points of the lips and their mirror images, and those in the middle.
+# Landmarks of the lips and their mirror images, and those in the middle.
 PAIRS = ((49, 53), (50, 52), (59, 55), (58, 56), (60, 64), (61, 63), (67, 65))
 MIDDLE = (51, 57, 62, 66)
-
-
+# The names of what `measure_outline` returns.
 OUTLINE = (*(f"{way}_{first}" for first, _ in PAIRS for way in ("out", "down")), *(f"down_{point}" for point in MIDDLE))
 
 
 def eye_distance(landmarks: Landmarks) -> float:
-    """Distance of the outer eye corners in pixels."""
+    """Compute the distance of the outer eye corners in pixels, 1 at least."""
     return max(distance(_at(landmarks, EYE_LEFT), _at(landmarks, EYE_RIGHT)), 1.0)
 
 
 def tilt(landmarks: Landmarks) -> float:
-    """How many degrees the eyes sink to the right."""
+    """Compute the angle of the line through the eyes in degrees; positive falls to the right."""
     return slope(_at(landmarks, EYE_LEFT), _at(landmarks, EYE_RIGHT))
 
 
 def measure_mouth(landmarks: Landmarks) -> dict[str, float]:
-    """Eleven lengths over the eye distance or over each other, from points levelled by the eyes; all without unit."""
+    """Compute eleven ratios of lengths, over the eye distance or over each other, rotated level by the eyes."""
     points = level(landmarks)
 
     def span(first: int, second: int) -> float:
@@ -58,11 +57,11 @@ def measure_mouth(landmarks: Landmarks) -> dict[str, float]:
     return {name: round(value, 4) for name, value in measures.items()}
 
 
-def trace_lips(landmarks: Landmarks) -> dict[str, float]:
-    """The outline of the lips in eighteen ratios: how far points lie `out` from the middle and `down` from the corners.
+def measure_outline(landmarks: Landmarks) -> dict[str, float]:
+    """Describe the outline of the lips by eighteen ratios: landmarks `out` from the middle, `down` from the corners.
 
-    Each is the mean of both sides, over the mouth's width and level by its corners: nothing beyond the lips is needed,
-    nor how the photo was framed.
+    Each is the mean of both sides, over the mouth's width and rotated level by its corners: it needs no landmark beyond
+    the lips, and does not depend on how the photo was framed.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     left, right = points[MOUTH_LEFT], points[MOUTH_RIGHT]
@@ -77,7 +76,7 @@ def trace_lips(landmarks: Landmarks) -> dict[str, float]:
 
 
 def level(landmarks: Landmarks) -> Landmarks:
-    """The points turned level by the eyes, in units of the eye distance, the mouth's middle at the origin."""
+    """Rotate landmarks (68, 2) level by the eyes, in units of the eye distance, the mouth's middle at the origin."""
     angle = np.deg2rad(-tilt(landmarks))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     centred = landmarks - landmarks[MOUTH].mean(axis=0)

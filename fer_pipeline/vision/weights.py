@@ -1,4 +1,4 @@
-"""Where the packaged dlib models are: found without importing the package that brings them.
+"""Find the packaged dlib model files, without importing the package that brings them.
 
 `face_recognition_models` imports `pkg_resources`, which newer setuptools no longer have; its files are all we need.
 """
@@ -18,7 +18,7 @@ LICENCE_NOTE = (
 
 
 def find_weights(name: str, given: Path | None = None, key: str = "") -> Path:
-    """The path of a packaged model, or of the one the user names under the setting `key`."""
+    """Return the path of a packaged model, or `given`, which the user set as `key`; raises SetupError if missing."""
     if given is not None:
         if not given.is_file():
             raise SetupError(f"{given}: no such model file: fix the setting {key}")
