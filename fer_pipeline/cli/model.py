@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fer_pipeline.config.schema import Config
-    from fer_pipeline.models.predictor import Answer, Prediction
+    from fer_pipeline.models.prediction import FacePrediction, Prediction
     from fer_pipeline.training.train import Outcome
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run, as in runs/sample, or its model.onnx.")]
@@ -140,7 +140,7 @@ def predict(
         else _ask(url, [run, *(paths or [])], model, given)
     ):
         if as_json:
-            typer.echo(json.dumps(prediction.as_dict(), ensure_ascii=False))
+            typer.echo(prediction.model_dump_json())
         else:
             faces = ", ".join(_format_face(face) for face in prediction.faces)
             typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
@@ -160,7 +160,7 @@ def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -
     return predict_at(url, list_photos(paths), model)
 
 
-def _format_face(face: Answer) -> str:
+def _format_face(face: FacePrediction) -> str:
     guess = f"{face.guess} {face.confidence:.0%}"
     return guess if face.outcome == "answered" else f"uncertain ({guess})"
 
@@ -170,7 +170,8 @@ def _predict_all(
 ) -> Iterator[Prediction]:
     from functools import partial
 
-    from fer_pipeline.models.predictor import Prediction, list_photos, load_predictor, predict_file
+    from fer_pipeline.models.prediction import Prediction
+    from fer_pipeline.models.predictor import list_photos, load_predictor, predict_file
     from fer_pipeline.workers.stage_workers import WorkerCrash, work
 
     if not paths:
@@ -179,7 +180,7 @@ def _predict_all(
     load_predictor(run, uncertain)  # a bad model is told once, before any photo
     count = workers or (available_cores() if len(files) >= 64 else 1)
     for path, result in work(partial(predict_file, run, crops, uncertain=uncertain), files, count):
-        yield Prediction(str(path), "bad_image", []) if isinstance(result, WorkerCrash) else result
+        yield Prediction(path=str(path), outcome="bad_image") if isinstance(result, WorkerCrash) else result
 
 
 def need_extra(extra: str, *modules: str) -> None:
