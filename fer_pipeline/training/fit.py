@@ -8,7 +8,8 @@ many end with the weights of one.
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def fit(
     if config.network in CLASSICAL:
         scorer = fit_classical(config, training, validation)
     else:
-        scorer = fit_network(config, training, validation, folder, more, start)
+        with torch.random.fork_rng(range(torch.cuda.device_count())):  # the host's random numbers stay its own
+            scorer = fit_network(config, training, validation, folder, more, start)
     beside = config.geometry and config.network != "geometry"
     return fuse(scorer, training, validation, config) if beside else scorer
 
@@ -127,8 +129,7 @@ def _fit(
 ) -> None:
     """Run Lightning's loop, from the last finished epoch on, and load the weights that become the model."""
     folder = run / "checkpoints"
-    with warnings.catch_warnings():
-        _quieten()
+    with _quiet():
         trainer = lightning.Trainer(
             max_epochs=epochs,
             **_devices(config.device),
@@ -176,12 +177,21 @@ def _callbacks(config: TrainConfig, epochs: int, run: Path) -> list[Callback]:
     return [*callbacks, EpochLine(epochs), Checkpoints(run / "checkpoints", config.monitor)]
 
 
-def _quieten() -> None:
-    """Lightning speaks to its developers; what concerns the user is said by `EpochLine`."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for said in QUIET:
-        warnings.filterwarnings("ignore", f".*{said}")
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's messages to developers; `EpochLine` says what concerns the user."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for said in QUIET:
+                warnings.filterwarnings("ignore", f".*{said}")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _warm_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
