@@ -64,10 +64,10 @@ def run_folds(config: Config, folds: int, *, by_source: bool, force: bool) -> No
     from fer_pipeline.training.cross_validation import cross_validate
 
     result = cross_validate(config.train, folds, by_source=by_source, force=force)
-    for name, figures in result.figures["folds"].items():
-        console.out.print(f"fold {name}: {format_score(figures)}", markup=False)
-    print_metrics(result.figures["pooled"])
-    for sentence in warn_of_guessing(result.figures["pooled"]):
+    for name, score in result.scores.folds.items():
+        console.out.print(f"fold {name}: {format_score(score)}", markup=False)
+    print_metrics(result.scores.pooled)
+    for sentence in warn_of_guessing(result.scores.pooled):
         console.note(f"train: {sentence}")
     console.note(f"train: {result.folder / FOLDS}, predictions.csv")
 
@@ -110,7 +110,7 @@ def run_finetuning(config: Config, begin: Path, overrides: list[str], *, judging
     chosen = {one.partition("=")[0].strip().removeprefix("train.") for one in overrides if one.startswith("train.")}
     result = finetune(config.train, begin, chosen, force=force)
     complete_run(config.model_copy(update={"train": result.config}), result.outcome)
-    if console.is_lead():
+    if result.gains is not None:
         print_gains(result.gains)
         folder = result.config.output
         console.note(f"train: {folder / 'gains.json'}; watch both models live: fer serve {result.base.run} {folder}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from fer_pipeline.evaluation.scores import ReliabilityBin
 from fer_pipeline.report.pictures import Picture, embed_figure
 from fer_pipeline.report.plots import new_figure
 
@@ -35,19 +36,22 @@ def draw_curves(history: Sequence[dict[str, float]]) -> list[Picture]:
     return pictures
 
 
-def draw_reliability(bins: Sequence[tuple[float, float, int]]) -> Picture:
-    """Accuracy against confidence; `bins` holds the mean of both and the count of those that are not empty."""
+def draw_reliability(bins: Sequence[ReliabilityBin]) -> Picture:
+    """Reliability diagram of the bins that hold images: accuracy against mean confidence."""
     with new_figure(WIDTH, HEIGHT) as figure:
         axis = figure.subplots()
-        axis.plot([0, 1], [0, 1], color="#000000", linewidth=1, linestyle="--", label="as sure as right")
-        sizes = [12 + 220 * count / sum(count for *_, count in bins) for *_, count in bins]
-        axis.plot([sure for sure, *_ in bins], [right for _, right, _ in bins], color=COLOURS[0], linewidth=1)
-        axis.scatter([sure for sure, *_ in bins], [right for _, right, _ in bins], s=sizes, color=COLOURS[0], zorder=3)
-        axis.set(xlabel="confidence", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.04))
+        axis.plot([0, 1], [0, 1], color="#000000", linewidth=1, linestyle="--", label="calibrated")
+        filled = [(one.confidence or 0, one.accuracy or 0, one.count) for one in bins if one.count]
+        total = sum(count for *_, count in filled)
+        confidences, accuracies = [one for one, *_ in filled], [one for _, one, _ in filled]
+        axis.plot(confidences, accuracies, color=COLOURS[0], linewidth=1)
+        sizes = [12 + 220 * count / total for *_, count in filled]
+        axis.scatter(confidences, accuracies, s=sizes, color=COLOURS[0], zorder=3)
+        axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.04))
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, loc="lower right")
-        told = "; ".join(f"{count} images {sure:.0%} sure, {right:.0%} right" for sure, right, count in bins)
-        return embed_figure(figure, f"Reliability: {told}", "reliability")
+        parts = (f"{count} images of {one:.0%} confidence, {right:.0%} right" for one, right, count in filled)
+        return embed_figure(figure, f"Reliability: {'; '.join(parts)}", "reliability")
 
 
 def draw_sizes(values: Mapping[str, Sequence[float]], name: str) -> Picture:

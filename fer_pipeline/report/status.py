@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fer_pipeline.config.schema import Config, TrainConfig
 from fer_pipeline.dataset.provenance import format_difference, make_provenance, read_provenance
-from fer_pipeline.errors import FerError
+from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.report.funnel import places_of, read_steps
 
 HISTORY = "history.csv"  # as `model.history`, which imports Lightning, writes it
@@ -58,17 +58,18 @@ def _hash(folder: Path) -> str:
 
 
 def _eval(config: TrainConfig) -> Iterator[StageStatus]:
-    metrics = read_json(config.output / "metrics.json")
-    if not metrics:
-        return
-    from fer_pipeline.evaluation.evaluate import is_evaluated
+    from fer_pipeline.evaluation.evaluate import is_evaluated, read_metrics
+    from fer_pipeline.evaluation.scores import METRICS
 
+    if not (config.output / METRICS).is_file():
+        return
     stale = "" if is_evaluated(config.output, config.input) else "measured with another model or on other data"
     try:
-        low, high = metrics["accuracy_ci95"]
-        told = f"accuracy {metrics['accuracy']:.1%} ({low:.1%} to {high:.1%}), {metrics['count']} images"
-    except (KeyError, TypeError, ValueError):
-        told, stale = "-", "written by another version"
+        metrics = read_metrics(config.output)
+        low, high = metrics.accuracy_ci95
+        told = f"accuracy {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}), {metrics.count} images"
+    except InputError:
+        told, stale = "-", "damaged, or written by another version"
     yield StageStatus("eval", "", "", told, config.output, stale)
 
 

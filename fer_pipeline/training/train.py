@@ -17,7 +17,7 @@ from fer_pipeline.evaluation.predictions import write_seen
 from fer_pipeline.models.classical import measured
 from fer_pipeline.models.data import Crops, check_classes, group_of, hash_data, list_crops, load_crops
 from fer_pipeline.models.distributed import in_turn, is_lead, joined, led
-from fer_pipeline.models.model_file import MODEL, Calibration, Card, write_bundle
+from fer_pipeline.models.model_file import MODEL, Card, TemperatureFit, write_bundle
 from fer_pipeline.models.networks import default_size
 from fer_pipeline.models.pretrained import Base, read_weights
 from fer_pipeline.stages.partition import part_groups
@@ -107,7 +107,7 @@ def warn_of_few(crops: Crops, held: int) -> None:
         console.note(f"train: class {label!r} has {fewest} images only, so that scores are mostly luck: {told}")
 
 
-def make_card(config: TrainConfig, crops: Crops, data: str, calibration: Calibration | None) -> Card:
+def make_card(config: TrainConfig, crops: Crops, data: str, calibration: TemperatureFit | None) -> Card:
     """What the model file tells of itself; `data` is the hash of what it learned from."""
     return Card(
         labels=crops.labels,
