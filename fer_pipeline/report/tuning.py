@@ -1,4 +1,4 @@
-"""A picture of a search: what each trial reached, and how that goes with every setting tried."""
+"""Plot a search: the accuracy of each trial, against its number and every setting."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ LOGARITHMIC = {"learning_rate", "weight_decay"}
 
 
 def plot_trials(trials: "Sequence[Trial]", best: int, given: dict[str, Any], path: Path) -> None:
-    """Validation accuracy by number and by every setting; grey was broken off, the star won, the ring is as given."""
+    """Validation accuracy by number and by every setting; grey: pruned, star: best, ring: the given settings."""
     names = ["trial", *given]
     columns = 4
     lines = -(-len(names) // columns)
@@ -38,7 +38,7 @@ def plot_trials(trials: "Sequence[Trial]", best: int, given: dict[str, Any], pat
                 axis.set_ylabel("validation accuracy")
         for axis in axes[len(names) :]:
             axis.set_axis_off()
-        said = "ring: as given\nstar: the best\ngrey: broken off"
+        said = "ring: as given\nstar: the best\ngrey: pruned"
         axes[-1].text(0.1, 0.5, said, va="center", transform=axes[-1].transAxes)
         save(figure, path)
 

@@ -46,7 +46,7 @@ def warn_of_guessing(metrics: Metrics) -> list[str]:
     if metrics.accuracy_ci95[0] > share:
         return []
     return [
-        f"No better than chance: always predicting {label} is right for {share:.1%}. Train longer, or on more data."
+        f"No better than guessing: always predicting {label} is right for {share:.1%}. Train longer, or on more data."
     ]
 
 
