@@ -23,7 +23,7 @@ def make_app(run: Path) -> Flask:
             try:
                 photo = read_image(upload.read())
                 with one:
-                    faces = [face.as_dict() for face in predictor.predict(photo)]
+                    faces = [face.model_dump(mode="json") for face in predictor.predict_faces(photo)]
                 results.append({"outcome": "ok" if faces else "no_face", "faces": faces})
             except BadImage:
                 results.append({"outcome": "bad_image", "faces": []})

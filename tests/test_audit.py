@@ -1,4 +1,4 @@
-"""Promises of `fer_pipeline.evaluation.audit`, `bias`, `attributes`, `judges`, `report.audit_page` and `fer audit`."""
+"""Promises of `fer_pipeline.evaluation.audit`, `bias`, `image_attributes`, `label_models` and `fer audit`."""
 
 import csv
 import json
@@ -94,7 +94,7 @@ def test_a_class_of_another_size_is_named_with_the_fact_and_the_figure(tmp_path:
     rows.sort(key=lambda row: (row.label, row.path))
     bias = check(measure_attributes(tmp_path, rows), rows)
     assert bias.is_alarming
-    assert format_bias(bias)[0].startswith("pout is told by image width alone: right for 100.0% of the images")
+    assert format_bias(bias)[0].startswith("pout is predicted by image width alone: right for 100.0% of the images")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -103,7 +103,7 @@ def test_chance_raises_no_alarm(seed: int) -> None:
     attributes = {name: rng.normal(size=80).tolist() for name in ("width", "aspect", "quality", "sharpness", "face")}
     bias = check(attributes, label_rows(80))
     assert not bias.is_alarming
-    assert format_bias(bias)[0].startswith("Nothing in the files tells the label")
+    assert format_bias(bias)[0].startswith("Nothing in the files predicts the label")
 
 
 def test_light_is_a_hint_and_no_alarm() -> None:
@@ -117,8 +117,8 @@ def test_unknown_values_and_names_are_facts_too() -> None:
     rows = label_rows(80)
     known = {"quality": [90.0 if row.label == "open" else None for row in rows]}
     named = {"format": ["PNG" if row.label == "open" else "JPEG" for row in rows]}
-    assert check(known, rows).clues[0].balanced == 1
-    assert check(named, rows).clues[0].balanced == 1
+    assert check(known, rows).attributes[0].balanced == 1
+    assert check(named, rows).attributes[0].balanced == 1
 
 
 def test_the_limit_decides() -> None:
@@ -135,7 +135,7 @@ def test_a_class_from_one_source_only_is_named() -> None:
     ]
     bias = check({}, rows)
     assert bias.is_alarming
-    assert format_bias(bias)[0].startswith("Class open comes from one source only (web): no model can be told from its")
+    assert format_bias(bias)[0].startswith("Class open comes from one source only (web): a model may learn the source")
 
 
 def test_images_of_one_group_count_once() -> None:
@@ -199,7 +199,7 @@ def test_the_command_tells_and_fails_if_asked_to(tmp_path: Path, capsys: pytest.
     config = write_config(tmp_path)
     line = ["-q", "audit", "-c", str(config), "--data", str(tmp_path / "mouths")]
     assert main(line) == 0
-    assert "closed is told by image width alone: right for 100.0%" in capsys.readouterr().out
+    assert "closed is predicted by image width alone: right for 100.0%" in capsys.readouterr().out
     out = tmp_path / "runs" / "drawn-audit"
     assert {"audit.csv", "audit.json", "audit.html"} <= {path.name for path in out.iterdir()}
     assert main([*line, "--fail-on-bias"]) == 1

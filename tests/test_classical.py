@@ -50,7 +50,7 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 @pytest.mark.parametrize("kind", ["hog_svm", "geometry", "both"])
 def test_it_learns_the_drawn_mouths(runs: dict[str, Path], data: Path, kind: str) -> None:
     metrics = evaluate(runs[kind]).metrics
-    assert metrics["accuracy"] >= 14 / 16, "14 of 16 by chance: one in 500"
+    assert metrics.accuracy >= 14 / 16, "14 of 16 by chance: one in 500"
 
 
 @pytest.mark.parametrize("kind", ["hog_svm", "geometry"])
@@ -81,7 +81,7 @@ def test_the_same_data_gives_the_same_file(data: Path, tmp_path: Path, runs: dic
 def test_cross_validation_takes_them_too(data: Path, tmp_path: Path) -> None:
     result = cross_validate(tiny_training(data, tmp_path / "run", network="geometry"), 2)
     assert result.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert result.figures["pooled"]["accuracy"] > 0.8
+    assert result.scores.pooled.accuracy > 0.8
 
 
 def test_measures_are_taken_once_for_the_same_crops(

@@ -103,7 +103,7 @@ def test_labels_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
         (b"path,label\na,b\n", "has no column 'predicted'"),
         (b"path,label,predicted\n", "holds no prediction"),
         (b"path,label,predicted\na\n", r":2: path, label or predicted is empty"),
-        (b"path,label,predicted\na,b,c\na,b,c\n", r":3: a stands there twice"),
+        (b"path,label,predicted\na,b,c\na,b,c\n", r":3: a is listed twice"),
         (b"\xff\xfe\x00path", "cannot be read"),
         (b"path,label,predicted\n" + b"x" * 200_000 + b",a,b\n", "cannot be read"),
         (b"path,label,predicted\nelsewhere,a,b\n", "no image in common"),

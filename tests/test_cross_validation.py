@@ -124,7 +124,7 @@ def test_a_killed_cross_validation_goes_on_with_the_fold_it_was_in(
 
 def test_by_source_each_source_is_held_out_once(data: Path, tmp_path: Path) -> None:
     result = cross_validate(tiny_training(data, tmp_path / "run", **SIMPLE), 0, by_source=True)
-    assert list(result.figures["folds"]) == ["even", "odd"]
+    assert list(result.scores.folds) == ["even", "odd"]
     sources = [row.source["name"] for row in result.crops.rows]
     assert [["even", "odd"][fold] for fold in result.folds] == sources
     assert result.folder == tmp_path / "run-sources"

@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from support.drawn import draw_mouth, write_classes, write_split
+from support.scored import make_metrics
 from torch import Tensor
 
 from fer_pipeline.__main__ import main
@@ -19,6 +20,7 @@ from fer_pipeline.config.schema import CropSettings, Preprocessing
 from fer_pipeline.errors import InputError, StaleError, UsageError
 from fer_pipeline.evaluation.compare import compare_runs
 from fer_pipeline.evaluation.evaluate import evaluate
+from fer_pipeline.evaluation.scores import FoldScores, write_record
 from fer_pipeline.files import write_csv
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import hash_data
@@ -166,7 +168,8 @@ def test_an_ensemble_can_be_a_member(home: Path, tmp_path: Path) -> None:
 def test_eval_measures_it_on_the_test_part_and_looks_for_leaks(home: Path, tmp_path: Path) -> None:
     make(home, tmp_path / "run", "one", "large")
     metrics = evaluate(tmp_path / "run", allow_leakage=True).metrics
-    assert (metrics["count"], metrics["leakage"]["checked"]) == (8, True)
+    assert metrics.leakage is not None
+    assert (metrics.count, metrics.leakage.checked) == (8, True)
     assert compare_runs(tmp_path / "run", tmp_path / "run").p == 1
 
 
@@ -269,8 +272,8 @@ def write_folds(run: Path, says: list[float], groups: list[str] | None = None, *
         own = [groups[index]] if groups else []
         lines.append([f"train/{label}/{index}.png", label, guess, f"{1 - value:.6f}", f"{value:.6f}", *own])
     write_csv(run / "predictions.csv", header, lines)
-    right = float(np.mean([line[1] == line[2] for line in lines]))
-    (run / "folds.json").write_text(json.dumps({"pooled": {"count": len(says), "accuracy": right}}))
+    pooled = make_metrics(["ab".index(line[1]) for line in lines], ["ab".index(line[2]) for line in lines])
+    write_record(run / "folds.json", FoldScores(pooled=pooled, folds={}))
     (run / "provenance.json").write_text(json.dumps({"stage": "folds", "folds": 2, "input": "ab"} | changes))
     return run
 
@@ -303,7 +306,7 @@ def test_cross_validations_are_averaged_and_paired_with_the_best(
 def test_only_shared_images_are_averaged(tmp_path: Path) -> None:
     one = write_folds(tmp_path / "one", [0.9, 0.9, 0.2, 0.6], GROUPS)
     two = write_folds(tmp_path / "two", [0.4, 0.9, 0.8], GROUPS)
-    assert average_cross_validations([one, two], tmp_path / "both").figures["pooled"]["count"] == 3
+    assert average_cross_validations([one, two], tmp_path / "both").scores.pooled.count == 3
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from fer_pipeline.__main__ import main
 from fer_pipeline.config.schema import SplitConfig, TrainConfig
 from fer_pipeline.dataset.rows import Row, read_rows, write_rows
 from fer_pipeline.errors import InputError, StaleError, UsageError
+from fer_pipeline.evaluation.scores import Gains
 from fer_pipeline.files import hash_file
 from fer_pipeline.models.data import list_crops, load_crops
 from fer_pipeline.models.predictor import Predictor
@@ -85,48 +86,51 @@ def config_of(home: Path, output: Path, **changes: Any) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def tuned(home: Path) -> dict[str, Any]:
-    return finetune(config_of(home, home / "run"), home / "run", {"epochs"}).report
+def tuned(home: Path) -> Gains:
+    gains = finetune(config_of(home, home / "run"), home / "run", {"epochs"}).report
+    assert gains is not None
+    return gains
 
 
-def test_a_session_of_somebody_else_under_the_same_cast_is_told_apart_after_it(tuned: dict[str, Any]) -> None:
-    (camera,) = [told for name, told in tuned["sources"].items() if name.startswith("webcam")]
-    assert list(tuned["sources"]) == ["drawn", SECOND]
-    assert camera["count"] == 40
-    assert camera["before"]["accuracy"] < 0.75
-    assert camera["after"]["accuracy"] > camera["before"]["accuracy"] + 0.15
-    low, high = camera["gain_ci95"]
-    assert 0 < low < camera["gain"] < high
-    assert camera["p"] < 0.05
-    assert re.fullmatch(rf"gained [0-9.]+ points on {SECOND} \(n=40, p=[-0-9.e]+\)", camera["told"])
+def test_a_session_of_somebody_else_under_the_same_cast_is_told_apart_after_it(tuned: Gains) -> None:
+    (camera,) = [gain for name, gain in tuned.sources.items() if name.startswith("webcam")]
+    assert list(tuned.sources) == ["drawn", SECOND]
+    assert camera.count == 40
+    assert camera.before.accuracy < 0.75
+    assert camera.after.accuracy > camera.before.accuracy + 0.15
+    low, high = camera.gain_ci95
+    assert 0 < low < camera.gain < high
+    assert camera.p < 0.05
+    assert re.fullmatch(rf"gained [0-9.]+ points on {SECOND} \(n=40, p=[-0-9.e]+\)", camera.summary)
 
 
-def test_what_it_cost_elsewhere_is_told_with_its_interval(home: Path, tuned: dict[str, Any]) -> None:
-    old = tuned["old"]
-    assert old["count"] == sum(row.split == "test" for row in read_rows(home / "plain")) > 20
-    assert old["gain"] == pytest.approx(old["after"]["accuracy"] - old["before"]["accuracy"], abs=1e-3)
-    assert old["gain_ci95"][0] <= old["gain"] <= old["gain_ci95"][1]
-    assert old["after"]["accuracy"] > 0.8, "it forgot what it knew"
-    assert old["told"].endswith("within chance)") or old["p"] < 0.05 or old["gain"] == 0
+def test_what_it_cost_elsewhere_is_told_with_its_interval(home: Path, tuned: Gains) -> None:
+    old = tuned.old
+    assert old is not None
+    assert old.count == sum(row.split == "test" for row in read_rows(home / "plain")) > 20
+    assert old.gain == pytest.approx(old.after.accuracy - old.before.accuracy, abs=1e-3)
+    assert old.gain_ci95[0] <= old.gain <= old.gain_ci95[1]
+    assert old.after.accuracy > 0.8, "it forgot what it knew"
+    assert old.summary.endswith("within chance)") or old.p < 0.05 or old.gain == 0
 
 
-def test_the_figures_are_those_of_both_model_files(home: Path, tuned: dict[str, Any]) -> None:
-    assert json.loads((home / "run-tuned/finetune_report.json").read_text()) == tuned
+def test_the_figures_are_those_of_both_model_files(home: Path, tuned: Gains) -> None:
+    assert Gains.model_validate_json((home / "run-tuned/finetune_report.json").read_bytes()) == tuned
     rows = [row for row in list_crops(home / "camera", "test") if row.group == SECOND]
     for side, run in (("before", home / "run"), ("after", home / "run-tuned")):
         crops = load_crops(home / "camera", rows, list(LABELS), 48, run / "cache")
         hits = Predictor(run, threads=1).classify(crops.images).argmax(axis=1) == crops.targets
-        assert tuned["sources"][SECOND][side]["accuracy"] == hits.mean()
-        assert tuned[side]["model"] == hash_file(run / "model.onnx")
+        assert getattr(tuned.sources[SECOND], side).accuracy == hits.mean()
+        assert getattr(tuned, side).model == hash_file(run / "model.onnx")
 
 
-def test_the_model_it_began_from_is_left_as_it_was_and_named(home: Path, tuned: dict[str, Any]) -> None:
+def test_the_model_it_began_from_is_left_as_it_was_and_named(home: Path, tuned: Gains) -> None:
     provenance = json.loads((home / "run-tuned/provenance.json").read_text())
     assert provenance["base"] == hash_file(home / "run/model.onnx") == Predictor(home / "run-tuned").card.base
     assert "base" not in json.loads((home / "run/provenance.json").read_text())
 
 
-def test_a_finished_one_is_left_alone_and_told_again(home: Path, tuned: dict[str, Any]) -> None:
+def test_a_finished_one_is_left_alone_and_told_again(home: Path, tuned: Gains) -> None:
     before = (home / "run-tuned/model.onnx").stat().st_mtime_ns
     again = finetune(config_of(home, home / "run"), home / "run", {"epochs"})
     assert not again.outcome.fresh
@@ -134,15 +138,13 @@ def test_a_finished_one_is_left_alone_and_told_again(home: Path, tuned: dict[str
     assert (home / "run-tuned/model.onnx").stat().st_mtime_ns == before
 
 
-def test_another_model_to_begin_from_is_another_training(home: Path, tuned: dict[str, Any], tmp_path: Path) -> None:
+def test_another_model_to_begin_from_is_another_training(home: Path, tuned: Gains, tmp_path: Path) -> None:
     other = train(TrainConfig(input=home / "plain", output=tmp_path / "run", **(BASE | {"seed": 1}))).model.parent
     with pytest.raises(StaleError, match=r"another model's weights.*--force"):
         finetune(config_of(home, home / "run"), other, {"epochs"})
 
 
-def test_it_goes_on_after_a_kill_and_ends_with_the_same_weights(
-    home: Path, tuned: dict[str, Any], tmp_path: Path
-) -> None:
+def test_it_goes_on_after_a_kill_and_ends_with_the_same_weights(home: Path, tuned: Gains, tmp_path: Path) -> None:
     del tuned
     whole = torch.load(home / "run-tuned/checkpoints/last.ckpt", weights_only=True)
     shutil.copytree(home / "run-tuned", tmp_path / "run-tuned")
@@ -250,8 +252,10 @@ def test_test_images_that_the_first_model_learned_from_are_left_out(home: Path, 
     (run / "seen.csv").write_text(lines)
     assert {row.path for row in tests[:7]} <= learned_from(run)
     gains = finetune(config_of(home, tmp_path / "run", epochs=1), run, {"epochs"}).report
-    assert gains["left_out"] == 7
-    assert gains["old"]["count"] == len(tests) - 7
+    assert gains is not None
+    assert gains.left_out == 7
+    assert gains.old is not None
+    assert gains.old.count == len(tests) - 7
 
 
 def test_what_an_earlier_model_of_a_chain_learned_from_is_left_out_also_in_another_class(
@@ -263,7 +267,8 @@ def test_what_an_earlier_model_of_a_chain_learned_from_is_left_out_also_in_anoth
         file.writelines(f"train/moved/{Path(row.path).name},moved,training\r\n" for row in tests[:7])
     finetune(config_of(home, tmp_path / "run", epochs=1), run, {"epochs"})
     chain = finetune(config_of(home, tmp_path / "more", epochs=1), tmp_path / "run-tuned", {"epochs"})
-    assert chain.report["left_out"] == 7
+    assert chain.report is not None
+    assert chain.report.left_out == 7
     parts = [line.rpartition(",")[2] for line in (tmp_path / "more-tuned/seen.csv").read_text().splitlines()]
     assert parts.count("base") >= 7
 
@@ -279,7 +284,7 @@ def test_with_one_session_it_is_learned_from_and_a_second_is_asked_for(
     code = main(["train", "--config", str(config), "--from", str(home / "run"), "--set", "train.epochs=1"])
     said = capsys.readouterr()
     assert code == 0, said.err
-    assert "no session is held out: a second one (`fer collect`) tells what the camera gained" in said.out
+    assert "no session is held out: record a second one (`fer collect`)" in said.out
     assert "drawn" in said.out
     assert f"fer serve {home / 'run'} {tmp_path / 'runs/drawn-tuned'}" in said.err.replace("\n", "")
     assert (tmp_path / "runs/drawn-tuned/config.json").is_file()

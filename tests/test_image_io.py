@@ -5,6 +5,8 @@ import io
 import os
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -328,3 +330,13 @@ def test_a_copy_has_nearly_the_same_hash_and_another_picture_has_not(kind: str) 
     copy = hash_image(read_image(to_jpeg(resize(photo, 150, 150), 60)), kind)
     assert (int(first, 16) ^ int(copy, 16)).bit_count() <= 4
     assert (int(first, 16) ^ int(hash_image(other, kind), 16)).bit_count() > 8
+
+
+def test_threads_that_read_leave_the_limit_and_the_warnings_of_their_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
+    data, filters = save(PIL.Image.fromarray(draw_noise(0, 64, 64)), "PNG"), list(warnings.filters)
+    with ThreadPoolExecutor(4) as threads:
+        images = list(threads.map(read_image, [data] * 200))
+    assert all(image.shape == (64, 64, 3) for image in images)
+    assert PIL.Image.MAX_IMAGE_PIXELS == 100
+    assert list(warnings.filters) == filters

@@ -227,7 +227,7 @@ def test_a_photo_that_is_not_answered_ends_no_run_but_fails_it(
 ) -> None:
     for name in "abc":
         (tmp_path / f"{name}.jpg").write_bytes(b"x")
-    answer = Reply(b'{"results": [{"outcome": "no_face", "faces": []}]}', 200, "application/json")
+    answer = Reply(b'{"model": "lips", "results": [{"outcome": "no_face", "faces": []}]}', 200, "application/json")
     trouble = Reply(b'{"detail": "trouble"}', status, "application/json")
     with Web({"/predict": lambda time: trouble if time == 1 else answer}) as web:
         assert main(["predict", "--url", web.url, str(tmp_path), "--json"]) == 1
@@ -239,7 +239,7 @@ def test_a_photo_that_is_not_answered_ends_no_run_but_fails_it(
 
 def test_a_server_that_a_proxy_does_not_find_or_that_is_busy_is_asked_again(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
-    answer = Reply(b'{"results": [{"outcome": "no_face", "faces": []}]}', 200, "application/json")
+    answer = Reply(b'{"model": "lips", "results": [{"outcome": "no_face", "faces": []}]}', 200, "application/json")
     wait = {"Retry-After": "0"}
     with Web({"/predict": lambda time: Reply(b"", [502, 503][time - 1], headers=wait) if time < 3 else answer}) as web:
         assert main(["predict", "--url", web.url, str(tmp_path)]) == 0

@@ -37,23 +37,23 @@ def as_probabilities(guesses: NDArray[np.int64], classes: int) -> NDArray[np.flo
 def test_macro_f1_is_that_of_scikit_learn() -> None:
     targets, guesses = guessed(200, 4, 0.6)
     metrics = score(targets, as_probabilities(guesses, 4), list("abcd"))
-    assert metrics["macro_f1"] == pytest.approx(f1_score(targets, guesses, average="macro"), abs=5e-5)
+    assert metrics.macro_f1 == pytest.approx(f1_score(targets, guesses, average="macro"), abs=5e-5)
     each = f1_score(targets, guesses, average=None)
-    assert [values["f1"] for values in metrics["per_class"].values()] == pytest.approx(each.tolist(), abs=5e-5)
+    assert [values.f1 for values in metrics.per_class.values()] == pytest.approx(each.tolist(), abs=5e-5)
 
 
 def test_counts_add_up() -> None:
     targets, guesses = guessed(100, 3, 0.5)
     metrics = score(targets, as_probabilities(guesses, 3), ["a", "b", "c"])
-    confusion = np.array(metrics["confusion"])
-    assert confusion.sum() == metrics["count"] == 100
-    assert confusion.sum(axis=1).tolist() == [values["support"] for values in metrics["per_class"].values()]
-    assert metrics["accuracy"] == pytest.approx(np.trace(confusion) / 100)
+    confusion = np.array(metrics.confusion)
+    assert confusion.sum() == metrics.count == 100
+    assert confusion.sum(axis=1).tolist() == [values.support for values in metrics.per_class.values()]
+    assert metrics.accuracy == pytest.approx(np.trace(confusion) / 100)
     assert confusion[0, 1] == ((targets == 0) & (guesses == 1)).sum(), "rows are true, columns predicted"
     recall = confusion[1, 1] / confusion[1].sum()
     precision = confusion[1, 1] / confusion[:, 1].sum()
-    assert metrics["per_class"]["b"]["recall"] == pytest.approx(recall, abs=5e-5)
-    assert metrics["per_class"]["b"]["precision"] == pytest.approx(precision, abs=5e-5)
+    assert metrics.per_class["b"].recall == pytest.approx(recall, abs=5e-5)
+    assert metrics.per_class["b"].precision == pytest.approx(precision, abs=5e-5)
 
 
 def test_the_bootstrap_brackets_the_score_and_narrows_with_the_count() -> None:
@@ -75,12 +75,12 @@ def test_intervals_hold_their_score() -> None:
     targets, guesses = guessed(60, 3, 0.8)
     metrics = score(targets, as_probabilities(guesses, 3), ["a", "b", "c"])
     for name in ("accuracy", "macro_f1"):
-        low, high = metrics[f"{name}_ci95"]
-        assert low < metrics[name] < high
+        low, high = getattr(metrics, f"{name}_ci95")
+        assert low < getattr(metrics, name) < high
 
 
 def test_a_class_without_test_images_does_not_spoil_the_mean() -> None:
     targets = np.array([0, 0, 1, 1])
     metrics = score(targets, as_probabilities(targets, 3), ["a", "b", "never"])
-    assert metrics["accuracy"] == metrics["macro_f1"] == 1
-    assert metrics["per_class"]["never"]["support"] == 0
+    assert metrics.accuracy == metrics.macro_f1 == 1
+    assert metrics.per_class["never"].support == 0

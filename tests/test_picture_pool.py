@@ -27,12 +27,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs") / "lips")
 
 
-def use(workers: int, patience: float, talk: Callable[[Pool], Awaitable[None]]) -> list[str]:
+def use(workers: int, timeout: float, talk: Callable[[Pool], Awaitable[None]]) -> list[str]:
     """What failed while a pool was talked to."""
-    fates: list[str] = []
+    failures: list[str] = []
 
     async def follow() -> None:
-        pool = Pool(workers, patience, fates.append)
+        pool = Pool(workers, timeout, failures.append)
         try:
             await pool.warm([NEED])
             await talk(pool)
@@ -40,7 +40,7 @@ def use(workers: int, patience: float, talk: Callable[[Pool], Awaitable[None]]) 
             pool.close()
 
     asyncio.run(follow())
-    return fates
+    return failures
 
 
 async def outcomes(pool: Pool, *pictures: bytes) -> list[str]:
@@ -104,7 +104,7 @@ def test_what_a_picture_raises_is_an_outcome_and_is_counted(
         answer = predict(url, b"assert", b"fine")
         assert answer.status_code == 200
         assert [one["outcome"] for one in ask_json(answer)["results"]] == ["bad_image", "no_face"]
-        assert 'fer_pictures_failed_total{fate="raised"} 1.0' in requests.get(f"{url}/metrics", timeout=60).text
+        assert 'fer_pictures_failed_total{reason="raised"} 1.0' in requests.get(f"{url}/metrics", timeout=60).text
     told = capsys.readouterr().err
     assert told.splitlines() == ["a picture of 6 bytes is a bad image: AssertionError: !ssize.empty() in resize"]
 
@@ -117,7 +117,7 @@ def test_a_frame_that_fails_or_holds_its_process_is_answered_and_so_is_the_next(
         for frame, outcome in ((b"hold", "bad_image"), (b"assert", "bad_image"), (b"a", "no_face")):
             line.send(frame)
             assert json.loads(line.recv(timeout=60))["outcome"] == outcome
-        assert 'fer_pictures_failed_total{fate="late"} 1.0' in requests.get(f"{url}/metrics", timeout=60).text
+        assert 'fer_pictures_failed_total{reason="late"} 1.0' in requests.get(f"{url}/metrics", timeout=60).text
 
 
 def test_a_live_connection_that_cannot_be_answered_is_closed(

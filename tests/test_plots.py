@@ -1,11 +1,11 @@
 """Promises of `fer_pipeline.report.plots`."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from support.drawn import write_split
+from support.scored import make_metrics
 
 from fer_pipeline.errors import InputError
 from fer_pipeline.report.plots import contact_sheet, plot_confusion, plot_curves, plot_funnel
@@ -17,11 +17,6 @@ def history(epochs: int) -> list[dict[str, float]]:
         {"epoch": n, "train_loss": 1 / n, "val_loss": 1.1 / n, "train_accuracy": 0.5, "val_accuracy": 0.5}
         for n in range(1, epochs + 1)
     ]
-
-
-def metrics(labels: list[str]) -> dict[str, Any]:
-    confusion = (np.eye(len(labels), dtype=int) * 5).tolist()
-    return {"labels": labels, "confusion": confusion, "accuracy": 1.0, "accuracy_ci95": [0.7, 1.0], "count": 10}
 
 
 def is_drawn(path: Path) -> bool:
@@ -38,12 +33,13 @@ def test_curves_are_a_readable_picture(tmp_path: Path, epochs: int) -> None:
 
 @pytest.mark.parametrize("labels", [["a", "b"], ["anger", "joy", "fear", "awe", "none"]])
 def test_a_confusion_matrix_is_a_readable_picture(tmp_path: Path, labels: list[str]) -> None:
-    plot_confusion(metrics(labels), tmp_path / "confusion.png")
+    everyone = list(range(len(labels)))
+    plot_confusion(make_metrics(everyone, everyone, labels), tmp_path / "confusion.png")
     assert is_drawn(tmp_path / "confusion.png")
 
 
 def test_a_class_without_images_can_be_drawn(tmp_path: Path) -> None:
-    plot_confusion(metrics(["a", "b"]) | {"confusion": [[0, 0], [1, 9]]}, tmp_path / "confusion.png")
+    plot_confusion(make_metrics([1] * 10, [0] + [1] * 9), tmp_path / "confusion.png")
     assert is_drawn(tmp_path / "confusion.png")
 
 

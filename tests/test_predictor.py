@@ -1,6 +1,5 @@
 """Promises of `fer_pipeline.models.predictor`."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from fer_pipeline.dataset.rows import Row, Status, kept_rows, read_rows, write_r
 from fer_pipeline.errors import InputError
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.model_file import Card, write_bundle
+from fer_pipeline.models.prediction import Prediction
 from fer_pipeline.models.predictor import Predictor, list_photos, predict_file
 from fer_pipeline.sources.sample import draw_photo, random_face
 from fer_pipeline.stages.crop import CROP
@@ -74,12 +74,12 @@ def test_a_photo_and_the_crop_cut_from_it_get_the_same_answer(photos: Path, tmp_
     assert len(rows) >= 3, "Haar no longer finds the drawn faces"
     shifted = read_image(tmp_path / "crops" / rows[0].path)[2:, 2:]
     for row in rows:
-        from_photo = predictor.predict(read_image(photos / row.path))[0]
-        from_crop = predictor.predict(read_image(tmp_path / "crops" / row.path), is_crop=True)[0]
+        from_photo = predictor.predict(photos / row.path).faces[0]
+        from_crop = predictor.predict(tmp_path / "crops" / row.path, is_crop=True).faces[0]
         assert from_photo.probabilities == pytest.approx(from_crop.probabilities, abs=1e-4)
         assert from_photo.box == pytest.approx(row.box, abs=0.01)
-    moved = predictor.predict(shifted, is_crop=True)[0].probabilities["open"]
-    exact = predictor.predict(read_image(photos / rows[0].path))[0].probabilities["open"]
+    moved = predictor.predict(shifted, is_crop=True).faces[0].probabilities["open"]
+    exact = predictor.predict(read_image(photos / rows[0].path)).faces[0].probabilities["open"]
     assert abs(moved - exact) > 1e-3, "the model is too dull to notice a crop moved by two pixels"
 
 
@@ -95,7 +95,7 @@ def test_photos_are_answered_by_their_outcome(photos: Path, tmp_path: Path) -> N
     assert (blank.outcome, blank.faces) == ("no_face", [])
     for path in (tmp_path / "bad.jpg", tmp_path / "gone.jpg"):
         assert predict_file(run, False, path).outcome == "bad_image"
-    assert json.loads(json.dumps(good.as_dict()))["faces"][0]["box"] == list(good.faces[0].box)
+    assert Prediction.model_validate_json(good.model_dump_json()) == good
 
 
 def test_a_folder_of_many_crops_is_answered_as_one_by_one(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_folder_of_many_crops_is_answered_as_one_by_one(tmp_path: Path) -> Non
 
 def test_a_crop_of_another_size_or_shape_is_taken_as_it_is(tmp_path: Path) -> None:
     predictor = Predictor(write_model(tmp_path / "run", Preprocessing()), threads=1)
-    answer = predictor.predict(draw_mouth("open", 1, 90)[:60], is_crop=True)[0]
+    answer = predictor.predict(draw_mouth("open", 1, 90)[:60], is_crop=True).faces[0]
     assert tuple(answer.box) == (0, 0, 90, 60)
 
 
@@ -129,6 +129,7 @@ def test_folders_and_files_are_listed_by_path_and_what_is_missing_is_named(tmp_p
 PREDICT = """
 import sys
 from pathlib import Path
+from fer_pipeline.models.prediction import Prediction
 from fer_pipeline.models.predictor import predict_file
 prediction = predict_file(Path(sys.argv[1]), False, Path(sys.argv[2]))
 heavy = {"torch", "torchvision", "lightning", "sklearn", "matplotlib", "onnx"} & sys.modules.keys()

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from support.drawn import tiny_training, write_split
 from support.pagecheck import check_page, sections_of, text_of
 
 from fer_pipeline.errors import InputError
-from fer_pipeline.evaluation.evaluate import evaluate
+from fer_pipeline.evaluation.evaluate import evaluate, read_metrics
+from fer_pipeline.evaluation.scores import Calibration, Leakage, ReliabilityBin, write_record
 from fer_pipeline.report.run_page import write_run_page
 from fer_pipeline.training.train import train
 
@@ -74,7 +76,7 @@ def test_hostile_labels_are_text_and_chinese_ones_readable(run: Path) -> None:
 def test_the_worst_mistake_comes_first_as_a_picture(run: Path) -> None:
     (mistakes,) = check_page(write_run_page(run)).xpath("//section[@id='mistakes']")
     first = mistakes.xpath(".//li")[0]
-    assert " ".join(first.text_content().split()).startswith(f"{HOSTILE} → {OPEN}99% suretest/")
+    assert " ".join(first.text_content().split()).startswith(f"{HOSTILE} → {OPEN}99% confidenttest/")
     assert first.xpath(".//img/@src")[0].startswith("data:image/jpeg;base64,")
 
 
@@ -85,23 +87,23 @@ def test_small_test_parts_are_warned_of_before_any_figure(run: Path) -> None:
 
 
 def test_leaks_and_calibration_are_told_where_the_measurement_knows_them(run: Path) -> None:
-    metrics = json.loads((run / "metrics.json").read_text())
-    metrics["leakage"] = {"checked": True, "images": 3, "share": 0.25, "without": {"accuracy": 0.5}}
-    metrics["calibration"] = {
-        "ece": 0.123,
-        "temperature": 1.7,
-        "bins": [{"count": 0}, {"count": 12, "confidence": 0.9, "accuracy": 0.5}],
-    }
-    row = {"threshold": 0.9, "coverage": 0.4, "accuracy": None, "accuracy_ci95": [0, 1]}
-    metrics["selective"] = {"table": [row]}
-    (run / "metrics.json").write_text(json.dumps(metrics))
+    metrics = read_metrics(run)
+    gate: dict[str, Any] = {"limit": 0.01, "allowed": False, "passed": False}
+    leakage = Leakage(checked=True, images=3, share=0.25, without=metrics.summary(), **gate)
+    bins = [
+        ReliabilityBin(low=0, high=0.5, count=0),
+        ReliabilityBin(low=0.5, high=1, count=12, confidence=0.9, accuracy=0.5),
+    ]
+    calibration = Calibration(ece=0.123, temperature=1.7, bins=bins)
+    changed = metrics.model_copy(update={"leakage": leakage, "calibration": calibration})
+    write_record(run / "metrics.json", changed)
     page = check_page(write_run_page(run))
-    assert "3 of the images measured on (25.0%) are copies of training images; without them accuracy is 50.0%." in (
+    assert "3 of the images measured on (25.0%) are copies of training images; without them accuracy is " in (
         text_of(page)
     )
     assert "12.3% (expected calibration error, temperature 1.7)" in text_of(page)
-    assert "12 images 90% sure, 50% right" in page.xpath("//section[@id='reliability']//img/@alt")[0]
-    assert "If less confident answers are withheld" in text_of(page)
+    assert "12 images of 90% confidence, 50% right" in page.xpath("//section[@id='reliability']//img/@alt")[0]
+    assert "If less confident predictions are withheld" in text_of(page)
 
 
 def test_the_alarm_of_an_audit_is_told(run: Path, measured: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_run_that_was_not_measured_says_so(run: Path) -> None:
 def test_figures_of_another_model_are_a_warning(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | {"model": "0" * 64}))
-    assert "These figures are those of another model file" in text_of(check_page(write_run_page(run)))
+    assert "These scores are of another model file" in text_of(check_page(write_run_page(run)))
 
 
 def test_data_that_is_gone_or_has_changed_costs_pictures_not_the_page(run: Path, measured: Path) -> None:
@@ -140,7 +142,7 @@ def test_data_that_is_gone_or_has_changed_costs_pictures_not_the_page(run: Path,
         away.rename(split)
     assert "The images this model was trained on are no longer in" in gone
     assert "no such file" in gone
-    assert "None of the pictures measured on can be opened any more." in gone
+    assert "None of the images measured on can be opened any more." in gone
     assert "has changed since this model was trained" in changed
 
 
@@ -162,7 +164,7 @@ def test_rubbish_beside_the_model_costs_its_section_not_the_page(run: Path, name
 def test_damaged_figures_name_the_remedy(run: Path, change: dict[str, object]) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | change))
-    with pytest.raises(InputError, match=r"damaged .* run `fer eval` again"):
+    with pytest.raises(InputError, match=r"metrics.json: damaged .* run `fer eval"):
         write_run_page(run)
 
 
@@ -176,4 +178,4 @@ def test_the_card_tells_the_recipe_in_words(run: Path) -> None:
     told = text_of(check_page(write_run_page(run)))
     assert "32 images" in told
     assert "none: the whole picture is taken for the face" in told
-    assert "It answers one of its 2 classes for every picture" in told
+    assert "It predicts one of its 2 classes for every picture" in told

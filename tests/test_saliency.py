@@ -9,7 +9,7 @@ from torch import nn
 from fer_pipeline.evaluation.saliency import explain, find_layer
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.networks import build_network
-from fer_pipeline.report.saliency import cover
+from fer_pipeline.report.saliency import occlude
 
 torch.set_num_threads(1)
 HALF = (0.5, 0.5, 0.5)
@@ -98,12 +98,12 @@ def test_covering_the_place_that_counts_costs_confidence() -> None:
 
     crops = np.zeros((1, 32, 32, 3), np.uint8)
     crops[:, 20:, 20:] = 255
-    heat = cover(classify, crops)
+    heat = occlude(classify, crops)
     assert heat[0, 22:, 22:].mean() > 0.5
     assert heat[0, :16, :16].max() < 0.1
 
 
 def test_a_model_that_nothing_moves_has_cold_maps() -> None:
-    heat = cover(lambda crops: np.full((len(crops), 2), 0.5, np.float32), bright())
+    heat = occlude(lambda crops: np.full((len(crops), 2), 0.5, np.float32), bright())
     assert heat.max() == 0
     assert np.isfinite(heat).all()

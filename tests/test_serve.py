@@ -53,12 +53,12 @@ def test_a_photo_is_answered_as_fer_predict_answers_it(url: str, runs: tuple[Pat
     photo = draw_people(2)
     (result,) = ask_json(predict(url, photo))["results"]
     pixels = np.asarray(Image.open(io.BytesIO(photo)))
-    expected = [face.as_dict() for face in Predictor(runs[0]).predict(pixels)]
-    assert result == {"name": "0.jpg", "outcome": "ok", "width": 480, "height": 320, "faces": result["faces"]}
+    expected = Predictor(runs[0]).predict(pixels).faces
+    assert result == {"path": "0.jpg", "outcome": "ok", "width": 480, "height": 320, "faces": result["faces"]}
     assert len(expected) == 2
     for got, known in zip(result["faces"], expected, strict=True):
-        assert got["box"] == list(known["box"])
-        assert got["probabilities"] == pytest.approx(known["probabilities"], abs=1e-4)
+        assert got["box"] == list(known.box)
+        assert got["probabilities"] == pytest.approx(known.probabilities, abs=1e-4)
 
 
 def test_several_pictures_are_answered_in_their_order(url: str) -> None:
@@ -156,7 +156,7 @@ def test_a_body_that_is_no_upload_says_so(url: str, kind: str, body: bytes, stat
 def test_a_file_name_is_only_told_back(url: str) -> None:
     name = "../../etc/\u7b11<script>.jpg"
     answer = requests.post(f"{url}/predict", files={"files": (name, draw_people(1))}, timeout=60)
-    assert ask_json(answer)["results"][0]["name"].endswith(".jpg")
+    assert ask_json(answer)["results"][0]["path"].endswith(".jpg")
 
 
 def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path]) -> None:
@@ -355,7 +355,7 @@ def test_a_camera_without_frames_gives_its_place_to_another(runs: tuple[Path, Pa
         assert isinstance(limits["cameras"], int), "a count is no 1.0"
         address = url.replace("http", "ws") + "/live"
         with connect(address) as first, connect(address) as second:
-            assert "watched already" in second.recv(timeout=60)
+            assert "connected already" in second.recv(timeout=60)
             for line, code in ((second, 1013), (first, 4000)):
                 with pytest.raises(ConnectionClosed) as closed:
                     line.recv(timeout=60)

@@ -1,14 +1,15 @@
 """Promises of `fer_pipeline.report.status` and `fer_pipeline.report.funnel`: what `fer status` tells."""
 
-import json
 from pathlib import Path
 
 import pytest
 from support.drawn import write_classes, write_config
+from support.scored import make_metrics
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.config.loader import load_config
 from fer_pipeline.dataset.rows import read_rows, write_rows
+from fer_pipeline.evaluation.scores import write_record
 from fer_pipeline.report.status import read_curves, read_status
 
 Capture = pytest.CaptureFixture[str]
@@ -68,11 +69,11 @@ def test_training_and_measurement_have_rows_and_age(config: Path, capsys: Captur
     settings = load_config(config).train
     settings.output.mkdir(parents=True)
     (settings.output / "model.onnx").write_bytes(b"a model")
-    metrics = {"accuracy": 0.9, "accuracy_ci95": [0.8, 0.95], "count": 50, "data": str(settings.input), "model": "old"}
-    (settings.output / "metrics.json").write_text(json.dumps(metrics))
+    metrics = make_metrics([0, 1] * 25, [0, 1] * 22 + [1, 0] * 3, data=str(settings.input), model="old")
+    write_record(settings.output / "metrics.json", metrics)
     lines = told(config, capsys)
     assert any(line.split()[0] == "train" for line in lines)
-    assert read_status(load_config(config))[-1].told == "accuracy 90.0% (80.0% to 95.0%), 50 images"
+    assert read_status(load_config(config))[-1].told == "accuracy 88.0% (76.2% to 94.4%), 50 images"
     assert lines[-2].endswith("was measured with another model or on other data")
     assert lines[-1] == f"next: fer eval {settings.output}"
 

@@ -25,12 +25,14 @@ def audit(
     out: Annotated[Path | None, typer.Option(help="Where to write; default: runs/NAME-audit.")] = None,
     folds: Annotated[int | None, typer.Option(min=2, max=100, help="In place of audit.folds.")] = None,
     limit: Annotated[float | None, typer.Option(min=0.5, max=0.999, help="In place of audit.limit.")] = None,
-    networks: Annotated[bool, typer.Option("--networks", help="Train a network a fold as one more judge.")] = False,
+    networks: Annotated[
+        bool, typer.Option("--networks", help="Train a network per fold as one more label model.")
+    ] = False,
     by_source: Annotated[bool, typer.Option("--by-source", help="Train a network without each source.")] = False,
     fail_on_bias: Annotated[bool, typer.Option("--fail-on-bias", help="Exit 1 if the files tell the label.")] = False,
     force: Force = False,
 ) -> None:
-    """Say what tells the label besides the expression, and which labels are suspect.
+    """Find what predicts the label besides the expression, and which labels are suspect.
 
     Example: fer audit --config configs/lips.yaml --fail-on-bias
     """
@@ -58,10 +60,10 @@ def run_audit(config: Config, originals: Path, out: Path | None = None) -> Audit
     for sentence in result.sentences:
         console.out.print(sentence, markup=False)
     issues = sum(suspect.is_issue for suspect in result.suspects)
-    low, high = result.figures["accuracy_ci95"]
+    low, high = result.scores.accuracy_ci95
     console.out.print(
-        f"{issues} of {len(result.suspects)} labels are likely wrong; the judges agree with "
-        f"{result.figures['accuracy']:.1%} of all (95 %: {low:.1%} to {high:.1%}).",
+        f"{issues} of {len(result.suspects)} labels are likely wrong; the label models agree with "
+        f"{result.scores.accuracy:.1%} of all (95 %: {low:.1%} to {high:.1%}).",
         markup=False,
     )
     console.note(f"audit: {page}, {AUDIT_TABLE}, {AUDIT_FIGURES}")

@@ -58,9 +58,9 @@ def average_folds(runs: list[Path], output: Path, *, force: bool) -> None:
     from fer_pipeline.training.cv_ensemble import average_cross_validations
 
     result = average_cross_validations(runs, output, force=force)
-    for name, figures in result.figures["members"].items():
-        console.out.print(f"{name}: {format_score(figures)}", markup=False)
-    print_metrics(result.figures["pooled"])
+    for name, score in result.scores.members.items():
+        console.out.print(f"{name}: {format_score(score)}", markup=False)
+    print_metrics(result.scores.pooled)
     print_comparison(result.paired, str(result.best), str(output))
     console.note("ensemble: members chosen for these figures, or after others were tried, make them a little too good")
     console.note(f"ensemble: {output / 'folds.json'}, predictions.csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +49,7 @@ def run_evaluation(run: Path, data: Path | None = None, out: Path | None = None,
         )
     result: Evaluation = evaluate(run, data, out, **gate)
     plot_confusion(result.metrics, result.folder / "confusion.png")
-    plot_reliability(result.metrics, result.folder / "reliability.png")
+    plot_reliability(result.metrics.calibration, result.folder / "reliability.png")
     print_metrics(result.metrics)
     for sentence in warn_of_guessing(result.metrics):
         console.note(f"eval: {sentence}")
@@ -86,7 +85,7 @@ def compare(
 
     result = compare_runs(run_a, run_b)
     if as_json:
-        typer.echo(json.dumps(result.as_dict()))
+        typer.echo(result.summary().model_dump_json())
     else:
         print_comparison(result, str(run_a), str(run_b))
     if out is not None:
@@ -100,11 +99,10 @@ def quantise(run: Run) -> None:
     from fer_pipeline.training.quantise import FIGURES, QUANTISED
     from fer_pipeline.training.quantise import quantise as make
 
-    figures = make(run)
-    for name in ("float32", "int8"):
-        told = figures[name] | {"count": figures["count"]}
-        size = f"{figures['bytes'][name] / 1e6:.2f} MB, {told['images_per_second']:,.0f} images/s a thread"
-        console.out.print(f"{name}: {format_score(told)}; {size}", markup=False)
-    console.out.print(f"float32 (A) against int8 (B): {figures['paired']['verdict']}", markup=False)
-    console.out.print(f"int8 is {figures['speed_ratio']:.2f} times as fast here", markup=False)
+    scores = make(run)
+    for name, score in (("float32", scores.float32), ("int8", scores.int8)):
+        size = f"{scores.bytes[name] / 1e6:.2f} MB, {score.images_per_second:,.0f} images/s a thread"
+        console.out.print(f"{name}: {format_score(score)}; {size}", markup=False)
+    console.out.print(f"float32 (A) against int8 (B): {scores.paired.verdict}", markup=False)
+    console.out.print(f"int8 is {scores.speed_ratio:.2f} times as fast here", markup=False)
     console.note(f"quantise: {QUANTISED}, {FIGURES} beside the model of {run}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fer_pipeline.config.schema import Config
-    from fer_pipeline.models.predictor import Answer, Prediction
+    from fer_pipeline.models.prediction import FacePrediction, Prediction
     from fer_pipeline.training.train import Outcome
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run, as in runs/sample, or its model.onnx.")]
@@ -64,10 +64,10 @@ def run_folds(config: Config, folds: int, *, by_source: bool, force: bool) -> No
     from fer_pipeline.training.cross_validation import cross_validate
 
     result = cross_validate(config.train, folds, by_source=by_source, force=force)
-    for name, figures in result.figures["folds"].items():
-        console.out.print(f"fold {name}: {format_score(figures)}", markup=False)
-    print_metrics(result.figures["pooled"])
-    for sentence in warn_of_guessing(result.figures["pooled"]):
+    for name, score in result.scores.folds.items():
+        console.out.print(f"fold {name}: {format_score(score)}", markup=False)
+    print_metrics(result.scores.pooled)
+    for sentence in warn_of_guessing(result.scores.pooled):
         console.note(f"train: {sentence}")
     console.note(f"train: {result.folder / FOLDS}, predictions.csv")
 
@@ -110,7 +110,7 @@ def run_finetuning(config: Config, begin: Path, overrides: list[str], *, judging
     chosen = {one.partition("=")[0].strip().removeprefix("train.") for one in overrides if one.startswith("train.")}
     result = finetune(config.train, begin, chosen, force=force)
     complete_run(config.model_copy(update={"train": result.config}), result.outcome)
-    if console.is_lead():
+    if result.report is not None:
         print_gains(result.report)
         folder = result.config.output
         live = f"watch both models live: fer serve {result.base.run} {folder}"
@@ -141,7 +141,7 @@ def predict(
         else _ask(url, [run, *(paths or [])], model, given)
     ):
         if as_json:
-            typer.echo(json.dumps(prediction.as_dict(), ensure_ascii=False))
+            typer.echo(prediction.model_dump_json())
         else:
             faces = ", ".join(_format_face(face) for face in prediction.faces)
             typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
@@ -161,7 +161,7 @@ def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -
     return predict_at(url, list_photos(paths), model)
 
 
-def _format_face(face: Answer) -> str:
+def _format_face(face: FacePrediction) -> str:
     guess = f"{face.guess} {face.confidence:.0%}"
     return guess if face.outcome == "answered" else f"uncertain ({guess})"
 
@@ -171,7 +171,8 @@ def _predict_all(
 ) -> Iterator[Prediction]:
     from functools import partial
 
-    from fer_pipeline.models.predictor import Prediction, list_photos, load_predictor, predict_file
+    from fer_pipeline.models.prediction import Prediction
+    from fer_pipeline.models.predictor import list_photos, load_predictor, predict_file
     from fer_pipeline.workers.stage_workers import WorkerCrash, work
 
     if not paths:
@@ -180,7 +181,7 @@ def _predict_all(
     load_predictor(run, uncertain)  # a bad model is told once, before any photo
     count = workers or (available_cores() if len(files) >= 64 else 1)
     for path, result in work(partial(predict_file, run, crops, uncertain=uncertain), files, count):
-        yield Prediction(str(path), "bad_image", []) if isinstance(result, WorkerCrash) else result
+        yield Prediction(path=str(path), outcome="bad_image") if isinstance(result, WorkerCrash) else result
 
 
 def need_extra(extra: str, *modules: str) -> None:

@@ -1,10 +1,9 @@
-"""Source bias: can the label be told from what is not the expression?
+"""Source bias: can the label be predicted from anything but the expression?
 
-For every attribute alone a shallow tree tells each class from the rest, and for all attributes of a kind together a
-forest tells all classes; every image is judged by a tree that has seen neither it nor its group. What counts is the
-balanced accuracy (mean recall of both sides), which rewards no guess: chance is a half, whatever the class sizes. An
-attribute of the file raises the alarm when the lower end of the interval lies above a limit well over chance, so that
-neither luck nor a faint tendency does; an attribute of the light, which the expression itself moves, is a hint only.
+From each attribute alone a shallow tree predicts each class against the rest, and from all attributes of a kind a
+forest predicts all classes, always out of fold with groups kept whole. The measure is balanced accuracy (mean recall),
+which is a half by chance, whatever the class sizes. An attribute of the file raises the alarm if the lower end of its
+interval is above a limit well over chance; an attribute of the light, which the expression itself changes, is a hint.
 """
 
 import math
@@ -22,29 +21,29 @@ from fer_pipeline.evaluation.metrics import wilson_interval
 from fer_pipeline.models.data import source_of
 
 Table = dict[str, list[Value]]
-CLOSE = 0.01  # attributes whose balanced accuracies differ by less tell the same
+CLOSE = 0.01  # balanced accuracies that differ by less are taken as equal
 
 
 @dataclass(frozen=True)
-class Clue:
-    """How well one attribute alone tells a class from the rest; the interval is that of the balanced accuracy."""
+class AttributeBias:
+    """How well one attribute alone predicts a class against the rest; the interval is of the balanced accuracy."""
 
     attribute: str
     label: str
     balanced: float
     ci95: tuple[float, float]
-    accuracy: float  # share of the images, beside `commoner`: always giving the commoner answer
-    commoner: float
+    accuracy: float
+    majority: float  # accuracy of always predicting the more frequent side
     of_file: bool
 
     def is_clear(self, limit: float) -> bool:
-        """Whether it is neither luck nor a faint tendency."""
+        """Whether the interval lies above the limit."""
         return self.ci95[0] > limit
 
 
 @dataclass(frozen=True)
-class Together:
-    """How well all attributes of a kind tell all classes; naming one class always has balanced accuracy `chance`."""
+class JointBias:
+    """How well all attributes of a kind together predict all classes; by chance the balanced accuracy is `chance`."""
 
     balanced: float
     ci95: tuple[float, float]
@@ -52,43 +51,43 @@ class Together:
     of_file: bool
 
     def is_clear(self, limit: float) -> bool:
-        """The same share of the way from chance to certainty as the limit is for two classes."""
+        """Whether the interval lies above the limit, scaled from two classes to the number of classes."""
         return self.ci95[0] > self.chance + (1 - self.chance) * (2 * limit - 1)
 
 
 @dataclass(frozen=True)
 class Bias:
-    """All clues, the clearest first; `together` for attributes of file and light; sources a class is alone in."""
+    """Bias of each attribute, the strongest first, and of all together; classes with a `single` source."""
 
-    clues: list[Clue]
-    together: list[Together]
+    attributes: list[AttributeBias]
+    together: list[JointBias]
     single: dict[str, str]
     sources: int
     limit: float
 
     @property
     def is_alarming(self) -> bool:
-        """Whether attributes of the file tell a class, or a class comes from one source of several."""
-        clear: list[Clue | Together] = [*self.clues, *self.together]
-        return bool(self.single) or any(one.of_file and one.is_clear(self.limit) for one in clear)
+        """Whether attributes of the file predict a class, or a class comes from one source of several."""
+        biases: list[AttributeBias | JointBias] = [*self.attributes, *self.together]
+        return bool(self.single) or any(one.of_file and one.is_clear(self.limit) for one in biases)
 
 
 def check_bias(table: Table, rows: Sequence[Row], folds: NDArray[np.int64], limit: float) -> Bias:
-    """Look for clues in the attributes of n images; `folds` (n,) keeps groups whole."""
+    """Measure how well the attributes of n images predict their labels; `folds` (n,) keeps groups whole."""
     labels = np.array([str(row.label) for row in rows])
     groups = np.array([row.group or row.path for row in rows])
     names = sorted(set(labels.tolist()))
-    clues = [
-        _look_alone(name, columns, np.asarray(labels == label), label, groups, folds)
+    attributes = [
+        _measure_alone(name, columns, np.asarray(labels == label), label, groups, folds)
         for name, columns in ((name, as_columns(values)) for name, values in table.items())
         for label in (names if len(names) > 2 else names[:1])
     ]
     kinds = ((FILE_ATTRIBUTES, True), (LIGHT_ATTRIBUTES, False))
     parts = [([as_columns(table[name]) for name in kind if name in table], of_file) for kind, of_file in kinds]
-    together = [_look_together(columns, labels, groups, folds, of_file) for columns, of_file in parts if columns]
+    together = [_measure_together(columns, labels, groups, folds, of_file) for columns, of_file in parts if columns]
     order = list(FILE_ATTRIBUTES | LIGHT_ATTRIBUTES)
-    clues.sort(key=lambda clue: (not clue.of_file, -clue.balanced, order.index(clue.attribute)))
-    return Bias(clues, together, single_sources(rows), len({source_of(row) for row in rows}), limit)
+    attributes.sort(key=lambda one: (not one.of_file, -one.balanced, order.index(one.attribute)))
+    return Bias(attributes, together, single_sources(rows), len({source_of(row) for row in rows}), limit)
 
 
 def single_sources(rows: Sequence[Row]) -> dict[str, str]:
@@ -109,41 +108,45 @@ def as_columns(values: list[Value]) -> NDArray[np.float64]:
     return np.array([[math.nan if value is None else round(float(value), 4)] for value in values])
 
 
-def _look_alone(
+def _measure_alone(
     attribute: str,
     columns: NDArray[np.float64],
     own: NDArray[np.bool_],
     label: str,
     groups: NDArray[np.str_],
     folds: NDArray[np.int64],
-) -> Clue:
+) -> AttributeBias:
     from sklearn.tree import DecisionTreeClassifier
 
     leaf = max(5, len(own) // 100)
     tree = DecisionTreeClassifier(max_depth=3, min_samples_leaf=leaf, class_weight="balanced", random_state=0)
-    guesses = _judge(tree, columns, own, folds)
+    guesses = _predict_out_of_fold(tree, columns, own, folds)
     balanced, ci95 = balanced_accuracy(own, guesses, groups)
     accuracy, share = float((guesses == own).mean()), float(own.mean())
-    return Clue(attribute, label, balanced, ci95, accuracy, max(share, 1 - share), attribute in FILE_ATTRIBUTES)
+    return AttributeBias(
+        attribute, label, balanced, ci95, accuracy, max(share, 1 - share), attribute in FILE_ATTRIBUTES
+    )
 
 
-def _look_together(
+def _measure_together(
     columns: list[NDArray[np.float64]],
     labels: NDArray[np.str_],
     groups: NDArray[np.str_],
     folds: NDArray[np.int64],
     of_file: bool,
-) -> Together:
+) -> JointBias:
     from sklearn.ensemble import RandomForestClassifier
 
     leaf = max(5, len(labels) // 100)
     forest = RandomForestClassifier(50, max_depth=6, min_samples_leaf=leaf, class_weight="balanced", random_state=0)
-    guesses = _judge(forest, np.hstack(columns), labels, folds)
-    return Together(*balanced_accuracy(labels, guesses, groups), 1 / len(set(labels.tolist())), of_file)
+    guesses = _predict_out_of_fold(forest, np.hstack(columns), labels, folds)
+    return JointBias(*balanced_accuracy(labels, guesses, groups), 1 / len(set(labels.tolist())), of_file)
 
 
-def _judge(model: Any, columns: NDArray[np.float64], targets: NDArray[Any], folds: NDArray[np.int64]) -> NDArray[Any]:
-    """What the model says of every image when trained on the other folds."""
+def _predict_out_of_fold(
+    model: Any, columns: NDArray[np.float64], targets: NDArray[Any], folds: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Predict every image by the model trained on the other folds."""
     guesses = np.empty_like(targets)
     for fold in range(int(folds.max()) + 1):
         held = folds == fold

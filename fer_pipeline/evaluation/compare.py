@@ -1,4 +1,4 @@
-"""Is one model better than another, or was it luck? A paired test on the images both have judged."""
+"""Compare two models by a paired test on the images that both have predicted."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.metrics import macro_f1, score
-from fer_pipeline.evaluation.predictions import Judged, read_predictions
+from fer_pipeline.evaluation.predictions import PredictedLabel, read_predictions
+from fer_pipeline.evaluation.scores import ComparisonSummary, Score
 from fer_pipeline.evaluation.significance import mcnemar
 from fer_pipeline.files import write_csv
 
@@ -19,11 +20,10 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """n shared images with the true class and both guesses as numbers, and what follows from them.
+    """n shared images with true class and both predictions as indices of `labels`, and the tests on them.
 
-    `only` counts the images one alone has right; `p` is McNemar's exact one (1947): under no difference they fall to
-    either side like coins. `accuracy` and `macro_f1` are B less A, with the 95 % interval of a paired bootstrap over
-    groups of images.
+    `only` counts the images that one model alone has right; `p` is of McNemar's exact test (1947). `accuracy` and
+    `macro_f1` are B less A, with the 95 % interval of a paired bootstrap over groups of images.
     """
 
     paths: list[str]
@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """One plain sentence; B is called better only where the test and the interval both say so."""
+        """One sentence; a model is called better only if both the test and the interval show it."""
         difference, low, high = self.accuracy
         told = f"p = {self.p:.2g}, on {len(self.paths):,} images"
         if self.p < LEVEL and (low > 0 or high < 0):
@@ -50,18 +50,18 @@ class Comparison:
         shown = f"no difference in accuracy that {len(self.paths):,} images could show"
         return f"{shown}: B less A is {_points(self.accuracy)}, p = {self.p:.2g}"
 
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {
-            "images": len(self.paths),
-            "groups": self.groups,
-            "alone": list(self.alone),
-            "only_right": list(self.only),
-            "p": self.p,
-            "accuracy_difference": list(self.accuracy),
-            "macro_f1_difference": list(self.macro_f1),
-            "verdict": self.verdict,
-        }
+    def summary(self) -> ComparisonSummary:
+        """The comparison without its images, for JSON."""
+        return ComparisonSummary(
+            images=len(self.paths),
+            groups=self.groups,
+            alone=self.alone,
+            only_right=self.only,
+            p=self.p,
+            accuracy_difference=self.accuracy,
+            macro_f1_difference=self.macro_f1,
+            verdict=self.verdict,
+        )
 
 
 def _points(interval: tuple[float, float, float]) -> str:
@@ -74,7 +74,7 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     one, two = read_predictions(first), read_predictions(second)
     paths = sorted(one.keys() & two.keys())
     if not paths:
-        raise InputError(f"{first} and {second} have judged no image in common: compare runs on the same test part")
+        raise InputError(f"{first} and {second} have predicted no image in common: compare runs on the same test part")
     for path in paths:
         if one[path].label != two[path].label:
             labels = f"{one[path].label!r} in {first} and {two[path].label!r} in {second}"
@@ -82,15 +82,17 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     return compare([one[path] for path in paths], [two[path] for path in paths], paths, (len(one), len(two)))
 
 
-def compare(one: list[Judged], two: list[Judged], paths: list[str], counts: tuple[int, int]) -> Comparison:
-    """Test what two models said of the same images; `counts` are the images each has judged."""
-    labels = sorted({name for judged in (*one, *two) for name in (judged.label, judged.predicted)})
+def compare(
+    one: list[PredictedLabel], two: list[PredictedLabel], paths: list[str], counts: tuple[int, int]
+) -> Comparison:
+    """Compare the predictions of two models for the same images; `counts` are the images of each file."""
+    labels = sorted({name for each in (*one, *two) for name in (each.label, each.predicted)})
     places = {label: place for place, label in enumerate(labels)}
-    targets = np.array([places[judged.label] for judged in one], np.int64)
-    guesses = tuple(np.array([places[judged.predicted] for judged in side], np.int64) for side in (one, two))
+    targets = np.array([places[each.label] for each in one], np.int64)
+    guesses = tuple(np.array([places[each.predicted] for each in side], np.int64) for side in (one, two))
     hits = [guess == targets for guess in guesses]
     only = int((hits[0] & ~hits[1]).sum()), int((hits[1] & ~hits[0]).sum())
-    _, groups = np.unique([judged.group for judged in one], return_inverse=True)
+    _, groups = np.unique([each.group for each in one], return_inverse=True)
     accuracy, f1 = _bootstrap(targets, (guesses[0], guesses[1]), groups, len(labels))
     return Comparison(
         paths=paths,
@@ -124,8 +126,8 @@ def _bootstrap(
     return (found[0], float(low[0]), float(high[0])), (found[1], float(low[1]), float(high[1]))
 
 
-def score_sides(comparison: Comparison) -> list[dict[str, Any]]:
-    """Accuracy and macro-F1 of each of the two on the shared images, with their intervals."""
+def score_sides(comparison: Comparison) -> list[Score]:
+    """Score each of the two models on the shared images."""
     size = len(comparison.labels)
     return [
         score(comparison.targets, np.eye(size, dtype=np.float32)[guess], comparison.labels)
@@ -134,7 +136,7 @@ def score_sides(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def write_differences(path: Path, comparison: Comparison) -> int:
-    """The images on which the two disagree, as CSV; returns how many."""
+    """Write the images on which the two disagree as CSV; returns how many."""
     labels, (one, two) = comparison.labels, comparison.guesses
     different = np.flatnonzero(one != two)
     lines = []

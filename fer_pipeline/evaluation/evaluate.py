@@ -1,22 +1,11 @@
-"""Measure a model file on crops it was not trained on; what is measured is the file that will be served.
+"""Measure a model file on crops it was not trained on; the file measured is the file that is served.
 
-`metrics.json` holds
-
-    count accuracy macro_f1 …_ci95   of all images; intervals by Wilson (shares) and bootstrap (macro-F1)
-    per_class per_source             precision, recall with its interval, F1, support; accuracy with its interval
-    confusion labels                 rows are true, columns predicted
-    calibration                      ece and bins on these images, as served; temperature and, under `validation`, what
-                                     fitting it changed there (None: no temperature was fitted)
-    selective                        coverage and accuracy of what is answered at the model's threshold, and at others
-    leakage                          checked (or the reason why not); images, share and kinds of copies of training
-                                     images, listed in `leaks.csv`; the score without them; limit, allowed, passed
-    data model                       the folder, the SHA-256 of the model file
+Writes `metrics.json` (see `scores.Metrics`), `predictions.csv` with a row per crop, and `leaks.csv` with the test
+images that are copies of training images.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,23 +14,22 @@ from fer_pipeline.dataset.journal import Journal
 from fer_pipeline.dataset.provenance import read_provenance
 from fer_pipeline.dataset.rows import MANIFEST
 from fer_pipeline.errors import InputError
-from fer_pipeline.evaluation.confidence import measure_reliability, measure_selective
-from fer_pipeline.evaluation.leakage import LEAKS, LIMIT, check_leakage, judge_leakage
+from fer_pipeline.evaluation.confidence import measure_calibration, measure_selective
+from fer_pipeline.evaluation.leakage import LEAKS, LIMIT, Gate, check_leakage
 from fer_pipeline.evaluation.metrics import score
 from fer_pipeline.evaluation.predictions import score_sources, write_predictions
-from fer_pipeline.files import hash_file, write_aside, write_csv
+from fer_pipeline.evaluation.scores import METRICS, Metrics, SourceScore, read_record, write_record
+from fer_pipeline.files import hash_file, write_csv
 from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops
 from fer_pipeline.models.model_file import MODEL, Card, find_model
 from fer_pipeline.models.predictor import Predictor
 
-METRICS = "metrics.json"
-
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of `metrics.json`, and where it lies."""
+    """The scores of a model, and the folder they were written to."""
 
-    metrics: dict[str, Any]
+    metrics: Metrics
     folder: Path
 
 
@@ -55,34 +43,59 @@ def evaluate(
 ) -> Evaluation:
     """Score a run on the test part of its own data, or on another folder; writes metrics and predictions.
 
-    InputError if another command writes there.
+    Raises InputError if another command writes there.
     """
     predictor = Predictor(run)
     target = out or _target(run, data)
     crops = read_test(run, predictor.card, data, target)
     with Journal(target):  # for its lock alone
-        return _measure(
-            run, predictor, crops, data or predictor.card.training_folder, target, (max_leakage, allow_leakage)
-        )
+        folder = data or predictor.card.training_folder
+        return _evaluate(run, predictor, crops, folder, target, Gate(max_leakage, allow_leakage))
 
 
-def _measure(
-    run: Path, predictor: Predictor, crops: Crops, folder: Path, target: Path, gate: tuple[float, bool]
-) -> Evaluation:
-    probabilities = predictor.classify(crops.images)
-    metrics = score(crops.targets, probabilities, predictor.card.labels)
-    metrics |= {"per_source": score_sources(crops, probabilities), "data": str(folder)}
-    metrics |= {"model": hash_file(find_model(run)), **measure_confidence(predictor.card, crops.targets, probabilities)}
-    leakage = check_leakage(predictor.card, folder, crops, probabilities, cache_of(run, target))
-    metrics |= {"leakage": judge_leakage(leakage.figures, gate[0], allow=gate[1])}
+def _evaluate(run: Path, predictor: Predictor, crops: Crops, folder: Path, target: Path, gate: Gate) -> Evaluation:
+    card, probabilities = predictor.card, predictor.classify(crops.images)
+    metrics = measure(
+        crops.targets, probabilities, card.labels, score_sources(crops, probabilities), threshold=card.uncertain
+    )
+    temperature = card.calibration.temperature if card.calibration else 1.0
+    calibration = metrics.calibration.model_copy(update={"temperature": temperature, "validation": card.calibration})
+    check = check_leakage(card, folder, crops, probabilities, cache_of(run, target), gate)
+    metrics = metrics.model_copy(
+        update={
+            "calibration": calibration,
+            "leakage": check.leakage,
+            "data": str(folder),
+            "model": hash_file(find_model(run)),
+        }
+    )
     write_predictions(target, crops, probabilities)
-    write_csv(target / LEAKS, ["test", "train", "kind", "distance"], leakage.lines)
-    write_aside(target / METRICS, [json.dumps(metrics, indent=2, ensure_ascii=False).encode()])
+    write_csv(target / LEAKS, ["test", "train", "kind", "distance"], check.lines)
+    write_record(target / METRICS, metrics)
     return Evaluation(metrics, target)
 
 
+def measure(
+    targets: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    labels: list[str],
+    per_source: dict[str, SourceScore],
+    threshold: float = 0,
+) -> Metrics:
+    """All scores of probabilities (n, classes) against targets (n,); below `threshold` a prediction is withheld."""
+    scores = score(targets, probabilities, labels)
+    return Metrics(
+        **dict(scores)
+        | {
+            "per_source": per_source,
+            "calibration": measure_calibration(targets, probabilities),
+            "selective": measure_selective(targets, probabilities, threshold),
+        }
+    )
+
+
 def read_test(run: Path, card: Card, data: Path | None, target: Path) -> Crops:
-    """The crops to measure on; raises InputError for photos, or where what is test now may have been trained on."""
+    """Read the crops to measure on; raises InputError for photos, or if they may have been trained on."""
     folder = data or card.training_folder
     stage = (read_provenance(folder) or {}).get("stage")
     if (folder / MANIFEST).is_file() and stage not in {"crop", "split"} and card.preprocessing.cut.region != "whole":
@@ -97,23 +110,12 @@ def read_test(run: Path, card: Card, data: Path | None, target: Path) -> Crops:
     return load_crops(folder, rows, card.labels, card.size, cache_of(run, target))
 
 
-def measure_confidence(card: Card, targets: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, Any]:
-    """What the confidences are worth, as they are served, and what withholding the unsure ones would bring."""
-    validation = card.calibration.model_dump() if card.calibration else None
-    temperature = card.calibration.temperature if card.calibration else 1.0
-    reliability = measure_reliability(targets, probabilities)
-    return {
-        "calibration": {**reliability, "temperature": temperature, "validation": validation},
-        "selective": measure_selective(targets, probabilities, card.uncertain),
-    }
-
-
 def _home(run: Path) -> Path:
     return run if run.is_dir() else run.parent
 
 
 def _target(run: Path, data: Path | None) -> Path:
-    """Where to write unless told: the run's folder for its own model and data, else a folder named after the other."""
+    """The default folder to write to: the run's for its own model and data, else one named after model or data."""
     if data is not None:
         place = data.resolve()
         # `crops` and `split` are the names of every data set's folders.
@@ -123,28 +125,21 @@ def _target(run: Path, data: Path | None) -> Path:
 
 
 def cache_of(run: Path, target: Path) -> Path:
-    """Where decoded crops are kept: where the training left its own, if it did."""
+    """The folder that caches decoded crops: the run's, if it has one."""
     kept = _home(run) / "cache"
     return kept if kept.is_dir() else target / "cache"
 
 
 def is_evaluated(run: Path, data: Path) -> bool:
-    """Whether the run's `metrics.json` tells of the model that is there now, on its own data."""
+    """Whether the run's `metrics.json` is of its present model, on its own data."""
     try:
         metrics = read_metrics(run)
-        current = metrics["data"] == str(data) and metrics["model"] == hash_file(find_model(run))
-        return bool(current and "leakage" in metrics)
-    except (InputError, OSError, KeyError):
+        current = metrics.data == str(data) and metrics.model == hash_file(find_model(run))
+    except (InputError, OSError):
         return False
+    return current and metrics.leakage is not None
 
 
-def read_metrics(run: Path) -> dict[str, Any]:
-    """The figures of a run; raises InputError where there are none."""
-    path = run / METRICS
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}): run `fer eval {run}`") from None
-    if not isinstance(metrics, dict):
-        raise InputError(f"{path}: holds no figures: run `fer eval {run}`")
-    return metrics
+def read_metrics(run: Path) -> Metrics:
+    """Read the `metrics.json` of a folder; raises InputError if it is missing or damaged."""
+    return read_record(Metrics, run / METRICS, f"run `fer eval {run}`")

@@ -1,4 +1,4 @@
-"""What is known of a picture besides the expression: its file, its source, its light.
+"""Attributes of a picture other than the expression: its file, its source, its light.
 
 Attributes of the file (size, format, JPEG quality, sharpness of the photo, source) cannot come from a face: where they
 tell the label, the classes were gathered in different ways. Attributes of the light (brightness, colour, grain, bytes
@@ -47,7 +47,7 @@ RIM = 8  # the rim is an eighth of the side wide
 
 
 def measure_attributes(folder: Path, rows: list[Row], originals: Path | None = None) -> dict[str, list[Value]]:
-    """Every attribute of every image of a folder; what is the same for all of them, or known of none, is left out.
+    """Measure every attribute of every image of a folder; attributes with one value for all are left out.
 
     `originals` is the raw folder: the file as found is there under the name that the image still has. Without one, the
     attributes of the file are those of the folder's own.
@@ -64,12 +64,12 @@ def measure_attributes(folder: Path, rows: list[Row], originals: Path | None = N
 
 
 def _index(folder: Path) -> dict[tuple[str, str], Path]:
-    """The files of a raw folder by class and stem, which all later stages keep."""
+    """The files of a raw folder by class and stem; later stages keep both."""
     return {(path.parent.name, path.stem): path for path in folder.glob("*/**/*") if path.is_file()}
 
 
 def _stem(row: Row) -> tuple[str, str]:
-    """Class folder and stem of the photo: the second face of one has `-2` at its end."""
+    """Class folder and stem of the photo; the second face of a photo has the suffix `-2`."""
     path = Path(row.path)
     return path.parent.name, path.stem.partition("-")[0]
 
@@ -104,7 +104,7 @@ def _host(row: Row) -> str | None:
 
 
 def _common(hosts: list[Value]) -> list[Value]:
-    """Rare hosts as one: of what occurs in less than one image in fifty nothing can be learned."""
+    """Replace hosts of less than one image in fifty by `rare`."""
     counts = Counter(hosts)
     return [host if counts[host] * 50 >= len(hosts) else "rare" for host in hosts]
 

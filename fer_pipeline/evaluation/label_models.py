@@ -1,4 +1,4 @@
-"""Second opinions on every label, by judges that need seconds, not hours: linear models.
+"""Predict every label out of fold by linear models, which take seconds, to find wrong labels.
 
 On histograms of oriented gradients (Dalal and Triggs 2005) they come near a network on crops of mouths, and one label
 in ten being wrong cost them a point: docs/audit.md has what each finds.
@@ -20,14 +20,14 @@ SIDE = 64
 PENALTIES = {"gradients": 0.001, "geometry": 0.1}
 
 
-def ask_judges(crops: Crops, folds: NDArray[np.int64], *, mirror: bool = True) -> dict[str, NDArray[np.float64]]:
-    """Probabilities (n, classes) of each judge, trained without the image's fold."""
+def predict_labels(crops: Crops, folds: NDArray[np.int64], *, mirror: bool = True) -> dict[str, NDArray[np.float64]]:
+    """Probabilities (n, classes) by each model, trained without the image's fold."""
     features = {"gradients": gradients(crops.images, mirror)}
     ratios = mouth_ratios(crops.rows)
     if ratios is not None:
         features["geometry"] = ratios
     for name, values in features.items():
-        note(f"audit: {len(values)} labels judged by {name}")
+        note(f"audit: predicting {len(values)} labels by {name}")
     classes = len(crops.labels)
     return {
         name: _out_of_fold(values, crops.targets, folds, classes, PENALTIES[name]) for name, values in features.items()
@@ -35,7 +35,7 @@ def ask_judges(crops: Crops, folds: NDArray[np.int64], *, mirror: bool = True) -
 
 
 def gradients(images: Sequence[Image] | NDArray[np.uint8], mirror: bool) -> NDArray[np.float32]:
-    """Histograms of oriented gradients (n, 1764) of 64 px grey crops; with `mirror` the mean over both hands."""
+    """Histograms of oriented gradients (n, 1764) of 64 px grey crops; `mirror` averages over the mirror image."""
     import cv2
 
     window = cv2.HOGDescriptor((SIDE, SIDE), (16, 16), (8, 8), (8, 8), 9)

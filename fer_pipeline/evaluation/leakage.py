@@ -1,7 +1,7 @@
-"""The leakage gate: test images a model has seen in training, as the same picture or nearly so.
+"""The leakage gate: test images that a model has seen in training, as the same picture or a near copy.
 
-Exact copies are told by the SHA-256 of the file or of the crop's pixels. Near ones are told by the perceptual hash of
-the photos, where crops were cut out of hashed photos on both sides, and else by the correlation of the crops, shrunk,
+Exact copies are found by the SHA-256 of the file or of the crop's pixels, near copies by the perceptual hash of the
+photos, where crops were cut out of hashed photos on both sides, and else by the correlation of the crops, shrunk,
 grey and standardised, also of the mirrored ones. Measured at 24 px and 0.955 (docs/results.md): 51 pairs in 2,484
 mouths, none of them strangers, who reach 0.953; and none in 786 level crops of other photos. A hash of crops calls
 strangers copies, and drawn faces are too smooth for the correlation.
@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 from fer_pipeline.dataset.provenance import settings_of
 from fer_pipeline.dataset.rows import Row, session_of
 from fer_pipeline.errors import InputError
-from fer_pipeline.evaluation.metrics import score, sum_up
+from fer_pipeline.evaluation.metrics import score
+from fer_pipeline.evaluation.scores import Leakage, Metrics, Score
 from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops
 from fer_pipeline.models.model_file import Card
 from fer_pipeline.vision.crop import as_crop
@@ -34,7 +34,7 @@ LIMIT = 0.01  # share of the test images
 
 @dataclass(frozen=True)
 class Leak:
-    """A test image and the training image it copies, by their place; the distance is in bits or 1 - correlation."""
+    """A test image and the training image it copies, by index; the distance is in bits or 1 - correlation."""
 
     test: int
     train: int
@@ -43,59 +43,72 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Leakage:
-    """The lines of `leaks.csv`, and what `metrics.json` tells of them."""
+class Gate:
+    """The largest share of test images that may be copies of training images, and whether more is allowed."""
+
+    limit: float = LIMIT
+    allow: bool = False
+
+
+@dataclass(frozen=True)
+class LeakageCheck:
+    """The lines of `leaks.csv`, and their summary in `metrics.json`."""
 
     lines: list[tuple[str, str, str, str]]
-    figures: dict[str, Any]
+    leakage: Leakage
 
 
-def check_leakage(card: Card, folder: Path, crops: Crops, probabilities: NDArray[np.float32], cache: Path) -> Leakage:
-    """Look for copies of a folder's crops in the model's training folder, if that is still what it was."""
+def check_leakage(
+    card: Card, folder: Path, crops: Crops, probabilities: NDArray[np.float32], cache: Path, gate: Gate
+) -> LeakageCheck:
+    """Search a folder's crops for copies of training images, if the training folder is unchanged."""
     source = card.training_folder
     try:
         if hash_data(source) != card.data:
-            return Leakage([], {"checked": False, "reason": f"{source} has changed since the training"})
+            return _not_checked(f"{source} has changed since the training", gate)
         rows = list_crops(source, "train")
         training = load_crops(source, rows, card.labels, card.size, cache)
     except InputError:
-        return Leakage([], {"checked": False, "reason": f"the training images are no longer in {source}"})
+        return _not_checked(f"the training images are no longer in {source}", gate)
     leaks = find_leaks(crops, training, _photo_distance(source, folder))
     lines = [
         (crops.rows[leak.test].path, training.rows[leak.train].path, leak.kind, f"{leak.distance:.4g}")
         for leak in leaks
     ]
-    return Leakage(lines, {"checked": True, **_count(leaks, crops, probabilities)})
-
-
-def judge_leakage(figures: dict[str, Any], limit: float, *, allow: bool) -> dict[str, Any]:
-    """The figures with the limit they were held to, and whether they pass."""
-    passed = allow or not figures["checked"] or figures["share"] <= limit
-    return figures | {"limit": limit, "allowed": allow, "passed": passed}
-
-
-def refuse_leaks(metrics: dict[str, Any], folder: Path) -> None:
-    """Raises InputError for a score that leaks more than its limit; the figures are on disk by then."""
-    told = metrics["leakage"]
-    if told["passed"]:
-        return
-    share = f"{told['images']:,} of {metrics['count']:,} test images ({told['share']:.1%})"
-    remedy = (
-        "take them out (`fer dedupe` and `fer split` keep copies together), or say --allow-leakage if they are none"
+    share = round(len(leaks) / len(crops.targets), 4)
+    leakage = Leakage(
+        checked=True,
+        images=len(leaks),
+        share=share,
+        kinds={kind: sum(leak.kind == kind for leak in leaks) for kind in sorted({leak.kind for leak in leaks})},
+        without=_score_without(leaks, crops, probabilities),
+        limit=gate.limit,
+        allowed=gate.allow,
+        passed=gate.allow or share <= gate.limit,
     )
+    return LeakageCheck(lines, leakage)
+
+
+def _not_checked(reason: str, gate: Gate) -> LeakageCheck:
+    leakage = Leakage(checked=False, reason=reason, limit=gate.limit, allowed=gate.allow, passed=True)
+    return LeakageCheck([], leakage)
+
+
+def refuse_leaks(metrics: Metrics, folder: Path) -> None:
+    """Raise InputError for a score with more leakage than its limit; the figures are on disk by then."""
+    leakage = metrics.leakage
+    if leakage is None or leakage.passed:
+        return
+    share = f"{leakage.images:,} of {metrics.count:,} test images ({leakage.share:.1%})"
+    remedy = "remove them (`fer dedupe` and `fer split` keep copies together), or pass --allow-leakage if they are none"
     where = f"{folder / LEAKS} lists them"
-    raise InputError(f"{share} are copies of training images, more than {told['limit']:.1%}: {where}: {remedy}")
+    raise InputError(f"{share} are copies of training images, more than {leakage.limit:.1%}: {where}: {remedy}")
 
 
-def _count(leaks: list[Leak], crops: Crops, probabilities: NDArray[np.float32]) -> dict[str, Any]:
-    """How many test images leak, and the score without them; None where nothing is left."""
+def _score_without(leaks: list[Leak], crops: Crops, probabilities: NDArray[np.float32]) -> Score | None:
+    """The score on the test images that are no copies; None if there are none."""
     clean = np.setdiff1d(np.arange(len(crops.targets)), [leak.test for leak in leaks])
-    return {
-        "images": len(leaks),
-        "share": round(len(leaks) / len(crops.targets), 4),
-        "kinds": {kind: sum(leak.kind == kind for leak in leaks) for kind in sorted({leak.kind for leak in leaks})},
-        "without": sum_up(score(crops.targets[clean], probabilities[clean], crops.labels)) if len(clean) else None,
-    }
+    return score(crops.targets[clean], probabilities[clean], crops.labels).summary() if len(clean) else None
 
 
 def _photo_distance(source: Path, folder: Path) -> int | None:
@@ -114,7 +127,7 @@ def find_leaks(test: Crops, train: Crops, photo_distance: int | None = None) -> 
     found = _find_exact(test, train)
     hashed = photo_distance is not None and all("hash" in row.attributes for row in (*test.rows, *train.rows))
     for leak in _find_photos(test, train, photo_distance or 0) if hashed else _find_crops(test, train):
-        # Two sessions before one camera are alike by nature: that is what a later one is there to measure.
+        # Two sessions of one person at one camera look alike by nature; a later one is there to measure the model.
         if not (session_of(test.rows[leak.test]) and session_of(train.rows[leak.train])):
             found.setdefault(leak.test, leak)
     return [found[index] for index in sorted(found)]
@@ -139,7 +152,7 @@ def _names(crops: Crops, index: int) -> list[str]:
 
 
 def _find_photos(test: Crops, train: Crops, distance: int) -> Iterator[Leak]:
-    """Photos whose hashes differ in a few bits."""
+    """Photos whose perceptual hashes differ by at most `distance` bits."""
     known = _hashes(train.rows)
     for index, own in enumerate(_hashes(test.rows)):
         bits = np.bitwise_count(known ^ own)

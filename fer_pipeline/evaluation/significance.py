@@ -1,4 +1,4 @@
-"""Whether one classifier is better than another on the same images, or was lucky."""
+"""Whether one classifier is significantly better than another on the same images."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracy gained on the same images: with its 95 % interval, and the p-value of McNemar's exact test."""
+    """Difference in accuracy on the same images, with its 95 % interval and the p-value of McNemar's exact test."""
 
     gain: float
     low: float
@@ -20,14 +20,14 @@ class Comparison:
 
 
 def mcnemar(won: int, lost: int) -> float:
-    """McNemar's exact p-value (1947): were there no difference, the images one alone has right fell like coins."""
+    """p-value of McNemar's exact test (1947): a binomial test of the images that only one has right."""
     from scipy.stats import binomtest
 
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def compare_hits(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Comparison:
-    """Compare who got which of n images right: McNemar's test, and the percentile bootstrap of the images."""
+    """Compare which of n images two classifiers have right: McNemar's test, and a percentile bootstrap."""
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
     differences = first.astype(np.float64) - second.astype(np.float64)
     rng = np.random.default_rng(0)

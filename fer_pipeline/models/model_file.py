@@ -22,10 +22,10 @@ ENSEMBLE = "ensemble"  # the network of a file that averages others
 OPSET = 18
 
 
-class Calibration(BaseModel):
-    """The temperature inside the graph, and what it changed on the validation images it was fitted on.
+class TemperatureFit(BaseModel):
+    """The temperature in the graph, and what it changed on the validation images it was fitted on.
 
-    `ece` is the expected calibration error, `nll` the negative log-likelihood; before is temperature 1.
+    `ece` is the expected calibration error, `nll` the negative log-likelihood; `before` is temperature 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -39,7 +39,7 @@ class Calibration(BaseModel):
 
 
 class Card(BaseModel):
-    """What a model file says of itself: how to make its input, and what its output means."""
+    """The metadata of a model file: how to prepare its input, and what its output means."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -52,26 +52,27 @@ class Card(BaseModel):
     base: str = ""  # SHA-256 of the model file whose weights it began with
     inputs: list[str] = ["crops"]  # of the graph: crops, or measures of the mouth on them, or both
     measures: list[str] = []  # their names, in order
-    calibration: Calibration | None = None  # None: not asked for, the temperature is 1
-    uncertain: float = 0  # answers less confident than this are called uncertain
+    calibration: TemperatureFit | None = None  # None: not fitted, the temperature is 1
+    uncertain: float = 0  # faces below this confidence are labelled `uncertain`
     precision: str = "float32"  # of the weights; int8 where they were quantised
     version: str = __version__
 
     @property
     def training_folder(self) -> Path:
-        """The folder the model was trained on, as it was named then."""
+        """The folder the model was trained on, as named then."""
         return Path(str(self.settings.get("input", "")))
 
 
 def write_bundle(path: Path, classifier: "ModelModule", card: Card) -> None:
-    """Export a trained classifier and check that the file says what it says."""
+    """Export a trained classifier to ONNX and check that the file gives the same probabilities."""
     import onnx
     import torch
 
     classifier = classifier.eval().cpu()
+    drawn = torch.Generator().manual_seed(0)
     known = {
-        "crops": torch.randint(0, 256, (2, card.size, card.size, 3), dtype=torch.uint8),
-        "measures": torch.rand(2, len(card.measures)),
+        "crops": torch.randint(0, 256, (2, card.size, card.size, 3), dtype=torch.uint8, generator=drawn),
+        "measures": torch.rand(2, len(card.measures), generator=drawn),
     }
     known["crops"][0], known["measures"][0] = 90, float("nan")  # a blank crop, where divisions fail
     example = {name: known[name] for name in classifier.inputs}
@@ -107,7 +108,7 @@ def _check_parity(path: Path, classifier: "ModelModule", example: "dict[str, tor
 
 
 def open_session(path: Path, threads: int = 0) -> Any:
-    """An ONNX Runtime session on the CPU; raises InputError for a file that is no model."""
+    """Open a model with ONNX Runtime on the CPU; raises InputError for a file that is no model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -123,7 +124,7 @@ def open_session(path: Path, threads: int = 0) -> Any:
 
 
 def read_card(session: Any, path: Path) -> Card:
-    """What an opened model file says of itself."""
+    """Read the metadata of an opened model file; raises InputError for a foreign or damaged one."""
     try:
         text = session.get_modelmeta().custom_metadata_map.get(KEY)
         if text is None:
@@ -134,7 +135,7 @@ def read_card(session: Any, path: Path) -> Card:
 
 
 def find_model(run: Path) -> Path:
-    """The model file of a run folder, or the file itself."""
+    """Find the model file of a run folder, or take the file itself; raises InputError if there is none."""
     path = run / MODEL if run.is_dir() else run
     if not path.is_file():
         if (run / "folds.json").is_file():

@@ -1,9 +1,9 @@
-"""From a photo to labels, by the model file alone: no torch in the process."""
+"""Predict the expression of every face in a photo from the model file alone, without torch."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.errors import InputError
 from fer_pipeline.models.model_file import find_model, open_session, read_card
+from fer_pipeline.models.prediction import FacePrediction, Outcome, Prediction, summarize_outcome
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
 from fer_pipeline.vision.image_io import BadImage, Image, read_image
 
-Outcome = Literal["ok", "no_face", "bad_image", "unanswered"]  # the last: by a server that could not
-Verdict = Literal["answered", "uncertain"]
+Photo = str | Path | bytes | Image  # a file, the bytes of one, or upright RGB pixels (height, width, 3) as uint8
+AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 UNCERTAIN = "uncertain"
 BATCH = 256
 GROUP_SIDE = 960
@@ -24,49 +25,10 @@ PHOTO_SUFFIXES = {"", ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp",
 PHOTO_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".ico", ".tga", ".mpo"}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One face and what the model says of it; the box is in pixels of the upright photo.
-
-    `label` is the best guess, or `uncertain` where its confidence is below the threshold.
-    """
-
-    box: Box
-    outcome: Verdict
-    label: str
-    guess: str
-    confidence: float
-    probabilities: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {
-            "box": list(self.box),
-            "outcome": self.outcome,
-            "label": self.label,
-            "guess": self.guess,
-            "confidence": self.confidence,
-            "probabilities": self.probabilities,
-        }
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One file: `ok` with at least one face, else why there is none."""
-
-    path: str
-    outcome: Outcome
-    faces: list[Answer]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {"path": self.path, "outcome": self.outcome, "faces": [face.as_dict() for face in self.faces]}
-
-
 def for_every_face(preprocessing: Preprocessing, side: int | None = None) -> Preprocessing:
-    """Training may want one face a photo; whoever asks wants an answer for every face.
+    """The preprocessing with `faces: all`, since training may keep only photos of one face.
 
-    `side` is a longest side in pixels to look at too: a group photo's faces are small.
+    `side` adds a longest side in pixels at which to detect: the faces of a group photo are small.
     """
     detector = preprocessing.detector
     if side is not None and 0 not in detector.sides:  # 0 is full size: everything is seen already
@@ -77,36 +39,58 @@ def for_every_face(preprocessing: Preprocessing, side: int | None = None) -> Pre
 
 
 class Predictor:
-    """A model file, opened once."""
+    """A model file, opened once; may be used by several threads."""
 
-    def __init__(self, run: Path, threads: int = 0, uncertain: float | None = None) -> None:
-        """`uncertain` replaces the confidence below which the model withholds its answer."""
-        path = find_model(run)
+    def __init__(self, run: str | Path, threads: int = 0, uncertain: float | None = None) -> None:
+        """Open a run folder or model file.
+
+        `threads` are those of ONNX Runtime, 0 for one per core; `uncertain` replaces the model's own threshold, the
+        confidence below which a face is labelled `uncertain`. Raises InputError for what is not a model.
+        """
+        path = find_model(Path(run))
         self.session = open_session(path, threads)
         self.card = read_card(self.session, path)
         self.uncertain = self.card.uncertain if uncertain is None else uncertain
         self.quick = for_every_face(self.card.preprocessing)
         self.preprocessing = for_every_face(self.card.preprocessing, GROUP_SIDE)
 
-    def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities (n, classes) of crops (n, size, size, 3)."""
-        parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
-        answers = [self.infer(self.inputs(part)) for part in parts]
-        return np.concatenate(answers) if answers else np.zeros((0, len(self.card.labels)), np.float32)
+    @property
+    def labels(self) -> list[str]:
+        """The classes, in the order of the probabilities."""
+        return self.card.labels
 
-    def infer(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Probabilities (n, classes) by the graph alone; the inputs hold n rows each."""
-        return np.asarray(self.session.run(None, inputs)[0])
+    @overload
+    def predict(self, photos: list[AnyPhoto] | tuple[AnyPhoto, ...], *, is_crop: bool = False) -> list[Prediction]: ...
 
-    def inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """What the graph wants of some crops, by name."""
-        found: dict[str, NDArray[Any]] = {"crops": np.ascontiguousarray(crops)}
-        if "measures" in self.card.inputs:
-            found["measures"] = measure_crops(crops, self.card.measures, self.preprocessing.cut)
-        return {name: found[name] for name in self.card.inputs}
+    @overload
+    def predict(self, photos: Photo, *, is_crop: bool = False) -> Prediction: ...
 
-    def predict(self, photo: Image, *, is_crop: bool = False) -> list[Answer]:
-        """The faces of an upright RGB photo with their labels; a crop is taken as it is."""
+    def predict(self, photos: Photo | Sequence[Photo], *, is_crop: bool = False) -> Prediction | list[Prediction]:
+        """Predict one photo, or a list of photos, in their order.
+
+        A photo is a file (`str`, `Path`), the bytes of a file, or upright RGB pixels (height, width, 3) as uint8. With
+        `is_crop` it is the face itself, and no face is detected. A photo that cannot be decoded is an `outcome`; raises
+        InputError for a file that does not exist, before any photo is predicted, and TypeError for anything else.
+        """
+        if isinstance(photos, list | tuple):
+            for photo in photos:
+                _check_photo(photo)
+            return [self._predict_one(photo, is_crop) for photo in photos]
+        _check_photo(photos)
+        return self._predict_one(photos, is_crop)
+
+    def _predict_one(self, photo: Any, is_crop: bool) -> Prediction:
+        path = str(photo) if isinstance(photo, str | Path) else ""
+        try:
+            image = photo if isinstance(photo, np.ndarray) else read_image(Path(path) if path else photo)
+        except (BadImage, OSError) as error:
+            return Prediction(path=path, outcome=_outcome_of(error))
+        faces = self.predict_faces(image, is_crop=is_crop)
+        height, width = image.shape[:2]
+        return Prediction(path=path, outcome=summarize_outcome(faces), width=width, height=height, faces=faces)
+
+    def predict_faces(self, photo: Image, *, is_crop: bool = False) -> list[FacePrediction]:
+        """The faces of an upright RGB photo (height, width, 3), the largest first; a crop is one face."""
         if is_crop:
             boxes, images = [Box(0, 0, photo.shape[1], photo.shape[0])], [photo]
         else:
@@ -115,15 +99,57 @@ class Predictor:
         if not images:
             return []
         inputs = np.stack([as_crop(image, self.card.size) for image in images])
-        return [self.answer(box, row) for box, row in zip(boxes, self.classify(inputs), strict=True)]
+        return [self.label_face(box, row) for box, row in zip(boxes, self.classify(inputs), strict=True)]
 
-    def answer(self, box: Box, row: NDArray[np.floating]) -> Answer:
-        """What is said of a face, given its probabilities (classes,)."""
+    def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities (n, classes) of crops (n, size, size, 3)."""
+        parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
+        rows = [self.infer(self.inputs(part)) for part in parts]
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.labels)), np.float32)
+
+    def infer(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Probabilities (n, classes) by the graph alone; the inputs hold n rows each."""
+        return np.asarray(self.session.run(None, inputs)[0])
+
+    def inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """The inputs of the graph for some crops, by name."""
+        found: dict[str, NDArray[Any]] = {"crops": np.ascontiguousarray(crops)}
+        if "measures" in self.card.inputs:
+            found["measures"] = measure_crops(crops, self.card.measures, self.preprocessing.cut)
+        return {name: found[name] for name in self.card.inputs}
+
+    def label_face(self, box: Box, row: NDArray[np.floating]) -> FacePrediction:
+        """The prediction for a face with the probabilities `row` (classes,)."""
         best = int(row.argmax())
-        guess, unsure = self.card.labels[best], float(row[best]) < self.uncertain
-        probabilities = {label: round(float(value), 6) for label, value in zip(self.card.labels, row, strict=True)}
-        outcome: Verdict = "uncertain" if unsure else "answered"
-        return Answer(box, outcome, UNCERTAIN if unsure else guess, guess, round(float(row[best]), 6), probabilities)
+        guess, unsure = self.labels[best], float(row[best]) < self.uncertain
+        return FacePrediction(
+            box=box,
+            outcome="uncertain" if unsure else "answered",
+            label=UNCERTAIN if unsure else guess,
+            guess=guess,
+            confidence=round(float(row[best]), 6),
+            probabilities={label: round(float(value), 6) for label, value in zip(self.labels, row, strict=True)},
+        )
+
+
+def _check_photo(photo: Any) -> None:
+    """Raise InputError for a path that is no file, TypeError for what is no photo."""
+    if isinstance(photo, str | Path):
+        if not Path(photo).is_file():
+            what = "is a folder" if Path(photo).is_dir() else "no such file"
+            raise InputError(f"{photo}: {what}: name a photo, or a list of photos")
+        return
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+            raise TypeError(f"a photo is uint8 of shape (height, width, 3), not {photo.dtype} of shape {photo.shape}")
+        return
+    if not isinstance(photo, bytes):
+        raise TypeError(f"a photo is a path, bytes or an array of pixels, not {type(photo).__name__}")
+
+
+def _outcome_of(error: Exception) -> Outcome:
+    too_large = isinstance(error, BadImage) and error.reason == "too_many_pixels"
+    return "too_large" if too_large else "bad_image"
 
 
 @lru_cache(maxsize=1)
@@ -133,22 +159,21 @@ def load_predictor(run: Path, uncertain: float | None = None) -> Predictor:
 
 
 def predict_file(run: Path, is_crop: bool, path: Path, uncertain: float | None = None) -> Prediction:
-    """Predict one file; a bad one is an outcome, not an error."""
+    """Predict one file in a worker process; a file that is gone by now is a `bad_image`."""
     predictor = load_predictor(run, uncertain)
     try:
-        faces = predictor.predict(read_image(path), is_crop=is_crop)
-    except (BadImage, OSError):
-        return Prediction(str(path), "bad_image", [])
-    return Prediction(str(path), "ok" if faces else "no_face", faces)
+        return predictor.predict(path, is_crop=is_crop)
+    except InputError:
+        return Prediction(path=str(path), outcome="bad_image")
 
 
 def _looks_like_image(file: Path) -> bool:
-    """Whether a folder's file is worth opening: by its suffix, or because it has none."""
+    """Whether a file of a folder has the suffix of an image, or none."""
     return not file.name.startswith(".") and file.suffix.lower() in PHOTO_SUFFIXES
 
 
 def list_photos(paths: list[Path]) -> list[Path]:
-    """The files named, and the images below the folders named, by path; raises InputError for what does not exist."""
+    """List the files named and the images below the folders named; raises InputError for what does not exist."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():

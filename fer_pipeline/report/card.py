@@ -1,7 +1,4 @@
-"""The model card (Mitchell et al. 2019): what the file is, how its input is made, what it was trained and measured on.
-
-Every sentence tells a setting or something that was counted.
-"""
+"""The model card (Mitchell et al. 2019): the model, its input, and the data it was trained and measured on."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +8,7 @@ from typing import Any
 from fer_pipeline.config.schema import CropSettings, Detector
 from fer_pipeline.dataset.provenance import settings_of
 from fer_pipeline.dataset.rows import Row
+from fer_pipeline.evaluation.scores import Metrics
 from fer_pipeline.models.data import source_of
 from fer_pipeline.models.model_file import Card
 from fer_pipeline.vision.crop import MARGINS
@@ -121,19 +119,19 @@ def _describe_use(card: Card) -> str:
     return f"telling {', '.join(card.labels)} apart in {where}, detected and cropped as above"
 
 
-def list_limits(card: Card, metrics: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
-    """What the figures do not say."""
-    uncertain = float(getattr(card, "uncertain", 0) or 0)
-    if uncertain > 0:
-        yield f"It answers one of its {len(card.labels)} classes, or uncertain below a confidence of {uncertain:.0%}."
+def list_limits(card: Card, metrics: Metrics | None, rows: Sequence[Row]) -> Iterator[str]:
+    """The limits of the model that its scores do not show."""
+    if card.uncertain > 0:
+        threshold = f"uncertain below a confidence of {card.uncertain:.0%}"
+        yield f"It predicts one of its {len(card.labels)} classes, or {threshold}."
     else:
-        yield f"It answers one of its {len(card.labels)} classes for every picture, also where none of them is shown."
+        yield f"It predicts one of its {len(card.labels)} classes for every picture, even if it shows none of them."
     if metrics:
-        sources = ", ".join(metrics.get("per_source", {}))
-        yield f"Measured on {metrics['count']} images of {sources or 'unknown sources'}; of others nothing is known."
+        sources = ", ".join(metrics.per_source) or "unknown sources"
+        yield f"Measured on {metrics.count} images of {sources}; its accuracy on others is unknown."
     folder = card.training_folder
     split = settings_of(folder, "split") if folder.is_dir() else None
     # An import that knows the person names its groups `folder:person`.
     tied = any(":" in (row.group or "") for row in rows)
     if rows and not tied and (split is None or split.get("same_person") is None):
-        yield "Nobody told which photos show the same person: one may be in the training and in the test part."
+        yield "Persons are unknown: photos of one person may be in both the training and the test part."

@@ -1,4 +1,4 @@
-"""The page of a data folder, `data/NAME/report.html`: what there is, where it came from and what was left out."""
+"""The page of a data folder, `data/NAME/report.html`: classes, sources, samples, sizes and dropped images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from fer_pipeline.report.figures import draw_sizes
 from fer_pipeline.report.funnel import Place, Step, read_steps
 from fer_pipeline.report.pages import write_page
 from fer_pipeline.report.pictures import Picture, embed_file, link_of, some
-from fer_pipeline.report.warnings import caution_counts, caution_sources
+from fer_pipeline.report.warnings import warn_of_counts, warn_of_sources
 
 REPORT = "report.html"
 TILES = 240  # pictures in the sample of all classes together
@@ -62,7 +62,7 @@ def write_data_page(home: Path, places: Sequence[Place]) -> Path:
         "data.html",
         title=f"Data set {home.resolve().name}",
         sections=SECTIONS,
-        warnings=_cautions(steps, rows),
+        warnings=_warnings(steps, rows),
         steps=steps,
         last=finished[-1],
         images=len(rows),
@@ -80,12 +80,12 @@ def write_data_page(home: Path, places: Sequence[Place]) -> Path:
     return path
 
 
-def _cautions(steps: Sequence[Step], rows: Sequence[Row]) -> list[str]:
-    """What to know of this data before training on it."""
+def _warnings(steps: Sequence[Step], rows: Sequence[Row]) -> list[str]:
+    """Warnings about this data."""
     stale = [f"{step.folder.name} was {step.stale}." for step in steps if step.stale]
     sources = count_sources(rows)
     counts = {label: one.total() for label, one in sources.items()}
-    return [*stale, *caution_sources(sources), *caution_counts(counts)]
+    return [*stale, *warn_of_sources(sources), *warn_of_counts(counts)]
 
 
 def _sample(folder: Path, rows: Sequence[Row]) -> list[Sample]:

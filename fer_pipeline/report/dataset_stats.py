@@ -24,12 +24,12 @@ class Table(NamedTuple):
 
 
 def name_of(label: str | None) -> str:
-    """A class as people read it."""
+    """The name of a class, or `(no label)`."""
     return label if label is not None else "(no label)"
 
 
 def light_rows(folder: Path, status: Status = Status.KEPT) -> list[Row]:
-    """Rows without what is long and not shown: landmarks, embeddings, hashes."""
+    """Read rows without the long fields that are not shown: landmarks, embeddings, hashes."""
     return [
         row.replace(landmarks=None, attributes={key: row.attributes[key] for key in FACTS if key in row.attributes})
         for row in iter_rows(folder)
@@ -38,7 +38,7 @@ def light_rows(folder: Path, status: Status = Status.KEPT) -> list[Row]:
 
 
 def file_of(folder: Path, row: Row) -> Path:
-    """Where a row's picture lies; a split keeps its parts apart."""
+    """The file of a row; a split has a folder per part."""
     return folder / row.split / row.path if row.split and (folder / row.split).is_dir() else folder / row.path
 
 
@@ -93,7 +93,7 @@ def measure_sizes(rows: Iterable[Row]) -> dict[str, dict[str, list[float]]]:
 
 
 def _sizes_of(attributes: dict[str, Any]) -> tuple[float, float, float]:
-    """The three sizes; 0 for what is missing or mangled."""
+    """The three sizes; 0 if missing or invalid."""
     face, square = attributes.get("faces"), attributes.get("square")
     first = face[0] if isinstance(face, list) and face else None
     width = _number(first, 2) - _number(first, 0)
@@ -121,7 +121,7 @@ def _middle(values: Sequence[float]) -> str:
 
 
 def table_groups(rows: Iterable[Row]) -> Table:
-    """How many groups of which size a split keeps together, and how many images they hold."""
+    """Groups that a split keeps together, by size."""
     sizes = Counter(row.group or row.path for row in rows)
     lines = []
     for low, high in ((1, 1), (2, 2), (3, 5), (6, 10), (11, None)):

@@ -21,7 +21,7 @@ LITTLE_ROOM = 2_000_000_000  # bytes
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at; without a `needed` one nothing works."""
+    """The result of one check; without a `needed` one nothing works."""
 
     name: str
     good: bool
@@ -31,7 +31,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything the commands lean on."""
+    """Check everything that the commands need."""
     yield Finding("python", True, platform.python_version())
     yield _cascades()
     yield _weights("68-point landmarks", LANDMARKS, note=LICENCE_NOTE)

@@ -1,4 +1,4 @@
-"""What the stages dropped, with pictures: by reason, and copies beside what they are copies of."""
+"""The images that the stages dropped, by reason, and copies beside their originals."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ MEANINGS = {
     "several_faces": "more than one face, and crop.faces is single",
     "copy": "near-copy of a photo that stayed, see below",
     "conflicting_labels": "near-copies of each other under different labels, see below",
-    "same_bytes": "the same file as one that is there already",
+    "same_bytes": "the same file as another image",
     "name_taken": "a killed crawl had another picture under its name",
     "too_small": "shorter side below unify.smallest",
-    "too_many_pixels": "claims more pixels than unify.max_pixels",
+    "too_many_pixels": "has more pixels than unify.max_pixels",
     "too_many_scans": "a JPEG that would take minutes to decode",
     "not_an_image": "no image file",
     "empty": "a file of no bytes",
@@ -28,15 +28,15 @@ MEANINGS = {
     "label_not_wanted": "its class is not in split.labels",
     "timeout": "the server did not answer in time",
     "connection": "no connection, or it broke off",
-    "busy": "the host asked to be left alone for longer",
+    "busy": "the host asked for a longer wait",
     "robots_txt": "robots.txt of its host does not allow it",
-    "robots_unreachable": "its host could not tell what robots.txt allows",
+    "robots_unreachable": "robots.txt of its host could not be fetched",
     "tdm_reserved": "its owner reserves text and data mining",
     "noai": "its X-Robots-Tag does not allow it",
     "noimageai": "its X-Robots-Tag does not allow it",
     "noindex": "its X-Robots-Tag does not allow it",
     "noimageindex": "its X-Robots-Tag does not allow it",
-    "private_address": "its host stands in a local network, see crawl.allow_private",
+    "private_address": "its host is in a local network, see crawl.allow_private",
     "WorkerCrash": "decoding it ended the process",
 }
 SHOWN = 12
@@ -47,7 +47,7 @@ REASONS = 24
 
 @dataclass(frozen=True)
 class Lost:
-    """Why a stage dropped some images: pictures of a few where there are files, else where a few came from."""
+    """The images a stage dropped for one reason: pictures of a few, or their origins if there are no files."""
 
     stage: str
     reason: str
@@ -59,7 +59,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Copies:
-    """The picture that stayed (none where labels contradict each other) and the copies that did not."""
+    """A group of copies: the picture that was kept (none if labels conflict) and those that were dropped."""
 
     title: str
     pictures: list[Picture]
@@ -67,7 +67,7 @@ class Copies:
 
 
 def list_lost(places: Sequence[Place]) -> list[Lost]:
-    """Every reason of every finished stage, in the order of the pipeline, the most frequent first."""
+    """List the reasons of every finished stage, the most frequent first."""
     found = []
     for place in places:
         by_reason: dict[str, list[Row]] = {}
@@ -92,13 +92,13 @@ def _describe(place: Place, reason: str, rows: list[Row]) -> Lost:
 
 
 def show(folder: Path, row: Row, *lines: str) -> Picture:
-    """A row's picture with its class, or other lines, and its source below."""
+    """The picture of a row, with its class or other lines below it and a link to its source."""
     label = name_of(row.label)
     return embed_file(folder / row.path, f"{label}, {row.path}", lines or (label,), link=link_of(row))
 
 
 def list_copies(place: Place) -> tuple[list[Copies], int]:
-    """Groups of copies, those with conflicting labels and then the largest first; and how many there are in all."""
+    """List groups of copies, conflicting labels first, then the largest; and the number of all groups."""
     if place.source is None or not place.finished:
         return [], 0
     kept, lost = _by_original(iter_rows(place.folder))
@@ -107,7 +107,7 @@ def list_copies(place: Place) -> tuple[list[Copies], int]:
 
 
 def _by_original(rows: Iterable[Row]) -> tuple[dict[str, Row], dict[str, list[Row]]]:
-    """The rows that stayed by their path, and those that did not by what they are copies of."""
+    """The kept rows by path, and the dropped rows by the path of their original."""
     kept, lost = {}, dict[str, list[Row]]()
     for row in rows:
         light = row.replace(landmarks=None, attributes={"copy_of": row.attributes.get("copy_of")})
@@ -125,7 +125,7 @@ def _by_original(rows: Iterable[Row]) -> tuple[dict[str, Row], dict[str, list[Ro
 
 
 def _show_group(folder: Path, stayed: Row | None, rows: list[Row]) -> Copies:
-    pictures = [] if stayed is None else [show(folder, stayed, f"{name_of(stayed.label)}, stayed")]
+    pictures = [] if stayed is None else [show(folder, stayed, f"{name_of(stayed.label)}, kept")]
     word = "copy" if rows[0].reason == "copy" else "dropped"
     pictures += [show(folder, row, f"{name_of(row.label)}, {word}") for row in rows[:MEMBERS]]
     title = f"{len(rows)} under different labels" if rows[0].reason != "copy" else f"{len(rows) + 1} alike"

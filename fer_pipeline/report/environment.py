@@ -1,4 +1,4 @@
-"""What a run was made with: `config.json`, the resolved settings, and `environment.json`, the machine and versions."""
+"""Record how a run was made: `config.json`, the resolved settings, and `environment.json`, machine and versions."""
 
 import json
 import platform

@@ -1,4 +1,4 @@
-"""What became of the images from stage to stage: counts, and whether a folder is still what its input says."""
+"""The funnel of the stages: images kept and dropped, and whether a folder is up to date."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from fer_pipeline.stages.runner import summarise
 
 @dataclass(frozen=True)
 class Place:
-    """The folders of a stage: where its images came from (nowhere for a crawl) and where it wrote."""
+    """The input folder (none for a crawl) and the output folder of a stage."""
 
     stage: str
     source: Path | None
@@ -27,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Step:
-    """A finished stage: how many images went on, why the others did not, and what has changed since, if anything."""
+    """A finished stage: images kept, reasons of those dropped, and what has changed since, if anything."""
 
     stage: str
     folder: Path
@@ -46,13 +46,13 @@ class Step:
 
 
 def places_of(config: Config) -> list[Place]:
-    """Where the stages of an experiment read and write."""
+    """The folders of the stages of an experiment."""
     sections = ((name, getattr(config, name)) for name in FOLDERS)
     return [Place(name, getattr(section, "input", None), section.output) for name, section in sections]
 
 
 def places_below(home: Path) -> list[Place]:
-    """The same for a data folder whose stages have their usual names."""
+    """The folders of the stages in a data folder with the default names."""
     return [
         Place(name, None if source is None else home / source, home / folder)
         for name, (source, folder) in FOLDERS.items()
@@ -60,7 +60,7 @@ def places_below(home: Path) -> list[Place]:
 
 
 def read_steps(places: list[Place], config: Config | None = None) -> list[Step]:
-    """The finished stages in their order; with the configuration, also whether its settings are still theirs."""
+    """Read the finished stages, in order; with a configuration, also compare its settings with theirs."""
     steps = []
     for place in places:
         if place.finished:
@@ -70,7 +70,7 @@ def read_steps(places: list[Place], config: Config | None = None) -> list[Step]:
 
 
 def find_change(place: Place, config: Config | None = None) -> str:
-    """How a folder was made otherwise than it would be now, to go after "was"; empty where nothing tells of it."""
+    """How a folder differs from what its stage would make now, to follow "was"; empty if it does not."""
     made = read_provenance(place.folder)
     if made is None or place.source is None or not (place.source / MANIFEST).is_file():
         return ""

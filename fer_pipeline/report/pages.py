@@ -1,7 +1,7 @@
-"""Self-contained HTML pages: templates, numbers as people read them, and the one way to write a page.
+"""Self-contained HTML pages: templates, number formats, and writing a page.
 
-Labels, paths and addresses come from strangers: every template escapes what it is given, and the base template allows
-neither scripts nor any network.
+Labels, paths and URLs are untrusted: every template escapes them, and the base template allows neither scripts nor
+requests.
 """
 
 from collections.abc import Sequence

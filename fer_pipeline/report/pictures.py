@@ -43,7 +43,7 @@ def embed_image(image: Image, alt: str, lines: Sequence[str] = (), side: int = 9
 
 
 def embed_file(path: Path, alt: str, lines: Sequence[str] = (), side: int = 96, link: str = "") -> Picture:
-    """A file's thumbnail; for one that is gone or no image, the words that say so."""
+    """The thumbnail of a file, or a text if it is missing or no image."""
     try:
         return replace(embed_image(read_image(path, shrink_to=2 * side), alt, lines, side), link=link)
     except BadImage as error:
@@ -53,7 +53,7 @@ def embed_file(path: Path, alt: str, lines: Sequence[str] = (), side: int = 96, 
 
 
 def link_of(row: Row) -> str:
-    """The web address a picture came from, if it is one a reader may follow."""
+    """The URL a picture came from, if it can be followed."""
     address = str(row.source.get("url", ""))
     try:
         parts = urlsplit(address)

@@ -1,8 +1,10 @@
-"""Pictures of a run and of a data set: curves, confusion matrix, funnel, contact sheet."""
+"""Plots of a run and of a data set: curves, confusion matrix, reliability, funnel, contact sheet."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,21 +17,30 @@ from fer_pipeline.vision.image_io import BadImage, Image, read_image, write_imag
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fer_pipeline.evaluation.scores import Calibration, Scores
+
 CJK_FONTS = ["Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "DejaVu Sans"]
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """A figure without a window; labels may be Chinese where a font has them."""
-    try:
-        import logging
+@contextmanager
+def new_figure(width: float, height: float) -> "Iterator[Figure]":
+    """Open a figure of so many inches, without a window; draw and save it inside.
 
+    Labels may be Chinese where a font has them. matplotlib's settings and logging are those of the host afterwards.
+    """
+    try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
         raise SetupError("pictures need matplotlib: install it with `pip install 'fer-pipeline[train]'`") from None
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    matplotlib.rcParams["font.family"] = CJK_FONTS
-    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+    logger = logging.getLogger("matplotlib.font_manager")  # it warns of every font that is not installed
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with matplotlib.rc_context({"font.family": CJK_FONTS}):
+            yield Figure(figsize=(width, height), dpi=120, layout="constrained")
+    finally:
+        logger.setLevel(level)
 
 
 def save(figure: "Figure", path: Path) -> None:
@@ -44,82 +55,86 @@ def save(figure: "Figure", path: Path) -> None:
 
 def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
     """Loss and accuracy per epoch, of training and validation."""
-    figure = new_figure(9, 3.6)
-    epochs = [row["epoch"] for row in history]
-    for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axis.plot(epochs, [row[f"train_{name}"] for row in history], label="training, augmented")
-        axis.plot(epochs, [row[f"val_{name}"] for row in history], label="validation")
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
-    save(figure, path)
+    with new_figure(9, 3.6) as figure:
+        epochs = [row["epoch"] for row in history]
+        for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            axis.plot(epochs, [row[f"train_{name}"] for row in history], label="training, augmented")
+            axis.plot(epochs, [row[f"val_{name}"] for row in history], label="validation")
+            axis.set(xlabel="epoch", ylabel=name)
+            axis.grid(alpha=0.3)
+            axis.legend(frameon=False)
+        save(figure, path)
 
 
-def plot_confusion(metrics: dict[str, Any], path: Path) -> None:
+def plot_confusion(scores: "Scores", path: Path) -> None:
     """Counts of true (rows) against predicted labels (columns), shaded by the share of the row."""
-    counts, labels = np.array(metrics["confusion"]), metrics["labels"]
+    counts, labels = np.array(scores.confusion), scores.labels
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.75 * len(labels)
-    figure = new_figure(side, side)
-    axis = figure.subplots()
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axis.set_xticks(range(len(labels)), labels, rotation=30 if len(labels) > 4 else 0)
-    axis.set_yticks(range(len(labels)), labels)
-    low, high = metrics["accuracy_ci95"]
-    title = f"accuracy {metrics['accuracy']:.1%} (95 %: {low:.1%} to {high:.1%}), {metrics['count']} images"
-    axis.set(xlabel="predicted", ylabel="true")
-    axis.set_title(title, fontsize=9)
-    for (row, column), count in np.ndenumerate(counts):
-        shade = "white" if shares[row, column] > 0.5 else "black"
-        axis.text(column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=shade, fontsize=8)
-    save(figure, path)
+    with new_figure(side, side) as figure:
+        axis = figure.subplots()
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axis.set_xticks(range(len(labels)), labels, rotation=30 if len(labels) > 4 else 0)
+        axis.set_yticks(range(len(labels)), labels)
+        low, high = scores.accuracy_ci95
+        title = f"accuracy {scores.accuracy:.1%} (95 %: {low:.1%} to {high:.1%}), {scores.count} images"
+        axis.set(xlabel="predicted", ylabel="true")
+        axis.set_title(title, fontsize=9)
+        for (row, column), count in np.ndenumerate(counts):
+            shade = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(
+                column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=shade, fontsize=8
+            )
+        save(figure, path)
 
 
-def plot_reliability(metrics: dict[str, Any], path: Path) -> None:
-    """Accuracy per bin of confidence beside the diagonal of honest answers, and how many images each bin holds."""
-    figure = new_figure(4.6, 5.4)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    bins = metrics["calibration"]["bins"]
-    filled = [one for one in bins if one["count"]]
-    width, middles = 1 / len(bins), [(one["low"] + one["high"]) / 2 for one in filled]
-    upper.bar(middles, [one["accuracy"] for one in filled], width * 0.94, color="#3b7dd8", label="accuracy")
-    upper.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="as sure as right")
-    means = [one["confidence"] for one in filled]
-    upper.scatter(means, [one["accuracy"] for one in filled], s=14, color="#d8663b", zorder=3, label="mean confidence")
-    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    upper.set_title(f"calibration error {metrics['calibration']['ece']:.3f}, {metrics['count']:,} images", fontsize=9)
-    upper.legend(frameon=False, loc="upper left", fontsize=8)
-    counts = lower.bar(middles, [one["count"] for one in filled], width * 0.94, color="#b0b0b0")
-    lower.bar_label(counts, fontsize=7)
-    lower.margins(y=0.2)
-    lower.set(xlabel="confidence", ylabel="images")
-    save(figure, path)
+def plot_reliability(calibration: "Calibration", path: Path) -> None:
+    """Reliability diagram: accuracy per bin of confidence, and the number of images per bin."""
+    with new_figure(4.6, 5.4) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        bins = calibration.bins
+        filled = [one for one in bins if one.count]
+        width, middles = 1 / len(bins), [(one.low + one.high) / 2 for one in filled]
+        accuracies, means = [one.accuracy or 0 for one in filled], [one.confidence or 0 for one in filled]
+        upper.bar(middles, accuracies, width * 0.94, color="#3b7dd8", label="accuracy")
+        upper.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="calibrated")
+        upper.scatter(means, accuracies, s=14, color="#d8663b", zorder=3, label="mean confidence")
+        upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        upper.set_title(
+            f"calibration error {calibration.ece:.3f}, {sum(one.count for one in bins):,} images", fontsize=9
+        )
+        upper.legend(frameon=False, loc="upper left", fontsize=8)
+        counts = lower.bar(middles, [one.count for one in filled], width * 0.94, color="#b0b0b0")
+        lower.bar_label(counts, fontsize=7)
+        lower.margins(y=0.2)
+        lower.set(xlabel="confidence", ylabel="images")
+        save(figure, path)
 
 
 def plot_funnel(stages: Sequence[tuple[str, int, dict[str, int]]], path: Path) -> None:
     """How many images each stage kept (bar) and dropped, by reason (text)."""
-    figure = new_figure(9, 0.8 + 0.5 * len(stages))
-    axis = figure.subplots()
-    names = [name for name, _, _ in stages]
-    kept = np.array([count for _, count, _ in stages])
-    lost = np.array([sum(reasons.values()) for _, _, reasons in stages])
-    axis.barh(names, kept, color="#3b7dd8", label="kept")
-    axis.barh(names, lost, left=kept, color="#d8d8d8", label="dropped")
-    widest = max(int((kept + lost).max()), 1)
-    for index, (_, count, reasons) in enumerate(stages):
-        shown = ", ".join(f"{reason} {number:,}" for reason, number in list(reasons.items())[:5])
-        axis.text(widest * 0.01, index, f"{count:,}", va="center", color="white", fontsize=9, fontweight="bold")
-        axis.text(count + lost[index] + widest * 0.01, index, shown, va="center", fontsize=8)
-    axis.set_xlim(0, widest * 1.75)
-    axis.invert_yaxis()
-    axis.set_xlabel("images")
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-    save(figure, path)
+    with new_figure(9, 0.8 + 0.5 * len(stages)) as figure:
+        axis = figure.subplots()
+        names = [name for name, _, _ in stages]
+        kept = np.array([count for _, count, _ in stages])
+        lost = np.array([sum(reasons.values()) for _, _, reasons in stages])
+        axis.barh(names, kept, color="#3b7dd8", label="kept")
+        axis.barh(names, lost, left=kept, color="#d8d8d8", label="dropped")
+        widest = max(int((kept + lost).max()), 1)
+        for index, (_, count, reasons) in enumerate(stages):
+            shown = ", ".join(f"{reason} {number:,}" for reason, number in list(reasons.items())[:5])
+            axis.text(widest * 0.01, index, f"{count:,}", va="center", color="white", fontsize=9, fontweight="bold")
+            axis.text(count + lost[index] + widest * 0.01, index, shown, va="center", fontsize=8)
+        axis.set_xlim(0, widest * 1.75)
+        axis.invert_yaxis()
+        axis.set_xlabel("images")
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+        save(figure, path)
 
 
 def contact_sheet(folder: Path, path: Path, columns: int = 12, tile: int = 96) -> int:
-    """A named row of pictures per class of a finished stage, spread evenly over it; returns how many classes."""
+    """Write a sheet with a row of pictures per class of a finished stage; returns the number of classes."""
     by_label: dict[str, list[Path]] = {}
     for row in kept_rows(folder):
         where = folder / row.split / row.path if row.split and (folder / row.split).is_dir() else folder / row.path
@@ -132,7 +147,7 @@ def contact_sheet(folder: Path, path: Path, columns: int = 12, tile: int = 96) -
 
 
 def _tile(file: Path, side: int) -> Image:
-    """The picture, or grey where a file cannot be read: raw folders hold what a crawl brings."""
+    """The picture, or a grey tile if the file cannot be read: raw folders hold any file."""
     try:
         return as_crop(read_image(file), side)
     except (BadImage, OSError):

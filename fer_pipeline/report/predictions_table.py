@@ -1,4 +1,4 @@
-"""What a model said of every picture it was measured on, read back from `predictions.csv` for people to look at."""
+"""Read `predictions.csv` for a page, and choose predictions to show."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,12 +7,10 @@ from pathlib import Path
 from fer_pipeline.dataset.rows import is_inside
 from fer_pipeline.report.status import read_table
 
-BINS = 10
-
 
 @dataclass(frozen=True)
-class Answer:
-    """One picture (a path below the folder measured on), its label and what the model called it, how surely."""
+class PredictedImage:
+    """One image (a path below the folder measured on), its label, the predicted label and its confidence."""
 
     path: str
     label: str
@@ -24,43 +22,25 @@ class Answer:
         return self.label == self.predicted
 
 
-def read_answers(folder: Path) -> list[Answer]:
-    """The rows of `predictions.csv`; those that lead elsewhere or hold no number are left out."""
-    answers = []
+def read_images(folder: Path) -> list[PredictedImage]:
+    """Read the rows of `predictions.csv`; rows with a foreign path or no number are left out."""
+    images = []
     for row in read_table(folder / "predictions.csv"):
         try:
-            answer = Answer(row["path"], row["label"], row["predicted"], float(row["confidence"]))
+            image = PredictedImage(row["path"], row["label"], row["predicted"], float(row["confidence"]))
         except (KeyError, ValueError):
             continue
-        if is_inside(answer.path) and 0 <= answer.confidence <= 1:
-            answers.append(answer)
-    return answers
+        if is_inside(image.path) and 0 <= image.confidence <= 1:
+            images.append(image)
+    return images
 
 
-def pick(answers: list[Answer], wanted: Callable[[Answer], bool], count: int) -> list[Answer]:
-    """The surest of those wanted."""
-    return sorted(filter(wanted, answers), key=lambda one: (-one.confidence, one.path))[:count]
+def pick(images: list[PredictedImage], wanted: Callable[[PredictedImage], bool], count: int) -> list[PredictedImage]:
+    """The `count` most confident of those wanted."""
+    return sorted(filter(wanted, images), key=lambda one: (-one.confidence, one.path))[:count]
 
 
-def spread(answers: list[Answer], wanted: Callable[[Answer], bool], count: int) -> list[Answer]:
-    """Some of those wanted, evenly from the surest to the least sure."""
-    found = pick(answers, wanted, len(answers))
+def spread(images: list[PredictedImage], wanted: Callable[[PredictedImage], bool], count: int) -> list[PredictedImage]:
+    """`count` of those wanted, spread evenly over their confidences."""
+    found = pick(images, wanted, len(images))
     return [found[index * len(found) // count] for index in range(count)] if len(found) > count else found
-
-
-def bin_confidence(answers: list[Answer]) -> list[tuple[float, float, int]]:
-    """Mean confidence, share right and count in ten bins of equal width; empty ones are left out."""
-    bins: list[list[Answer]] = [[] for _ in range(BINS)]
-    for answer in answers:
-        bins[min(BINS - 1, int(answer.confidence * BINS))].append(answer)
-    return [
-        (sum(one.confidence for one in part) / len(part), sum(one.right for one in part) / len(part), len(part))
-        for part in bins
-        if part
-    ]
-
-
-def calibration_error(bins: list[tuple[float, float, int]]) -> float:
-    """Expected calibration error: the mean gap between confidence and share right (Naeini et al. 2015)."""
-    total = sum(count for *_, count in bins)
-    return sum(count * abs(sure - right) for sure, right, count in bins) / max(1, total)

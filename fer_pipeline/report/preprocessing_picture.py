@@ -19,7 +19,7 @@ FACE, SQUARE = (120, 200, 255), (255, 176, 0)
 
 
 def show_preprocessing(card: Card, rows: Sequence[Row], places: Sequence[Place]) -> list[Picture]:
-    """One photo with its boxes and its crop; nothing where the picture is the crop, or no photo is left."""
+    """One photo with its boxes, and its crop; empty if pictures are not cropped, or no photo is left."""
     crop = next((place for place in places if place.stage == "crop"), None)
     if card.preprocessing.cut.region == "whole" or crop is None or crop.source is None:
         return []
@@ -33,7 +33,7 @@ def show_preprocessing(card: Card, rows: Sequence[Row], places: Sequence[Place])
 
 
 def _draw(folder: Path, row: Row) -> Image | None:
-    """The photo of a crop, shrunk, with both boxes; None where there is none."""
+    """The photo of a crop, shrunk, with both boxes; None if it is missing."""
     import cv2
 
     path = PurePosixPath(row.path.removeprefix(f"{row.split}/") if row.split else row.path)

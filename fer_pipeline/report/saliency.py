@@ -1,4 +1,4 @@
-"""What the model looked at, as pictures: Grad-CAM where the run's checkpoint and torch are there, else occlusion."""
+"""Saliency maps as pictures: Grad-CAM if the run's checkpoint and torch are there, else occlusion."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.report.pictures import Picture, embed_image
-from fer_pipeline.report.predictions_table import Answer, spread
+from fer_pipeline.report.predictions_table import PredictedImage, spread
 from fer_pipeline.vision.crop import as_crop
 from fer_pipeline.vision.image_io import BadImage, Image, read_image
 
@@ -18,50 +18,52 @@ Heat = NDArray[np.float32]
 Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 STEPS = 6  # places of the patch along a side
 GRAD_CAM = (
-    "Grad-CAM (Selvaraju et al. 2017): bright is what spoke for the class the model chose. The map is as coarse as the "
-    "network's last feature map."
+    "Grad-CAM (Selvaraju et al. 2017): bright places raise the score of the predicted class. The map is as coarse as "
+    "the last feature map of the network."
 )
 OCCLUSION = (
-    "Occlusion (Zeiler and Fergus 2014): a grey patch was moved over the crop; bright is where covering it made the "
-    "model less sure of the class it chose."
+    "Occlusion (Zeiler and Fergus 2014): a grey patch is moved over the crop; covering bright places lowers the "
+    "probability of the predicted class."
 )
 
 
 class Pair(NamedTuple):
-    """A crop beside its heat map, and what the model said of it."""
+    """A crop, its heat map, and its prediction."""
 
     crop: Picture
     heat: Picture
-    answer: Answer
+    image: PredictedImage
 
 
 class Attention(NamedTuple):
-    """Crops beside their heat maps, by class, and how they were made, or why there are none."""
+    """Crops and heat maps by class, and the method, or why there are none."""
 
     by_label: dict[str, list[Pair]]
     method: str
 
 
-def look(run: Path, predictor: Predictor, folder: Path, answers: list[Answer], total: int = 64) -> Attention:
-    """Some right and some wrong answers of each class, crop beside overlay; never raises for what it cannot do."""
+def look(run: Path, predictor: Predictor, folder: Path, images: list[PredictedImage], total: int = 64) -> Attention:
+    """Explain some right and some wrong predictions of each class; never raises for what it cannot explain."""
     labels = predictor.card.labels
     each = max(1, min(4, total // (2 * max(1, len(labels)))))
-    chosen = [one for label in labels for right in (True, False) for one in _choose(answers, label, right, each)]
+    chosen = [one for label in labels for right in (True, False) for one in _choose(images, label, right, each)]
     found = [(one, crop) for one in chosen if (crop := _read(folder / one.path, predictor.card.size)) is not None]
     if not found:
-        return Attention({}, "None of the pictures measured on can be opened any more.")
+        return Attention({}, "None of the images measured on can be opened any more.")
     try:
         heats, method = _explain(run, predictor, np.stack([crop for _, crop in found]))
     except Exception as error:  # noqa: BLE001  any kind of model may be in the file, and a page needs no picture
-        return Attention({}, f"This model's answers cannot be traced to places in the crop ({type(error).__name__}).")
+        return Attention(
+            {}, f"The predictions of this model cannot be explained by places in the crop ({type(error).__name__})."
+        )
     by_label: dict[str, list[Pair]] = {}
     for (one, crop), heat in zip(found, heats, strict=True):
         by_label.setdefault(one.label, []).append(_pair(one, crop, heat))
     return Attention(by_label, method)
 
 
-def _choose(answers: list[Answer], label: str, right: bool, count: int) -> list[Answer]:
-    return spread(answers, lambda one: one.label == label and one.right == right, count)
+def _choose(images: list[PredictedImage], label: str, right: bool, count: int) -> list[PredictedImage]:
+    return spread(images, lambda one: one.label == label and one.right == right, count)
 
 
 def _read(path: Path, size: int) -> Image | None:
@@ -77,7 +79,7 @@ def _explain(run: Path, predictor: Predictor, crops: NDArray[np.uint8]) -> tuple
         heats = _try_gradients(folder, predictor, crops)
         if heats is not None:
             return heats, GRAD_CAM
-    return cover(predictor.classify, crops), OCCLUSION
+    return occlude(predictor.classify, crops), OCCLUSION
 
 
 def _try_gradients(folder: Path, predictor: Predictor, crops: NDArray[np.uint8]) -> Heat | None:
@@ -97,8 +99,8 @@ def _try_gradients(folder: Path, predictor: Predictor, crops: NDArray[np.uint8])
         return None
 
 
-def cover(classify: Classify, crops: NDArray[np.uint8]) -> Heat:
-    """How much surer each crop's class is without a patch over a place, (n, size, size) from 0 to 1."""
+def occlude(classify: Classify, crops: NDArray[np.uint8]) -> Heat:
+    """Occlusion map: the drop in the predicted class's probability by covering a place, (n, size, size) from 0 to 1."""
     count, size = len(crops), crops.shape[1]
     before = classify(crops)
     rows, classes = np.arange(count), before.argmax(axis=1)
@@ -117,10 +119,10 @@ def cover(classify: Classify, crops: NDArray[np.uint8]) -> Heat:
     return np.asarray(heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-9), dtype=np.float32)
 
 
-def _pair(answer: Answer, crop: Image, heat: Heat) -> Pair:
-    told = f"{answer.label}, called {answer.predicted}"
+def _pair(image: PredictedImage, crop: Image, heat: Heat) -> Pair:
+    told = f"{image.label}, predicted {image.predicted}"
     plain = embed_image(crop, f"Crop: {told}", side=88)
-    return Pair(plain, embed_image(_blend(crop, heat), f"Heat map: {told}", side=88), answer)
+    return Pair(plain, embed_image(_blend(crop, heat), f"Heat map: {told}", side=88), image)
 
 
 def _blend(crop: Image, heat: Heat) -> Image:

@@ -1,4 +1,4 @@
-"""How far an experiment is: its stages, its training and its measurement, with what has changed under each since."""
+"""The status of an experiment: its stages, training and evaluation, and what has changed since."""
 
 import csv
 import json
@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from fer_pipeline.config.schema import Config, TrainConfig
 from fer_pipeline.dataset.provenance import format_difference, make_provenance, read_provenance
-from fer_pipeline.errors import FerError
+from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.report.funnel import places_of, read_steps
 
 HISTORY = "history.csv"  # as `model.history`, which imports Lightning, writes it
 
 
 class StageStatus(NamedTuple):
-    """A line of `fer status`; `stale` says how the folder was made otherwise than it would be now."""
+    """A line of `fer status`; `stale` says how the folder differs from what would be made now."""
 
     step: str
     kept: str
@@ -27,7 +27,7 @@ class StageStatus(NamedTuple):
 
 
 def read_status(config: Config) -> list[StageStatus]:
-    """Every step that has left something, in order."""
+    """Read the status of every step that has begun, in order."""
     stages = [
         StageStatus(step.stage, f"{step.kept:,}", f"{step.dropped:,}", step.told or "-", step.folder, step.stale)
         for step in read_steps(places_of(config), config)
@@ -58,22 +58,23 @@ def _hash(folder: Path) -> str:
 
 
 def _eval(config: TrainConfig) -> Iterator[StageStatus]:
-    metrics = read_json(config.output / "metrics.json")
-    if not metrics:
-        return
-    from fer_pipeline.evaluation.evaluate import is_evaluated
+    from fer_pipeline.evaluation.evaluate import is_evaluated, read_metrics
+    from fer_pipeline.evaluation.scores import METRICS
 
+    if not (config.output / METRICS).is_file():
+        return
     stale = "" if is_evaluated(config.output, config.input) else "measured with another model or on other data"
     try:
-        low, high = metrics["accuracy_ci95"]
-        told = f"accuracy {metrics['accuracy']:.1%} ({low:.1%} to {high:.1%}), {metrics['count']} images"
-    except (KeyError, TypeError, ValueError):
-        told, stale = "-", "written by another version"
+        metrics = read_metrics(config.output)
+        low, high = metrics.accuracy_ci95
+        told = f"accuracy {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}), {metrics.count} images"
+    except InputError:
+        told, stale = "-", "damaged, or written by another version"
     yield StageStatus("eval", "", "", told, config.output, stale)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object from a JSON file; empty where there is none or it is damaged."""
+    """Read an object from a JSON file; empty if it is missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -82,7 +83,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none where it is missing or no text."""
+    """Read the rows of a CSV file; empty if it is missing or damaged."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [{str(key): str(value) for key, value in row.items()} for row in csv.DictReader(file)]
@@ -91,7 +92,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def read_curves(run: Path) -> list[dict[str, float]]:
-    """The epochs of a run as numbers; none where the file is missing or damaged."""
+    """Read the training curves of a run, a row per epoch; empty if the file is missing or damaged."""
     try:
         rows = [{key: float(value) for key, value in row.items()} for row in read_table(run / HISTORY)]
     except ValueError:

@@ -1,4 +1,4 @@
-"""A picture of a search: what each trial reached, and how that goes with every setting tried."""
+"""Plot a search: the accuracy of each trial, against its number and every setting."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,31 +14,33 @@ LOGARITHMIC = {"learning_rate", "weight_decay"}
 
 
 def plot_trials(trials: "Sequence[Trial]", best: int, given: dict[str, Any], path: Path) -> None:
-    """Validation accuracy by number and by every setting; grey was broken off, the star won, the ring is as given."""
+    """Validation accuracy by number and by every setting; grey: pruned, star: best, ring: the given settings."""
     names = ["trial", *given]
     columns = 4
     lines = -(-len(names) // columns)
-    figure = new_figure(11, 2.3 * lines + 0.3)
-    axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
-    for place, (axis, name) in enumerate(zip(axes, names, strict=False)):
-        values = [one.number + 1 if name == "trial" else (one.settings or given)[name] for one in trials]
-        shown = [str(value) for value in values] if _is_choice(name, values) else values
-        order = [index for _, index in sorted(zip(values, range(len(values)), strict=True))]  # choices in their order
-        _scatter(axis, trials, shown, order, best)
-        axis.set_xlabel(name)
-        axis.grid(alpha=0.3)
-        if name in LOGARITHMIC:
-            axis.set_xscale("log")
-            axis.minorticks_off()
-        if name == "trial":
-            axis.locator_params(axis="x", integer=True)
-        if place % columns == 0:
-            axis.set_ylabel("validation accuracy")
-    for axis in axes[len(names) :]:
-        axis.set_axis_off()
-    said = "ring: as given\nstar: the best\ngrey: broken off"
-    axes[-1].text(0.1, 0.5, said, va="center", transform=axes[-1].transAxes)
-    save(figure, path)
+    with new_figure(11, 2.3 * lines + 0.3) as figure:
+        axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+        for place, (axis, name) in enumerate(zip(axes, names, strict=False)):
+            values = [one.number + 1 if name == "trial" else (one.settings or given)[name] for one in trials]
+            shown = [str(value) for value in values] if _is_choice(name, values) else values
+            order = [
+                index for _, index in sorted(zip(values, range(len(values)), strict=True))
+            ]  # choices in their order
+            _scatter(axis, trials, shown, order, best)
+            axis.set_xlabel(name)
+            axis.grid(alpha=0.3)
+            if name in LOGARITHMIC:
+                axis.set_xscale("log")
+                axis.minorticks_off()
+            if name == "trial":
+                axis.locator_params(axis="x", integer=True)
+            if place % columns == 0:
+                axis.set_ylabel("validation accuracy")
+        for axis in axes[len(names) :]:
+            axis.set_axis_off()
+        said = "ring: as given\nstar: the best\ngrey: pruned"
+        axes[-1].text(0.1, 0.5, said, va="center", transform=axes[-1].transAxes)
+        save(figure, path)
 
 
 def _is_choice(name: str, values: list[Any]) -> bool:

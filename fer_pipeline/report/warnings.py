@@ -1,20 +1,21 @@
-"""What a reader must know before believing a figure: sentences, each from something that was counted."""
+"""Warnings about data and scores, as sentences, each from something that was counted."""
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+
+from fer_pipeline.evaluation.scores import Leakage, Metrics, SourceScore
 
 FEW_IMAGES = 50  # of a class, in all
 FEW_TESTED = 30  # of a class, in the part measured on
-WIDE = 0.10  # width of an interval that leaves little to say
+WIDE = 0.10  # width of an interval that is too uncertain
 LOPSIDED = 5
 
 
-def caution_sources(counts: Mapping[str, Counter[str]]) -> list[str]:
+def warn_of_sources(counts: Mapping[str, Counter[str]]) -> list[str]:
     """Classes that come from one source alone; `counts` holds the images of each source by class."""
     sources = sorted({source for one in counts.values() for source in one})
     if len(sources) == 1 and counts:
-        return [f"Every image comes from one source ({sources[0]}): nothing here tells how a model does on another."]
+        return [f"Every image comes from one source ({sources[0]}): this data cannot show how a model does on another."]
     alone = {label: next(iter(one)) for label, one in counts.items() if len(one) == 1}
     return [
         f"Every image of {label} comes from {source}: a model may learn the source in place of the expression."
@@ -22,66 +23,63 @@ def caution_sources(counts: Mapping[str, Counter[str]]) -> list[str]:
     ]
 
 
-def caution_counts(counts: Mapping[str, int]) -> list[str]:
+def warn_of_counts(counts: Mapping[str, int]) -> list[str]:
     """Small classes, and classes of very different sizes."""
     few = [f"{label} ({count})" for label, count in counts.items() if count < FEW_IMAGES]
-    said = [f"Few images, training and test together: {', '.join(few)}."] if few else []
+    warnings = [f"Few images, training and test together: {', '.join(few)}."] if few else []
     if counts and max(counts.values()) >= LOPSIDED * max(1, min(counts.values())):
         most, least = max(counts, key=lambda label: counts[label]), min(counts, key=lambda label: counts[label])
-        said.append(f"{most} has {counts[most] / max(1, counts[least]):.0f} times as many images as {least}.")
-    return said
+        warnings.append(f"{most} has {counts[most] / max(1, counts[least]):.0f} times as many images as {least}.")
+    return warnings
 
 
-def caution_run(metrics: Mapping[str, Any]) -> list[str]:
-    """What `metrics.json` says against its own figures, the gravest first."""
-    return [*_leakage(metrics.get("leakage")), *warn_of_guessing(metrics), *_size(metrics), *_spread(metrics)]
+def warn_of_metrics(metrics: Metrics) -> list[str]:
+    """Warnings about a measurement, the most serious first."""
+    leakage = [] if metrics.leakage is None else _warn_of_leakage(metrics.leakage)
+    return [*leakage, *warn_of_guessing(metrics), *_warn_of_size(metrics), *_warn_of_sources(metrics.per_source)]
 
 
-def warn_of_guessing(metrics: Mapping[str, Any]) -> list[str]:
-    """An accuracy that whoever always says the commonest class may have too."""
-    common = max(metrics["per_class"], key=lambda label: metrics["per_class"][label]["support"])
-    share = metrics["per_class"][common]["support"] / max(1, metrics["count"])
-    if metrics["accuracy_ci95"][0] > share:
+def warn_of_guessing(metrics: Metrics) -> list[str]:
+    """An accuracy that is not significantly above that of always predicting the most frequent class."""
+    label = max(metrics.per_class, key=lambda name: metrics.per_class[name].support)
+    share = metrics.per_class[label].support / max(1, metrics.count)
+    if metrics.accuracy_ci95[0] > share:
         return []
     return [
-        f"No better than guessing: whoever always says {common} is right for {share:.1%}. Train longer, or on more."
+        f"No better than guessing: always predicting {label} is right for {share:.1%}. Train longer, or on more data."
     ]
 
 
-def _leakage(leakage: Any) -> list[str]:
-    if not isinstance(leakage, dict):
+def _warn_of_leakage(leakage: Leakage) -> list[str]:
+    if not leakage.checked:
+        return [f"The test part was not checked for copies of training images: {leakage.reason}."]
+    if not leakage.images:
         return []
-    if not leakage.get("checked"):
-        return [f"Nobody looked for copies of training images in the test part: {leakage.get('reason', 'unknown')}."]
-    if not leakage.get("images"):
-        return []
-    said = (
-        f"{leakage['images']} of the images measured on ({leakage.get('share', 0):.1%}) are copies of training images"
-    )
-    without = leakage.get("without")
-    return [f"{said}; without them accuracy is {without['accuracy']:.1%}." if without else f"{said}."]
+    copies = f"{leakage.images} of the images measured on ({leakage.share:.1%}) are copies of training images"
+    without = leakage.without
+    return [f"{copies}; without them accuracy is {without.accuracy:.1%}." if without else f"{copies}."]
 
 
-def _size(metrics: Mapping[str, Any]) -> list[str]:
-    low, high = metrics["accuracy_ci95"]
-    said = []
+def _warn_of_size(metrics: Metrics) -> list[str]:
+    low, high = metrics.accuracy_ci95
+    warnings = []
     if high - low > WIDE:
         wide = f"the true accuracy may lie anywhere in {100 * (high - low):.0f} points"
-        said.append(f"Measured on {metrics['count']} images: {wide}, from {low:.1%} to {high:.1%}.")
-    few = [f"{label} ({one['support']})" for label, one in metrics["per_class"].items() if one["support"] < FEW_TESTED]
+        warnings.append(f"Measured on {metrics.count} images: {wide}, from {low:.1%} to {high:.1%}.")
+    few = [f"{label} ({one.support})" for label, one in metrics.per_class.items() if one.support < FEW_TESTED]
     if few:
-        said.append(f"Few test images of {', '.join(few)}: the figures of a class are luck below {FEW_TESTED} or so.")
-    return said
+        unreliable = f"scores of a class are unreliable below about {FEW_TESTED}"
+        warnings.append(f"Few test images of {', '.join(few)}: {unreliable}.")
+    return warnings
 
 
-def _spread(metrics: Mapping[str, Any]) -> list[str]:
-    """A source on which the model is worse than on another by more than chance."""
-    sources = metrics.get("per_source", {})
+def _warn_of_sources(sources: Mapping[str, SourceScore]) -> list[str]:
+    """A source on which the model is significantly worse than on another."""
     if len(sources) < 2:
         return []
-    worst = min(sources, key=lambda name: sources[name]["accuracy_ci95"][1])
-    best = max(sources, key=lambda name: sources[name]["accuracy_ci95"][0])
-    if sources[worst]["accuracy_ci95"][1] >= sources[best]["accuracy_ci95"][0]:
+    worst = min(sources, key=lambda name: sources[name].accuracy_ci95[1])
+    best = max(sources, key=lambda name: sources[name].accuracy_ci95[0])
+    if sources[worst].accuracy_ci95[1] >= sources[best].accuracy_ci95[0]:
         return []
-    figures = f"{sources[worst]['accuracy']:.1%} on {worst}, {sources[best]['accuracy']:.1%} on {best}"
+    figures = f"{sources[worst].accuracy:.1%} on {worst}, {sources[best].accuracy:.1%} on {best}"
     return [f"Accuracy depends on the source by more than chance: {figures}."]

@@ -1,21 +1,23 @@
-"""The web application of `fer serve`: the page, the API, and what watches it."""
+"""The web application of `fer serve`: the page, the API, health and metrics."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from fer_pipeline import __version__
+from fer_pipeline.models.prediction import Prediction
 from fer_pipeline.serve.example import draw_example
 from fer_pipeline.serve.limits import Full, TooLarge
 from fer_pipeline.serve.live import follow
-from fer_pipeline.serve.schema import BODY, REFUSALS, Answer, Refusal, Version
+from fer_pipeline.serve.schema import BODY, ERRORS, ErrorResponse, PredictResponse, ServerInfo
 from fer_pipeline.serve.service import Service
 from fer_pipeline.serve.upload import BadUpload, Upload, read_uploads, unless_left
 from fer_pipeline.web.guard import guard
@@ -26,7 +28,7 @@ RETRY = {"Retry-After": "1"}
 
 
 def make_app(service: Service, host: str = "127.0.0.1", more_hosts: Sequence[str] = ()) -> FastAPI:
-    """The application; the service is opened when it starts and closed when it stops."""
+    """Make the application; it opens the service when it starts and closes it when it stops."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -36,14 +38,14 @@ def make_app(service: Service, host: str = "127.0.0.1", more_hosts: Sequence[str
     app = FastAPI(
         title="fer serve",
         version=__version__,
-        description="Tells the expression of every face in a picture. Nothing is stored.",
-        docs_url=None,  # its page comes from another host
+        description="Predicts the expression of every face in a picture. Nothing is stored.",
+        docs_url=None,  # its page loads scripts from another host
         redoc_url=None,
         lifespan=lifespan,
     )
     app.state.service = service
     _add_prediction(app, service)
-    _add_watching(app, service)
+    _add_monitoring(app, service)
     _add_example(app)
 
     @app.websocket("/live")
@@ -56,17 +58,17 @@ def make_app(service: Service, host: str = "127.0.0.1", more_hosts: Sequence[str
 
 
 def _add_prediction(app: FastAPI, service: Service) -> None:
-    @app.post("/predict", response_model=Answer, responses=REFUSALS, openapi_extra=BODY, summary="Predict")
+    @app.post("/predict", response_model=PredictResponse, responses=ERRORS, openapi_extra=BODY, summary="Predict")
     async def predict(
         request: Request, model: Annotated[str, Query(description="name of a model; default: the first")] = ""
     ) -> Response:
-        """What the model says of every face of one or many pictures."""
+        """Predict every face of one or many pictures."""
         started, status = time.perf_counter(), 500
         try:
             response = await _predict(request, service, model or service.default)
             status = response.status_code
         except ClientDisconnect:
-            response, status = Response(), 499  # as nginx counts those who left
+            response, status = Response(), 499  # nginx's status for a client that left
         finally:
             service.telemetry.requests.labels("/predict", str(status)).inc()
             service.telemetry.seconds.observe(time.perf_counter() - started)
@@ -75,54 +77,58 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
 
 async def _predict(request: Request, service: Service, model: str) -> Response:
     if model not in service.models:
-        return _refuse(404, f"no model of that name: there is {', '.join(service.models)}")
+        return _error(404, f"no model of that name: there is {', '.join(service.models)}")
     try:
         with service.gate.request() as load:
             uploads = await read_uploads(request, load)
             async with asyncio.timeout(service.limits.timeout):
-                work = asyncio.gather(*(_answer(service, upload, model) for upload in uploads))
+                work = asyncio.gather(*(_predict_upload(service, upload, model) for upload in uploads))
                 results = await unless_left(request, work)
     except BadUpload as error:
-        return _refuse(error.status, str(error))
+        return _error(error.status, str(error))
     except TooLarge as error:
-        return _refuse(413, str(error))
+        return _error(413, str(error))
     except Full:
-        return _refuse(503, "busy: come again in a second", RETRY)
+        return _error(503, "busy: try again in a second", RETRY)
     except TimeoutError:
-        return _refuse(504, f"took longer than {service.limits.timeout:g} seconds: send fewer or smaller pictures")
-    usable = any(result["outcome"] in USABLE for result in results)
-    return JSONResponse({"model": model, "results": results}, 200 if usable else 422)
+        return _error(504, f"took longer than {service.limits.timeout:g} seconds: send fewer or smaller pictures")
+    usable = any(result.outcome in USABLE for result in results)
+    return _as_json(PredictResponse(model=model, results=results), 200 if usable else 422)
 
 
-async def _answer(service: Service, upload: Upload, model: str) -> dict[str, Any]:
-    return {"name": upload.name} | await service.answer(bytes(upload.data), model)
+async def _predict_upload(service: Service, upload: Upload, model: str) -> Prediction:
+    return await service.predict(bytes(upload.data), model, path=upload.name)
 
 
-def _refuse(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+def _as_json(content: BaseModel, status: int = 200) -> Response:
+    return Response(content.model_dump_json(), status, media_type="application/json")
+
+
+def _error(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"detail": detail}, status, headers)
 
 
-def _add_watching(app: FastAPI, service: Service) -> None:
-    @app.get("/healthz", summary="Whether the process lives")
+def _add_monitoring(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", summary="Liveness")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="Whether requests are welcome", responses={503: {"model": Refusal}})
+    @app.get("/readyz", summary="Readiness", responses={503: {"model": ErrorResponse}})
     async def readyz() -> Response:
-        return JSONResponse({"status": "ok"}) if service.ready else _refuse(503, "starting or stopping", RETRY)
+        return JSONResponse({"status": "ok"}) if service.ready else _error(503, "starting or stopping", RETRY)
 
-    @app.get("/version", response_model=Version, summary="Models, their preprocessing, and the limits")
-    async def version() -> dict[str, Any]:
+    @app.get("/version", summary="Models, their preprocessing, and the limits")
+    async def version() -> ServerInfo:
         return service.describe()
 
-    @app.get("/metrics", summary="What was counted, for Prometheus", response_class=Response)
+    @app.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
     async def metrics() -> Response:
         service.telemetry.queue.set(service.gate.requests)
         return Response(service.telemetry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_example(app: FastAPI) -> None:
-    @app.get("/example.jpg", summary="A drawn picture to try", response_class=Response)
+    @app.get("/example.jpg", summary="A drawn example picture", response_class=Response)
     async def example() -> Response:
         picture = await asyncio.to_thread(draw_example)
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "max-age=86400"})

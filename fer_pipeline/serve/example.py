@@ -1,11 +1,11 @@
-"""The picture that a visitor without one can click."""
+"""The example picture of the page."""
 
 from functools import lru_cache
 
 
 @lru_cache(maxsize=1)
 def draw_example(width: int = 960, height: int = 540) -> bytes:
-    """A drawn neutral, smiling and pouting person side by side, as JPEG."""
+    """Draw a neutral, a smiling and a pouting person side by side, as JPEG."""
     import numpy as np
 
     from fer_pipeline.sources.sample import LABELS, draw_photo, random_face

@@ -1,63 +1,37 @@
-"""The shapes of what the server answers, with examples, for the OpenAPI description."""
+"""The responses of the server as models, with examples, for the code and for the OpenAPI description."""
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PROBABILITIES = {"neutral": 0.03, "pout": 0.02, "smile": 0.95}
-FACE: dict[str, Any] = {
-    "box": [120.0, 80.0, 260.0, 220.0],
-    "outcome": "answered",
-    "label": "smile",
-    "guess": "smile",
-    "confidence": 0.95,
-    "probabilities": PROBABILITIES,
-}
-PICTURE: dict[str, Any] = {"name": "ann.jpg", "outcome": "ok", "width": 640, "height": 480, "faces": [FACE]}
-Share = Annotated[float, Field(ge=0, le=1)]
+from fer_pipeline.models.prediction import EXAMPLE, Prediction
 
 
-class FaceAnswer(BaseModel):
-    """One face and what the model says of it."""
+class PredictResponse(BaseModel):
+    """The predictions for the pictures of a request, in their order."""
 
-    model_config = ConfigDict(json_schema_extra={"example": FACE})
-    box: tuple[float, float, float, float] = Field(
-        description="left, top, right, bottom in pixels of the upright photo"
-    )
-    outcome: Literal["answered", "uncertain"]
-    label: str = Field(description="the best guess, or `uncertain` below the model's threshold")
-    guess: str
-    confidence: Share
-    probabilities: dict[str, Share]
-
-
-class PictureAnswer(BaseModel):
-    """One picture: `ok` or `uncertain` with its faces, the largest first, else why there are none."""
-
-    model_config = ConfigDict(json_schema_extra={"example": PICTURE})
-    name: str = Field(description="as the client called it")
-    outcome: Literal["ok", "uncertain", "no_face", "bad_image", "too_large"]
-    width: int
-    height: int
-    faces: list[FaceAnswer]
-
-
-class Answer(BaseModel):
-    """What came of a request's pictures, in the order they came."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"model": "lips", "results": [PICTURE]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"model": "lips", "results": [EXAMPLE]}})
     model: str
-    results: list[PictureAnswer]
+    results: list[Prediction]
 
 
-class Refusal(BaseModel):
-    """Why there is no answer, and what to do."""
+class FrameResponse(Prediction):
+    """The prediction for one frame of a live connection; `ms` is the time it took here in milliseconds."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"detail": "busy: come again in a second"}})
+    path: str = Field("", exclude=True)
+    frame: int
+    model: str
+    ms: float
+
+
+class ErrorResponse(BaseModel):
+    """Why there is no prediction, and what to do."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"detail": "busy: try again in a second"}})
     detail: str
 
 
-class ModelCard(BaseModel):
+class ModelInfo(BaseModel):
     """A model that is served."""
 
     name: str
@@ -71,11 +45,11 @@ class ModelCard(BaseModel):
     preprocessing: dict[str, Any] = Field(description="from photo to crop")
 
 
-class Version(BaseModel):
-    """What is running; the first model answers where none is named."""
+class ServerInfo(BaseModel):
+    """The version, models and limits of a server; its first model is the default."""
 
     version: str
-    models: list[ModelCard]
+    models: list[ModelInfo]
     limits: dict[str, int | float]
 
 
@@ -93,13 +67,13 @@ BODY = {
         },
     }
 }
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "The body cannot be taken apart"},
-    404: {"model": Refusal, "description": "No such model"},
-    408: {"model": Refusal, "description": "The body took longer to come than it may"},
-    413: {"model": Refusal, "description": "More bytes or pictures than a request may have"},
-    415: {"model": Refusal, "description": "Neither a form nor a picture"},
-    422: {"model": Answer | Refusal, "description": "No picture could be used; the outcomes say why"},
-    503: {"model": Refusal, "description": "Busy or stopping: come again after Retry-After seconds"},
-    504: {"model": Refusal, "description": "Took longer than a request may"},
+ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorResponse, "description": "The body cannot be parsed"},
+    404: {"model": ErrorResponse, "description": "No such model"},
+    408: {"model": ErrorResponse, "description": "The upload took too long"},
+    413: {"model": ErrorResponse, "description": "Too many bytes or pictures"},
+    415: {"model": ErrorResponse, "description": "Neither a form nor a picture"},
+    422: {"model": PredictResponse | ErrorResponse, "description": "No picture could be used; the outcomes say why"},
+    503: {"model": ErrorResponse, "description": "Busy or stopping: try again after Retry-After seconds"},
+    504: {"model": ErrorResponse, "description": "The prediction took too long"},
 }

@@ -1,4 +1,4 @@
-"""What stands behind the pages: opened models, the processes that prepare, the batches that classify."""
+"""The service behind the pages and the API: models, preprocessing workers, batched inference."""
 
 import asyncio
 import hashlib
@@ -12,9 +12,11 @@ from typing import Any
 from fer_pipeline import __version__
 from fer_pipeline.errors import UsageError
 from fer_pipeline.models.model_file import MODEL, find_model
+from fer_pipeline.models.prediction import Prediction, summarize_outcome
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.batching import Batcher
 from fer_pipeline.serve.limits import Gate, Limits
+from fer_pipeline.serve.schema import ModelInfo, ServerInfo
 from fer_pipeline.serve.telemetry import Telemetry
 from fer_pipeline.workers.picture_pool import InputSpec, Pool, Prepared
 
@@ -28,43 +30,43 @@ class Model:
         self.predictor = Predictor(run, threads=1, uncertain=uncertain)
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         card = self.predictor.card
-        self.need = InputSpec(
+        self.spec = InputSpec(
             self.predictor.preprocessing, card.size, tuple(card.measures) if "measures" in card.inputs else ()
         )
-        self.quick = replace(self.need, preprocessing=self.predictor.quick)
+        self.quick = replace(self.spec, preprocessing=self.predictor.quick)
 
-    def describe(self) -> dict[str, Any]:
-        """What people and programs want to know of it."""
+    def describe(self) -> ModelInfo:
+        """Name, labels, input and hash, for `/version`."""
         card = self.predictor.card
-        return {
-            "name": self.name,
-            "labels": card.labels,
-            "network": card.network,
-            "size": card.size,
-            "region": self.need.preprocessing.cut.region,
-            "sha256": self.sha256,
-            "precision": card.precision,
-            "uncertain": self.predictor.uncertain,
-            # Where weights lie on this machine is nobody's business.
-            "preprocessing": self.need.preprocessing.model_dump(
+        return ModelInfo(
+            name=self.name,
+            labels=card.labels,
+            network=card.network,
+            size=card.size,
+            region=self.spec.preprocessing.cut.region,
+            sha256=self.sha256,
+            precision=card.precision,
+            uncertain=self.predictor.uncertain,
+            # Without the paths of weights on this machine, which clients must not see.
+            preprocessing=self.spec.preprocessing.model_dump(
                 mode="json", exclude={"detector": {"weights": True}, "cut": {"landmarks": True}}
             ),
-        }
+        )
 
     def inputs_of(self, prepared: Prepared) -> dict[str, Any]:
-        """What the graph is given of a photo's faces."""
+        """Inputs of the graph for the faces of a photo."""
         found = {"crops": prepared.crops, "measures": prepared.measures}
         return {name: found[name] for name in self.predictor.card.inputs}
 
 
 def _name(path: Path) -> str:
-    """That of the run's folder; a file that is not just model.onnx adds its own."""
+    """Name of the run's folder, with the file's own name unless that is model.onnx."""
     words = path.name.removesuffix(".onnx").removeprefix("model").replace(".", "-").strip("-")
     return "-".join(filter(None, (path.parent.resolve().name, words)))
 
 
 class Service:
-    """All that answers; usable between `opened` and its end."""
+    """Predicts with one or several models; usable inside `opened`."""
 
     def __init__(self, runs: Sequence[Path], limits: Limits, workers: int, uncertain: float | None = None) -> None:
         self.limits, self.gate, self.telemetry = limits, Gate(limits), Telemetry()
@@ -75,28 +77,28 @@ class Service:
                 raise UsageError(f"{run}: a model named {model.name!r} is served already: name each run once ({MODEL})")
             self.models[model.name] = model
         self.default = next(iter(self.models))
-        self.cameras = 0  # live connections that hold a place
+        self.cameras = 0  # live connections
         self.ready = False
-        self.pool = Pool(workers, limits.patience, lambda fate: self.telemetry.failed.labels(fate).inc())
+        self.pool = Pool(workers, limits.picture_timeout, lambda reason: self.telemetry.failed.labels(reason).inc())
 
-    def describe(self) -> dict[str, Any]:
-        """Version, models and limits, as /version tells them."""
+    def describe(self) -> ServerInfo:
+        """Version, models and limits, for `/version`."""
         limits = self.limits
         shown = {"max_bytes": limits.max_bytes, "max_files": limits.max_files, "max_pixels": limits.max_pixels}
-        return {
-            "version": __version__,
-            "models": [model.describe() for model in self.models.values()],
-            "limits": shown | {"frames": limits.frames, "cameras": limits.connections, "idle": limits.idle},
-        }
+        return ServerInfo(
+            version=__version__,
+            models=[model.describe() for model in self.models.values()],
+            limits=shown | {"frames": limits.frames, "cameras": limits.connections, "idle": limits.idle},
+        )
 
     def start(self) -> None:
-        """Start the processes; raises SetupError if they lack something, while nobody knows of this server yet."""
-        self.pool.start([model.need for model in self.models.values()])
+        """Start the workers; raises SetupError if they lack something, before the server announces itself."""
+        self.pool.start([model.spec for model in self.models.values()])
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Start the batches, and the processes if they are not up; on the way out both are let go."""
-        threads = ThreadPoolExecutor(1)  # ONNX Runtime leaves the lock; the processes are the parallelism
+        """Start batching, and the workers if `start` was not called; stop both on the way out."""
+        threads = ThreadPoolExecutor(1)  # ONNX Runtime releases the GIL; the workers are the parallelism
         self.batchers = {
             name: Batcher(
                 model.predictor.infer, threads, self.limits.batch, self.limits.wait, self.telemetry.batch.observe
@@ -105,7 +107,7 @@ class Service:
         }
         running = [asyncio.create_task(batcher.run()) for batcher in self.batchers.values()]
         try:
-            await self.pool.warm([model.need for model in self.models.values()])
+            await self.pool.warm([model.spec for model in self.models.values()])
             self.ready = True
             yield
         finally:
@@ -116,25 +118,19 @@ class Service:
             self.pool.close()
             threads.shutdown()
 
-    async def answer(self, data: bytes, name: str, *, quick: bool = False) -> dict[str, Any]:
-        """What a model says of one picture; whatever the picture is, this is an outcome and no error.
+    async def predict(self, data: bytes, name: str, *, path: str = "", quick: bool = False) -> Prediction:
+        """Predict the bytes of one picture by the model `name`; a bad picture is an outcome, not an error.
 
-        `quick` does not look for the small faces of a group: for a camera's frames.
+        `quick` does not search for the small faces of a group: for the frames of a camera.
         """
         model = self.models[name]
-        need = model.quick if quick else model.need
+        spec = model.quick if quick else model.spec
         with self.batchers[name].announced():
-            prepared = await self.pool.prepare(data, need, self.limits.max_pixels)
+            prepared = await self.pool.prepare(data, spec, self.limits.max_pixels)
         faces = []
         if prepared.outcome == "ok":
             rows = await self.batchers[name].infer(model.inputs_of(prepared))
-            faces = [model.predictor.answer(box, row) for box, row in zip(prepared.boxes, rows, strict=True)]
-        unsure = faces and all(face.outcome == "uncertain" for face in faces)
-        outcome = "uncertain" if unsure else prepared.outcome
+            faces = [model.predictor.label_face(box, row) for box, row in zip(prepared.boxes, rows, strict=True)]
+        outcome = summarize_outcome(faces) if faces else prepared.outcome
         self.telemetry.pictures.labels(outcome).inc()
-        return {
-            "outcome": outcome,
-            "width": prepared.width,
-            "height": prepared.height,
-            "faces": [face.as_dict() for face in faces],
-        }
+        return Prediction(path=path, outcome=outcome, width=prepared.width, height=prepared.height, faces=faces)

@@ -1,4 +1,4 @@
-"""Faces followed from frame to frame: probabilities averaged over a short window, boxes over a shorter one."""
+"""Track faces from frame to frame, with exponential smoothing of probabilities and boxes."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from fer_pipeline.vision.boxes import Box
 
 WINDOW = 0.5  # seconds after which an old frame counts for 1/e
 BOX_WINDOW = 0.08  # seconds, of boxes: enough against jitter, too little to trail behind a head
-KEPT = 0.7  # seconds a face is remembered that the detector missed
+KEPT = 0.7  # seconds until a face that the detector missed is forgotten
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Track:
 
 
 class Tracker:
-    """Ties the faces of a frame to those of the frames before, the largest overlap first."""
+    """Matches the faces of a frame to those of earlier frames, the largest overlap first."""
 
     def __init__(self, window: float = WINDOW) -> None:
         self.window = window
@@ -34,7 +34,7 @@ class Tracker:
         self._count = 0
 
     def update(self, now: float, faces: Sequence[tuple[Box, NDArray[np.floating]]]) -> list[Track]:
-        """The tracks of this frame's faces, in their order; `now` in seconds."""
+        """Update with the faces of a frame; returns their tracks, in order. `now` is in seconds."""
         self.tracks = [track for track in self.tracks if now - track.seen <= KEPT]
         free = list(self.tracks)
         found = []
@@ -60,7 +60,7 @@ class Tracker:
 
 
 def _weight(passed: float, window: float) -> float:
-    """How much a new value counts that comes so many seconds after the last."""
+    """Weight of a new value that comes `passed` seconds after the last."""
     return 1 - math.exp(-passed / window) if window > 0 else 1.0
 
 

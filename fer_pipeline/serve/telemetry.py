@@ -1,4 +1,4 @@
-"""What a server counts, in the text format of Prometheus."""
+"""Metrics of the server in the text format of Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -11,19 +11,21 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter("fer_requests", "Answered requests", ["route", "status"], registry=self.registry)
+        self.requests = Counter(
+            "fer_requests", "Requests by route and status", ["route", "status"], registry=self.registry
+        )
         self.seconds = Histogram(
-            "fer_request_seconds", "From the first byte asked to the answer", buckets=SECONDS, registry=self.registry
+            "fer_request_seconds", "From the first byte to the response", buckets=SECONDS, registry=self.registry
         )
         self.pictures = Counter("fer_pictures", "Pictures by outcome", ["outcome"], registry=self.registry)
         self.failed = Counter(
-            "fer_pictures_failed", "Bad images by what they did: raised, died, late", ["fate"], registry=self.registry
+            "fer_pictures_failed", "Bad images by reason: raised, died, late", ["reason"], registry=self.registry
         )
         self.batch = Histogram("fer_batch_crops", "Crops classified at once", buckets=CROPS, registry=self.registry)
         self.queue = Gauge("fer_queue_requests", "Requests waiting or in work", registry=self.registry)
-        self.frames = Counter("fer_live_frames", "Frames of live connections", ["fate"], registry=self.registry)
+        self.frames = Counter("fer_live_frames", "Frames of live connections", ["outcome"], registry=self.registry)
         self.live = Gauge("fer_live_connections", "Live connections", registry=self.registry)
 
     def render(self) -> bytes:
-        """The page a Prometheus server reads."""
+        """All metrics as Prometheus scrapes them."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""The pictures of a request, read into memory only, counted while they come."""
+"""Read the pictures of a request into memory, counting bytes as they arrive."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class BadUpload(Exception):
-    """A body that holds no pictures we can take apart; `status` is the HTTP status for it."""
+    """A body without pictures, or one that cannot be parsed; `status` is its HTTP status."""
 
     def __init__(self, detail: str, status: int = 400) -> None:
         super().__init__(detail)
@@ -26,23 +26,23 @@ class BadUpload(Exception):
 
 @dataclass
 class Upload:
-    """One picture: the name its sender gave it, which is never used as a path, and its bytes."""
+    """One picture: the name given by the client, which is never used as a path, and its bytes."""
 
     name: str
     data: bytearray = field(default_factory=bytearray)
 
 
 async def read_uploads(request: Request, load: Load) -> list[Upload]:
-    """All pictures of a body: the fields `files` of a form, or one raw picture.
+    """Read all pictures of a body: the fields `files` of a form, or one raw picture.
 
-    Raises BadUpload, TooLarge or Full as soon as it is known, without waiting for the rest, and ClientDisconnect.
+    Raises BadUpload, TooLarge or Full without waiting for the rest of the body, and ClientDisconnect.
     """
     limits = load.gate.limits
     try:
         async with asyncio.timeout(limits.upload):
             return await _read_uploads(request, load, limits.max_files)
     except TimeoutError:
-        raise BadUpload(f"took longer than {limits.upload:g} seconds to come: send fewer pictures", 408) from None
+        raise BadUpload(f"the upload took longer than {limits.upload:g} seconds: send fewer pictures", 408) from None
 
 
 async def _read_uploads(request: Request, load: Load, max_files: int) -> list[Upload]:
@@ -65,7 +65,7 @@ async def _read_uploads(request: Request, load: Load, max_files: int) -> list[Up
 
 
 async def unless_left(request: Request, work: "asyncio.Future[T]") -> T:
-    """The result of work on a request whose body was read; raises ClientDisconnect, and ends it, if nobody waits."""
+    """Wait for work on a request whose body was read; cancels it and raises ClientDisconnect if the client leaves."""
     leaving = asyncio.create_task(_wait_until_left(request))
     try:
         await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -107,7 +107,7 @@ async def _read_form(request: Request, load: Load, max_files: int, boundary: byt
 
 
 class _Form:
-    """Collects the parts that are files; other fields are passed over."""
+    """Collects the parts that are files; ignores other fields."""
 
     def __init__(self, max_files: int) -> None:
         self.max_files = max_files

@@ -1,4 +1,4 @@
-"""`fer live`: a camera or a video, frame by frame, into an annotated video or a table."""
+"""`fer live`: predict a camera or video frame by frame, into an annotated video or a table."""
 
 import time
 from collections.abc import Iterator
@@ -18,20 +18,20 @@ from fer_pipeline.vision.image_io import Image
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What came of a video: frames looked at, faces in them, frames a second of ours."""
+class Summary:
+    """Frames predicted, faces in them, and frames per second."""
 
     frames: int
     faces: int
     rate: float
 
-    def more(self, faces: int, passed: float) -> "Seen":
-        """One frame more, with so many faces, so many seconds after the first."""
-        return Seen(self.frames + 1, self.faces + faces, (self.frames + 1) / passed)
+    def add(self, faces: int, seconds: float) -> "Summary":
+        """Count one more frame, predicted `seconds` after the start."""
+        return Summary(self.frames + 1, self.faces + faces, (self.frames + 1) / seconds)
 
 
 def check_output(source: int | Path, output: Path, *, force: bool) -> None:
-    """Nothing is overwritten unasked, and the film that is read never."""
+    """Raise UsageError for an output that exists (unless `force`), that is the source, or of an unknown suffix."""
     if output.suffix not in {".csv", *VIDEOS}:
         raise UsageError(f"{output}: write it as {', '.join(VIDEOS)} or .csv")
     if isinstance(source, Path) and output.exists() and source.exists() and output.samefile(source):
@@ -40,11 +40,14 @@ def check_output(source: int | Path, output: Path, *, force: bool) -> None:
         raise UsageError(f"--output {output}: there already: name another file, or add --force")
 
 
-def watch(source: int | Path, run: Path, output: Path, *, seconds: float | None, window: float, every: int) -> Seen:
-    """Follow a camera (its number) or a video file to its end, for so many seconds, or until Ctrl-C."""
+def watch(source: int | Path, run: Path, output: Path, *, seconds: float | None, window: float, every: int) -> Summary:
+    """Predict a camera (its number) or a video file to its end, for `seconds`, or until Ctrl-C.
+
+    `window` is the smoothing in seconds; `every` skips frames. Raises InputError if no frame could be read.
+    """
     predictor = Predictor(run)
     capture, rate = open_source(source)
-    tracker, seen = Tracker(window), Seen(0, 0, 0.0)
+    tracker, summary = Tracker(window), Summary(0, 0, 0.0)
     total = None if isinstance(source, int) else max(int(capture.get(7)), 0) or None  # CAP_PROP_FRAME_COUNT
     moments = _by_clock(capture) if isinstance(source, int) else _by_number(capture, rate)
     began = time.monotonic()
@@ -56,35 +59,41 @@ def watch(source: int | Path, run: Path, output: Path, *, seconds: float | None,
                 if number % every == 0:
                     tracks = tracker.update(moment, find_faces(predictor, frame))
                     writer.write(number, moment, frame, tracks)
-                    seen = seen.more(len(tracks), time.monotonic() - began)
+                    summary = summary.add(len(tracks), time.monotonic() - began)
                 advance(1)
         except KeyboardInterrupt:
             console.note("live: stopped, what was seen is kept")
         finally:
             capture.release()
-        if not seen.frames:  # said before the output is put in the place of an older one
-            raise InputError(f"{source}: not a frame could be read: name another camera or video")
-    return seen
+        if not summary.frames:  # raised before the output replaces an older one
+            raise InputError(f"{source}: no frame could be read: name another camera or video")
+    return summary
 
 
 def open_source(source: int | Path) -> tuple[Any, float]:
-    """An opened camera or video and its frames a second."""
+    """Open a camera or video; returns it with its frames per second."""
     import cv2
 
     if isinstance(source, Path) and not source.is_file():
         raise InputError(f"{source}: no such file: name a video, or a camera by --camera 0")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV tells every driver that it tried
-    capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV logs every driver that it tried
+    try:
+        capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if not capture.isOpened():
         if isinstance(source, int):
-            raise SetupError(f"camera {source} cannot be opened: plug it in, end what else uses it, or name a --video")
+            raise SetupError(
+                f"camera {source} cannot be opened: plug it in, close other programs that use it, or name a --video"
+            )
         raise InputError(f"{source}: not a video OpenCV can read: convert it to .mp4")
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     return capture, rate if 1 <= rate <= 240 else 25.0
 
 
 def _by_number(capture: Any, rate: float) -> Iterator[tuple[int, float, Image]]:
-    """Number, second and pixels of a film's frames."""
+    """Number, time in seconds and pixels of the frames of a video."""
     number = 0
     while True:
         there, frame = capture.read()
@@ -95,7 +104,7 @@ def _by_number(capture: Any, rate: float) -> Iterator[tuple[int, float, Image]]:
 
 
 def _by_clock(capture: Any) -> Iterator[tuple[int, float, Image]]:
-    """Those of a camera: it brings a frame when it likes, the first at second 0."""
+    """The same of a camera, timed by the clock; the first frame is at 0 s."""
     started = None
     for number, _, frame in _by_number(capture, 1):
         now = time.monotonic()

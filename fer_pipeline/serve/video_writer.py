@@ -1,4 +1,4 @@
-"""What `fer live` writes: a table, or the frames themselves with their faces named."""
+"""The outputs of `fer live`: a table, or an annotated video."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,14 @@ INK, PAPER = (255, 255, 255), (11, 99, 206)
 
 
 class Writer(Protocol):
-    """Takes frames with the faces found in them."""
+    """Writes frames with the faces found in them."""
 
     def write(self, number: int, moment: float, frame: Image, tracks: Sequence[Track]) -> None: ...
 
 
 @contextmanager
 def open_output(path: Path, predictor: Predictor, rate: float) -> Iterator[Writer]:
-    """A table (.csv) or an annotated video, written aside and put in its place if nothing was raised."""
+    """Open a table (.csv) or an annotated video; it replaces `path` only if nothing was raised."""
     aside = path.with_name(f".part-{path.name}")  # the suffix tells OpenCV the container
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -48,7 +48,7 @@ def open_output(path: Path, predictor: Predictor, rate: float) -> Iterator[Write
 
 
 class _Table:
-    """A row per face and frame."""
+    """CSV with a row per face and frame."""
 
     def __init__(self, writer: Any, predictor: Predictor) -> None:
         self.writer, self.predictor = writer, predictor
@@ -57,14 +57,14 @@ class _Table:
 
     def write(self, number: int, moment: float, frame: Image, tracks: Sequence[Track]) -> None:  # noqa: ARG002
         for track in tracks:
-            said = self.predictor.answer(track.box, track.probabilities)
+            face = self.predictor.label_face(track.box, track.probabilities)
             box = [round(value, 1) for value in track.box]
             shares = [round(float(value), 4) for value in track.probabilities]
-            self.writer.writerow([number, round(moment, 3), track.number, *box, said.guess, said.outcome, *shares])
+            self.writer.writerow([number, round(moment, 3), track.number, *box, face.guess, face.outcome, *shares])
 
 
 class _Video:
-    """The frames with a box, a label and its probability at every face."""
+    """Video with a box, a label and its probability at every face."""
 
     def __init__(self, path: Path, predictor: Predictor, rate: float) -> None:
         self.path, self.predictor, self.rate = path, predictor, rate
@@ -72,7 +72,7 @@ class _Video:
         self.video: Any = None
 
     def write(self, number: int, moment: float, frame: Image, tracks: Sequence[Track]) -> None:  # noqa: ARG002
-        """As often as its moment wants: a camera that brings fewer frames a second makes no faster film."""
+        """Repeat the frame up to its time, so that a slow camera does not give a fast video."""
         import cv2
 
         height, width = frame.shape[:2]
@@ -94,14 +94,14 @@ class _Video:
 
 
 def annotate(frame: Image, tracks: Sequence[Track], predictor: Predictor) -> Image:
-    """A copy of a frame with its faces boxed and named, with a question mark where the model is uncertain."""
+    """Copy a frame and draw its faces with their labels; a question mark means uncertain."""
     picture = PIL.Image.fromarray(frame)
     pen = PIL.ImageDraw.Draw(picture)
     size = max(12, frame.shape[0] // 28)
     font = PIL.ImageFont.load_default(size)
     for track in tracks:
-        said = predictor.answer(track.box, track.probabilities)
-        text = f"{said.guess}{'?' if said.outcome == 'uncertain' else ''} {said.confidence:.0%}"
+        face = predictor.label_face(track.box, track.probabilities)
+        text = f"{face.guess}{'?' if face.outcome == 'uncertain' else ''} {face.confidence:.0%}"
         left, top = track.box.left, max(track.box.top - size * 1.3, 0)
         pen.rectangle(tuple(track.box), outline=PAPER, width=max(2, size // 8))
         pen.rectangle((left, top, left + pen.textlength(text, font) + size * 0.6, top + size * 1.3), fill=PAPER)

@@ -5,17 +5,17 @@ import torch
 from numpy.typing import NDArray
 
 from fer_pipeline import console
-from fer_pipeline.evaluation.confidence import measure_reliability
+from fer_pipeline.evaluation.confidence import measure_calibration
 from fer_pipeline.models.data import Crops
-from fer_pipeline.models.model_file import Calibration
+from fer_pipeline.models.model_file import TemperatureFit
 from fer_pipeline.models.model_module import ModelModule, input_batches
 
 MIN_IMAGES = 30  # of the validation part, below which a temperature would be chance
 TEMPERATURES = (0.1, 10.0)  # the range that is searched
 
 
-def calibrate(classifier: ModelModule, validation: Crops) -> Calibration:
-    """Set the temperature that minimises the negative log-likelihood of the validation crops.
+def calibrate(classifier: ModelModule, validation: Crops) -> TemperatureFit:
+    """Set the temperature with the least negative log-likelihood of the averaged probabilities of validation crops.
 
     The figures it returns, before and after, are of those same crops; `fer eval` measures the calibration on others.
     """
@@ -54,13 +54,13 @@ def _likelihood(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) 
     return float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)).mean())
 
 
-def _measure(logits: NDArray[np.float64], targets: NDArray[np.int64], temperature: float) -> Calibration:
+def _measure(logits: NDArray[np.float64], targets: NDArray[np.int64], temperature: float) -> TemperatureFit:
     before, after = _average(logits, 1.0), _average(logits, temperature)
-    return Calibration(
+    return TemperatureFit(
         temperature=temperature,
         images=len(targets),
         nll_before=round(_likelihood(before, targets), 4),
         nll_after=round(_likelihood(after, targets), 4),
-        ece_before=measure_reliability(targets, before.astype(np.float32))["ece"],
-        ece_after=measure_reliability(targets, after.astype(np.float32))["ece"],
+        ece_before=measure_calibration(targets, before.astype(np.float32)).ece,
+        ece_after=measure_calibration(targets, after.astype(np.float32)).ece,
     )

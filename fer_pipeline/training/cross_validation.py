@@ -1,10 +1,8 @@
 """Cross-validation: predict every image once, with a model that was trained on neither it nor its group."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +12,10 @@ from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.dataset.provenance import locked_run, make_provenance
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import InputError
-from fer_pipeline.evaluation.confidence import measure_reliability, measure_selective
-from fer_pipeline.evaluation.metrics import score, sum_up
+from fer_pipeline.evaluation.evaluate import measure
+from fer_pipeline.evaluation.metrics import score
 from fer_pipeline.evaluation.predictions import score_sources, write_predictions
-from fer_pipeline.files import write_aside
+from fer_pipeline.evaluation.scores import FoldScores, write_record
 from fer_pipeline.models.data import FOLDS, Crops, assign_folds, hash_data, source_of, write_arrays
 from fer_pipeline.models.distributed import check_single_process
 from fer_pipeline.models.model_module import predict
@@ -33,7 +31,7 @@ class CrossValidation:
     crops: Crops
     folds: NDArray[np.int64]
     probabilities: NDArray[np.float32]
-    figures: dict[str, Any]
+    scores: FoldScores
     folder: Path
 
 
@@ -61,10 +59,11 @@ def cross_validate(config: TrainConfig, count: int, *, by_source: bool = False, 
             console.note(f"train: fold {name}, {len(held)} of {len(folds)} images held out")
             probabilities[held], seconds = _fold(config, crops, held, config.output / f"fold-{index + 1}")
             minutes.append(round(seconds / 60, 2))
-        figures = _figures(crops, folds, probabilities, names, config.uncertain) | {"minutes": minutes}
+        scores = _score(crops, folds, probabilities, names, config.uncertain)
+        scores = scores.model_copy(update={"minutes": minutes})
         write_predictions(config.output, crops, probabilities)
-        write_aside(config.output / FOLDS, [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
-    return CrossValidation(crops, folds, probabilities, figures, config.output)
+        write_record(config.output / FOLDS, scores)
+    return CrossValidation(crops, folds, probabilities, scores, config.output)
 
 
 def _names(rows: list[Row]) -> list[str]:
@@ -99,15 +98,13 @@ def _fold(
     return probabilities, seconds
 
 
-def _figures(
+def _score(
     crops: Crops, folds: NDArray[np.int64], probabilities: NDArray[np.float32], names: list[str], threshold: float
-) -> dict[str, Any]:
-    """Score all out-of-fold predictions together (`pooled`), and those of each fold."""
+) -> FoldScores:
+    """The scores pooled over all images, and the score of each fold."""
     each = {}
     for index, name in enumerate(names):
         chosen = folds == index
-        each[name] = sum_up(score(crops.targets[chosen], probabilities[chosen], crops.labels))
-    pooled = score(crops.targets, probabilities, crops.labels) | {"per_source": score_sources(crops, probabilities)}
-    pooled |= {"calibration": measure_reliability(crops.targets, probabilities)}
-    pooled |= {"selective": measure_selective(crops.targets, probabilities, threshold)}
-    return {"pooled": pooled, "folds": each}
+        each[name] = score(crops.targets[chosen], probabilities[chosen], crops.labels).summary()
+    sources = score_sources(crops, probabilities)
+    return FoldScores(pooled=measure(crops.targets, probabilities, crops.labels, sources, threshold), folds=each)

@@ -5,7 +5,6 @@ trained on neither it nor its group, and so does their mean.
 """
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,19 @@ from fer_pipeline.dataset.provenance import locked_run, read_provenance
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.compare import Comparison, compare
-from fer_pipeline.evaluation.confidence import measure_reliability, measure_selective
-from fer_pipeline.evaluation.metrics import score, sum_up
-from fer_pipeline.evaluation.predictions import PREDICTIONS, Judged, read_predictions, write_predictions
-from fer_pipeline.files import hash_file, write_aside
+from fer_pipeline.evaluation.evaluate import measure
+from fer_pipeline.evaluation.metrics import score
+from fer_pipeline.evaluation.predictions import PREDICTIONS, PredictedLabel, read_predictions, write_predictions
+from fer_pipeline.evaluation.scores import BestMember, EnsembleScores, Metrics, Record, read_record, write_record
+from fer_pipeline.files import hash_file
 from fer_pipeline.models.data import FOLDS, Crops
 from fer_pipeline.training.ensemble import check_runs, geometric_mean
+
+
+class _Pooled(Record):
+    """What both kinds of `folds.json` hold."""
+
+    pooled: Metrics
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class OutOfFold:
     """Out-of-fold predictions of a cross-validation, by path: label, guess and group, and a probability per class."""
 
     run: Path
-    judged: dict[str, Judged]
+    judged: dict[str, PredictedLabel]
     labels: list[str]
     probabilities: dict[str, list[float]]
     provenance: dict[str, Any]
@@ -40,7 +46,7 @@ class OutOfFold:
 class CvEnsemble:
     """The scores of the mean and of each member on the images they share; `paired`: the best member (A) against it."""
 
-    figures: dict[str, Any]
+    scores: EnsembleScores
     best: Path
     paired: Comparison
     folder: Path
@@ -72,9 +78,9 @@ def read_out_of_fold(run: Path) -> OutOfFold:
     judged = read_predictions(run)
     count, right = len(judged), sum(one.label == one.predicted for one in judged.values())
     try:
-        pooled = json.loads((run / FOLDS).read_text(encoding="utf-8"))["pooled"]
-        same = pooled["count"] == count and abs(pooled["accuracy"] - right / count) < 1e-4
-    except (OSError, ValueError, KeyError, TypeError):
+        pooled = read_record(_Pooled, run / FOLDS, "cross-validate again").pooled
+        same = pooled.count == count and abs(pooled.accuracy - right / count) < 1e-4
+    except InputError:
         same = False
     if not same:
         told = f"{run / FOLDS} does not tell of the {count:,} predictions beside it"
@@ -139,19 +145,21 @@ def _write(output: Path, answers: list[OutOfFold], rows: list[Row]) -> CvEnsembl
     said = [_line_up(one, rows, labels) for one in answers]
     mean = geometric_mean(said)
     targets = np.array([labels.index(str(row.label)) for row in rows], np.int64)
-    scores = [sum_up(score(targets, values, labels)) for values in said]
-    place = int(np.argmax([one["accuracy"] for one in scores]))
+    scores = [score(targets, values, labels).summary() for values in said]
+    place = int(np.argmax([one.accuracy for one in scores]))
     sides = [_guesses(rows, values, labels) for values in (said[place], mean)]
     paired = compare(sides[0], sides[1], [row.path for row in rows], (len(answers[place].judged), len(rows)))
-    pooled = score(targets, mean, labels) | {"per_source": {}, "calibration": measure_reliability(targets, mean)}
-    pooled |= {"selective": measure_selective(targets, mean, 0)}
-    members = {str(one.run): figures for one, figures in zip(answers, scores, strict=True)}
+    members = {str(one.run): each for one, each in zip(answers, scores, strict=True)}
     best = answers[place].run
-    figures = {"pooled": pooled, "members": members, "paired": {"best": str(best), **paired.as_dict()}}
+    result = EnsembleScores(
+        pooled=measure(targets, mean, labels, {}),
+        members=members,
+        paired=BestMember(best=str(best), **dict(paired.summary())),
+    )
     # `write_predictions` looks at rows and labels only: there are no pixels here.
     write_predictions(output, Crops(np.zeros((len(rows), 0, 0, 3), np.uint8), targets, rows, labels), mean)
-    write_aside(output / FOLDS, [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
-    return CvEnsemble(figures, best, paired, output)
+    write_record(output / FOLDS, result)
+    return CvEnsemble(result, best, paired, output)
 
 
 def _line_up(answer: OutOfFold, rows: list[Row], labels: list[str]) -> NDArray[np.float32]:
@@ -160,6 +168,8 @@ def _line_up(answer: OutOfFold, rows: list[Row], labels: list[str]) -> NDArray[n
     return np.array([answer.probabilities[row.path] for row in rows], np.float32)[:, order]
 
 
-def _guesses(rows: list[Row], values: NDArray[np.float32], labels: list[str]) -> list[Judged]:
+def _guesses(rows: list[Row], values: NDArray[np.float32], labels: list[str]) -> list[PredictedLabel]:
     guesses = [labels[best] for best in values.argmax(axis=1)]
-    return [Judged(str(row.label), guess, row.group or row.path) for row, guess in zip(rows, guesses, strict=True)]
+    return [
+        PredictedLabel(str(row.label), guess, row.group or row.path) for row, guess in zip(rows, guesses, strict=True)
+    ]

@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.dataset.provenance import preprocessing_of
 from fer_pipeline.errors import InputError
+from fer_pipeline.evaluation.scores import Gains
 from fer_pipeline.models.data import check_classes, list_crops
 from fer_pipeline.models.distributed import is_lead
 from fer_pipeline.models.pretrained import REMEDY, Base, choose_settings, read_base
@@ -22,7 +22,7 @@ class FinetuneResult:
     config: TrainConfig
     base: Base
     outcome: Outcome
-    report: dict[str, Any]
+    report: Gains | None  # None in the other processes of torchrun
 
 
 def finetune(config: TrainConfig, run: Path, chosen: Collection[str] = (), *, force: bool = False) -> FinetuneResult:
@@ -34,7 +34,7 @@ def finetune(config: TrainConfig, run: Path, chosen: Collection[str] = (), *, fo
     settings = choose_settings(config, base, chosen)
     check_fit(settings.input, base)
     outcome = train(settings, force=force, base=base)
-    return FinetuneResult(settings, base, outcome, compare_with_base(base, settings) if is_lead() else {})
+    return FinetuneResult(settings, base, outcome, compare_with_base(base, settings) if is_lead() else None)
 
 
 def check_fit(folder: Path, base: Base) -> None:

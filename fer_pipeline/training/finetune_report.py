@@ -1,18 +1,6 @@
-"""Compare a fine-tuned model with the one it started from, source by source, on images neither was trained on.
+"""What fine-tuning gained and lost, source by source, on test images that neither model has seen."""
 
-`finetune_report.json` holds
-
-    before after         run and SHA-256 of both model files; `data` is the hash of the folder
-    sources              for each session before a camera and every other source: images, accuracy before and after with
-                         their 95 % intervals, the difference with its interval, McNemar's p-value and a sentence
-    old new              the same of all other sources together, and of all sessions together (None: there is none)
-    left_out             test images that the first model was trained on, which therefore count for nothing
-"""
-
-import json
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +9,11 @@ from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.dataset.naming import GIVEN_NAME
 from fer_pipeline.dataset.rows import Row, session_of
 from fer_pipeline.errors import InputError
-from fer_pipeline.evaluation.metrics import wilson_interval
+from fer_pipeline.evaluation.metrics import round_interval, wilson_interval
 from fer_pipeline.evaluation.predictions import read_seen
+from fer_pipeline.evaluation.scores import Accuracy, Gain, Gains, RunModel, read_record, write_record
 from fer_pipeline.evaluation.significance import compare_hits
-from fer_pipeline.files import hash_file, write_aside
+from fer_pipeline.files import hash_file
 from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops, source_of
 from fer_pipeline.models.model_file import MODEL
 from fer_pipeline.models.predictor import Predictor
@@ -34,33 +23,30 @@ REPORT = "finetune_report.json"
 SIGNIFICANCE = 0.05
 
 
-def compare_with_base(base: Base, config: TrainConfig) -> dict[str, Any]:
-    """Compare both models on the test part of `config.input`; a report of these models and data is read back."""
-    path, model = config.output / REPORT, config.output / MODEL
-    sides = {
-        "before": {"run": str(base.run), "model": base.sha256},
-        "after": {"run": str(config.output), "model": hash_file(model)},
-        "data": hash_data(config.input),
-    }
+def compare_with_base(base: Base, config: TrainConfig) -> Gains:
+    """Compare both models on the test part; read back if that was done for these models and data."""
+    path = config.output / REPORT
+    before = RunModel(run=str(base.run), model=base.sha256)
+    after = RunModel(run=str(config.output), model=hash_file(config.output / MODEL))
+    data = hash_data(config.input)
     kept = _read(path)
-    if kept and {name: kept.get(name) for name in sides} == sides:
+    if kept and (kept.before, kept.after, kept.data) == (before, after, data):
         return kept
-    rows, learned = _list_test(config.input), learned_from(base.run)
-    fresh = [row for row in rows if not _names(row.path) & learned]
-    figures: dict[str, Any] = {"sources": {}, "old": None, "new": None, "left_out": len(rows) - len(fresh)}
-    if fresh:
-        crops = load_crops(config.input, fresh, base.card.labels, base.card.size, config.output / "cache")
-        figures |= _compare(crops, [_hits(Predictor(run), crops) for run in (base.run, config.output)])
-    write_aside(path, [json.dumps(sides | figures, indent=2, ensure_ascii=False).encode()])
-    return sides | figures
+    rows, seen = _list_test(config.input), learned_from(base.run)
+    unseen = [row for row in rows if not _names(row.path) & seen]
+    gains = Gains(before=before, after=after, data=data, sources={}, left_out=len(rows) - len(unseen))
+    if unseen:
+        crops = load_crops(config.input, unseen, base.card.labels, base.card.size, config.output / "cache")
+        gains = _compare(gains, crops, [_hits(Predictor(run), crops) for run in (base.run, config.output)])
+    write_record(path, gains)
+    return gains
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Gains | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) and "sources" in found else {}
+        return read_record(Gains, path, "measure again")
+    except InputError:
+        return None
 
 
 def _list_test(folder: Path) -> list[Row]:
@@ -89,18 +75,20 @@ def _hits(predictor: Predictor, crops: Crops) -> NDArray[np.bool_]:
     return np.asarray(predictor.classify(crops.images).argmax(axis=1) == crops.targets)
 
 
-def _compare(crops: Crops, hits: list[NDArray[np.bool_]]) -> dict[str, Any]:
+def _compare(gains: Gains, crops: Crops, hits: list[NDArray[np.bool_]]) -> Gains:
     names = np.array([name_source(row) for row in crops.rows])
     camera = np.array([session_of(row) is not None for row in crops.rows])
 
-    def tell(name: str, chosen: NDArray[np.bool_]) -> dict[str, Any] | None:
-        return _figures(name, hits[0][chosen], hits[1][chosen]) if chosen.any() else None
+    def gain(name: str, chosen: NDArray[np.bool_]) -> Gain:
+        return _measure(name, hits[0][chosen], hits[1][chosen])
 
-    return {
-        "sources": {name: tell(name, names == name) for name in sorted(set(names.tolist()))},
-        "old": tell("all other sources", ~camera),
-        "new": tell("all sessions", camera),
-    }
+    return gains.model_copy(
+        update={
+            "sources": {name: gain(name, names == name) for name in sorted(set(names.tolist()))},
+            "old": gain("all other sources", ~camera) if not camera.all() else None,
+            "new": gain("all sessions", camera) if camera.any() else None,
+        }
+    )
 
 
 def name_source(row: Row) -> str:
@@ -108,25 +96,26 @@ def name_source(row: Row) -> str:
     return session_of(row) or source_of(row)
 
 
-def _figures(name: str, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:
+def _measure(name: str, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Gain:
     found = compare_hits(after, before)
-    share: Callable[[NDArray[np.bool_]], dict[str, Any]] = lambda hits: {  # noqa: E731  the same of both sides
-        "accuracy": round(float(hits.mean()), 4),
-        "accuracy_ci95": [round(value, 4) for value in wilson_interval(int(hits.sum()), len(hits))],
-    }
-    return {
-        "count": found.count,
-        "before": share(before),
-        "after": share(after),
-        "gain": round(found.gain, 4),
-        "gain_ci95": [round(found.low, 4), round(found.high, 4)],
-        "p": found.p_value,
-        "told": _tell(name, found.gain, found.p_value, found.count),
-    }
+    return Gain(
+        count=found.count,
+        before=_accuracy(before),
+        after=_accuracy(after),
+        gain=round(found.gain, 4),
+        gain_ci95=(round(found.low, 4), round(found.high, 4)),
+        p=found.p_value,
+        summary=_format(name, found.gain, found.p_value, found.count),
+    )
 
 
-def _tell(name: str, gain: float, p_value: float, count: int) -> str:
-    """Format a difference as `gained 31.0 points on webcam:2026-11-20 (n=60, p=1e-05)`."""
+def _accuracy(hits: NDArray[np.bool_]) -> Accuracy:
+    interval = round_interval(wilson_interval(int(hits.sum()), len(hits)))
+    return Accuracy(accuracy=round(float(hits.mean()), 4), accuracy_ci95=interval)
+
+
+def _format(name: str, gain: float, p_value: float, count: int) -> str:
+    """`gained 31.0 points on webcam:2026-11-20 (n=60, p=1e-05)`."""
     if not gain:
         return f"the same on {name} (n={count:,})"
     word = "gained" if gain > 0 else "lost"

@@ -8,7 +8,8 @@ that many end with the weights of one.
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def fit(
     if config.network in CLASSICAL:
         model = fit_classical(config, training, validation)
     else:
-        model = fit_network(config, training, validation, folder, more, start)
+        with torch.random.fork_rng(range(torch.cuda.device_count())):  # the host's random numbers stay its own
+            model = fit_network(config, training, validation, folder, more, start)
     beside = config.geometry and config.network != "geometry"
     return fuse(model, training, validation, config) if beside else model
 
@@ -130,8 +132,7 @@ def _fit(
 ) -> None:
     """Run Lightning's loop, resumed after the last finished epoch, and load the weights that become the model."""
     folder = run / "checkpoints"
-    with warnings.catch_warnings():
-        _quieten()
+    with _quiet():
         trainer = lightning.Trainer(
             max_epochs=epochs,
             **_devices(config.device),
@@ -179,12 +180,21 @@ def _callbacks(config: TrainConfig, epochs: int, run: Path) -> list[Callback]:
     return [*callbacks, TrainingProgress(epochs), Checkpoints(run / "checkpoints", config.monitor)]
 
 
-def _quieten() -> None:
-    """Silence Lightning, which speaks to its developers; `TrainingProgress` tells what concerns the user."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for said in QUIET:
-        warnings.filterwarnings("ignore", f".*{said}")
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's messages to developers; `TrainingProgress` says what concerns the user."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for said in QUIET:
+                warnings.filterwarnings("ignore", f".*{said}")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _warm_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:

@@ -1,6 +1,5 @@
 """Quantise a model file to 8-bit weights and activations, and compare its accuracy and speed with the float one."""
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.compare import compare
 from fer_pipeline.evaluation.evaluate import cache_of, read_test
 from fer_pipeline.evaluation.metrics import score
-from fer_pipeline.evaluation.predictions import Judged
+from fer_pipeline.evaluation.predictions import PredictedLabel
+from fer_pipeline.evaluation.scores import QuantisedScore, QuantisedScores, write_record
 from fer_pipeline.files import write_aside
 from fer_pipeline.models.classical import CLASSICAL
 from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops
@@ -30,7 +30,7 @@ ROUNDS = 7  # of which the median counts
 LAYERS = ["Conv", "Gemm", "MatMul", "Relu", "Add"]  # the rest, as normalisation and softmax, stays float
 
 
-def quantise(run: Path) -> dict[str, Any]:
+def quantise(run: Path) -> QuantisedScores:
     """Write `model.int8.onnx` beside a run's model, and `quantised.json`: both scored on the same test images."""
     path = find_model(run)
     plain = Predictor(path, threads=1)
@@ -43,10 +43,10 @@ def quantise(run: Path) -> dict[str, Any]:
     target = path.with_name(QUANTISED)
     _write(path, target, plain, _calibration_crops(path, plain.card))
     crops = read_test(path, plain.card, None, path.parent)
-    figures = _compare(crops, plain, Predictor(target, threads=1))
-    figures |= {"bytes": {"float32": path.stat().st_size, "int8": target.stat().st_size}}
-    write_aside(path.with_name(FIGURES), [json.dumps(figures, indent=2, ensure_ascii=False).encode()])
-    return figures
+    sizes = {"float32": path.stat().st_size, "int8": target.stat().st_size}
+    scores = _compare(crops, plain, Predictor(target, threads=1), sizes)
+    write_record(path.with_name(FIGURES), scores)
+    return scores
 
 
 def _calibration_crops(path: Path, card: Card) -> NDArray[np.uint8]:
@@ -116,29 +116,33 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _compare(crops: Crops, plain: Predictor, small: Predictor) -> dict[str, Any]:
-    """Score both models on the same crops, compare them in pairs, and time them in turn."""
+def _compare(crops: Crops, plain: Predictor, small: Predictor, sizes: dict[str, int]) -> QuantisedScores:
+    """Score both models on the same crops, compare their predictions, and time them in turn."""
     both = [predictor.classify(crops.images) for predictor in (plain, small)]
     names = [str(row.label) for row in crops.rows]
     judged = [
         [
-            Judged(name, crops.labels[int(values.argmax())], row.group or row.path)
+            PredictedLabel(name, crops.labels[int(values.argmax())], row.group or row.path)
             for name, row, values in zip(names, crops.rows, answers, strict=True)
         ]
         for answers in both
     ]
     paired = compare(judged[0], judged[1], [row.path for row in crops.rows], (len(names), len(names)))
-    keys = ("accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95")
     scores = [score(crops.targets, answers, crops.labels) for answers in both]
     seconds = _time(np.asarray(crops.images[:TIMED]), plain, small)
-    return {
-        "count": len(names),
-        "float32": {key: scores[0][key] for key in keys} | {"images_per_second": round(1 / seconds[0], 1)},
-        "int8": {key: scores[1][key] for key in keys} | {"images_per_second": round(1 / seconds[1], 1)},
-        "speed_ratio": round(seconds[0] / seconds[1], 3),
-        "largest_difference": round(float(np.abs(both[0] - both[1]).max()), 4),
-        "paired": paired.as_dict(),
-    }
+    timed = [
+        QuantisedScore(**dict(each.summary()), images_per_second=round(1 / one, 1))
+        for each, one in zip(scores, seconds, strict=True)
+    ]
+    return QuantisedScores(
+        count=len(names),
+        float32=timed[0],
+        int8=timed[1],
+        speed_ratio=round(seconds[0] / seconds[1], 3),
+        largest_difference=round(float(np.abs(both[0] - both[1]).max()), 4),
+        paired=paired.summary(),
+        bytes=sizes,
+    )
 
 
 def _time(crops: NDArray[np.uint8], *predictors: Predictor) -> list[float]:

@@ -66,15 +66,19 @@ def apply_settings(config: TrainConfig, settings: Settings) -> TrainConfig:
 
 
 def make_study(config: TrainConfig, before: Iterable[tuple[Settings, str, float, dict[str, float]]]) -> optuna.Study:
-    """Make a study of the finished trials: settings, state, accuracy and curve (epoch: accuracy) of each."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    """A study that knows the finished trials: settings, state, accuracy and curve (epoch: accuracy) of each."""
     finished = [_freeze(config, *one) for one in before]
     with warnings.catch_warnings():  # what is marked experimental in Optuna
         warnings.simplefilter("ignore")
         sampler = optuna.samplers.TPESampler(seed=config.seed * 100_003 + len(finished), n_startup_trials=6)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=2)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    study.add_trials(finished)
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        study.add_trials(finished)
+    finally:
+        optuna.logging.set_verbosity(level)
     return study
 
 

@@ -17,7 +17,7 @@ from fer_pipeline.evaluation.predictions import write_seen
 from fer_pipeline.models.classical import wanted_measures
 from fer_pipeline.models.data import Crops, check_classes, group_of, hash_data, list_crops, load_crops
 from fer_pipeline.models.distributed import in_turn, is_lead, joined, led
-from fer_pipeline.models.model_file import MODEL, Calibration, Card, write_bundle
+from fer_pipeline.models.model_file import MODEL, Card, TemperatureFit, write_bundle
 from fer_pipeline.models.model_module import ModelModule, predict
 from fer_pipeline.models.networks import default_size
 from fer_pipeline.models.pretrained import Base, read_weights
@@ -124,8 +124,8 @@ def find_failures(config: TrainConfig, validation: Crops, model: ModelModule) ->
     return diagnose(accuracy, {label: counts[label] for label in validation.labels}, history, config.learning_rate)
 
 
-def make_card(config: TrainConfig, crops: Crops, data: str, calibration: Calibration | None) -> Card:
-    """Describe the model for its file; `data` is the hash of the folder it was trained on."""
+def make_card(config: TrainConfig, crops: Crops, data: str, calibration: TemperatureFit | None) -> Card:
+    """What the model file tells of itself; `data` is the hash of what it learned from."""
     return Card(
         labels=crops.labels,
         size=crops.images.shape[1],

@@ -9,7 +9,9 @@ import math
 import os
 import shutil
 import struct
+import threading
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +29,38 @@ Image = NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA", "MPO")
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
 MAX_PIXELS = 100_000_000
-PIL.Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before any pixel is decoded, and is a setting
+
+
+class _PillowState:
+    """Pillow without its own size limit and its warnings, as long as any thread is inside; then as it was before.
+
+    The limit of this package is a setting, and checked before any pixel is decoded. What is left to Pillow and to
+    `warnings` is global to the process, which may be a host's: it is changed by the first thread that enters and
+    restored by the last one that leaves.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before.callback(setattr, PIL.Image, "MAX_IMAGE_PIXELS", PIL.Image.MAX_IMAGE_PIXELS)
+                self._before.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")  # damaged metadata does not matter if the pixels decode
+                PIL.Image.MAX_IMAGE_PIXELS = None
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.close()
+
+
+_pillow = _PillowState()
 
 
 class BadImage(Exception):
@@ -48,8 +81,7 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
     data = source.read_bytes() if isinstance(source, Path) else source
     if not data:
         raise BadImage("empty")
-    with warnings.catch_warnings():  # damaged metadata is no news: what counts is whether the pixels decode
-        warnings.simplefilter("ignore")
+    with _pillow:
         return _decode(data, max_pixels, shrink_to)
 
 
@@ -99,8 +131,7 @@ class Header(NamedTuple):
 def read_header(data: bytes) -> Header | None:
     """Size, format and compression of an image file; None if it is no image we read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _pillow:
             if icon_pixels(data) > MAX_PIXELS:
                 return None
             with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
