@@ -11,7 +11,7 @@ from fer_pipeline.config.loader import MAX_BYTES, Problems, load_config, parse_o
 from fer_pipeline.config.schema import FOLDERS, Config, Preprocessing, UnifyConfig
 from fer_pipeline.errors import UsageError
 
-SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parent.parent / "fer_pipeline" / "recipes").glob("*.yaml"))
 
 
 def load(folder: Path, text: str, *overrides: str) -> Config:

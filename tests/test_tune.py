@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fer_pipeline.cli.tune import judge_winner, to_yaml
 from support.drawn import tiny_training, write_config, write_split
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.cli.tune import judge_winner, to_yaml
 from fer_pipeline.config.loader import load_config
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.errors import InputError, StaleError

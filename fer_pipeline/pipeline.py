@@ -1,0 +1,377 @@
+"""Every step of an experiment in its order, from search words to a measured model.
+
+`run` brings all of them up to date, `plan` says what that would be. Nothing is printed here: what a step has to say
+goes to a callback, as an `Event`. Progress bars are the stages' own, see `console`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fer_pipeline.config.schema import Config
+    from fer_pipeline.evaluation.evaluate import Evaluation
+    from fer_pipeline.stages.runner import Summary
+    from fer_pipeline.training.train import Outcome
+
+STAGES = ("unify", "dedupe", "filter", "crop", "split")
+ORDER = ("crawl", *STAGES, "train", "eval")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a step has to say: a line of text, or the figures of a measurement."""
+
+    step: str
+    text: str = ""
+    metrics: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A step that is up to date now; `fresh` tells whether it had anything to do."""
+
+    step: str
+    folder: Path
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """What `run` would do in one step, in words."""
+
+    step: str
+    folder: Path
+    needed: bool
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.step}: {self.reason}"
+
+
+def ignore(_: Event) -> None:
+    """Tell nobody."""
+
+
+def run(
+    config: Config | str | Path | None = None,
+    *,
+    until: str = "eval",
+    force: bool = False,
+    workers: int | Literal["ray"] | None = None,
+    progress: Callable[[Event], None] | None = None,
+) -> list[StepResult]:
+    """Do every step that is not done yet, up to and with `until`.
+
+    `config` is a Config, or what `-c` takes: a file, a recipe, None for fer.yaml of the working folder. `force` makes
+    anew what was made with other settings, `workers` replaces the setting, `progress` is told every line.
+    """
+    steps = steps_until(until)
+    settings = resolve_config(config, workers)
+    return [_bring_up_to_date(name, settings, progress or ignore, force=force) for name in steps]
+
+
+def _bring_up_to_date(name: str, config: Config, tell: Callable[[Event], None], *, force: bool) -> StepResult:
+    """Do one step; a folder made with other settings or from other input is made anew if forced."""
+    from fer_pipeline.errors import StaleError
+
+    try:
+        return _do_step(name, config, tell, force=False)
+    except StaleError:
+        if not force:
+            raise
+        return _do_step(name, config, tell, force=True)
+
+
+def _do_step(name: str, config: Config, tell: Callable[[Event], None], *, force: bool) -> StepResult:
+    if name == "train":
+        outcome = train_model(config, force=force, tell=tell)
+        return StepResult(name, config.train.output, outcome.fresh)
+    if name == "eval":
+        return StepResult(name, config.train.output, ensure_evaluation(config.train.output, config.train.input, tell))
+    if name != "crawl":
+        return StepResult(name, getattr(config, name).output, make_stage(name, config, force=force, tell=tell).fresh)
+    raw = config.crawl.output
+    if is_filled(raw):
+        tell(Event("crawl", f"crawl: {raw} is filled, nothing to do"))
+        return StepResult(name, raw, False)
+    if set(config.crawl.engines) != {"sample"}:
+        engines = ", ".join(config.crawl.engines)
+        tell(Event("crawl", f"crawl: {raw} has no image: asking {engines} (`fer import` brings your own)"))
+    crawl_photos(config, force=force, tell=tell)
+    return StepResult(name, raw, True)
+
+
+# --- the steps
+
+
+def crawl_photos(config: Config, *, force: bool = False, tell: Callable[[Event], None] = ignore) -> None:
+    """Ask the engines for every class; what was fetched before is not fetched again."""
+    from fer_pipeline import console
+    from fer_pipeline.sources.crawl.crawler import crawl
+
+    def line(text: str) -> None:
+        tell(Event("crawl", text))
+
+    summary = crawl(config.crawl, force=force, on_progress=line, progress=console.progress)
+    line(str(summary))
+
+
+def make_stage(name: str, config: Config, *, force: bool = False, tell: Callable[[Event], None] = ignore) -> Summary:
+    """Bring the folder of one stage (unify, dedupe, filter, crop, split) up to date."""
+    from importlib import import_module
+
+    from fer_pipeline.stages.runner import run_stage
+
+    stage = getattr(import_module(f"fer_pipeline.stages.{name}"), name.upper())
+    summary = run_stage(stage, getattr(config, name), workers=count_workers(config), force=force)
+    for text in _format_summary(summary):
+        tell(Event(name, text))
+    if name == "split" and summary.fresh:
+        from fer_pipeline.stages.corrections import format_decisions
+
+        changed = format_decisions(config.split)
+        if changed:
+            tell(Event(name, f"split: decisions: {changed}"))
+        _add_page(name, lambda: _write_data_page(config), tell)
+    return summary
+
+
+def _format_summary(summary: Summary) -> Iterator[str]:
+    stage, folder = summary.stage, summary.folder
+    if not summary.fresh:
+        yield f"{stage}: {folder} is finished ({summary.kept:,} images), nothing to do"
+        return
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary.reasons.items())
+    lost = f" ({reasons})" if reasons else ""
+    yield f"{stage}: kept {summary.kept:,} of {summary.total:,}{lost} in {summary.seconds:.1f} s -> {folder}"
+    if summary.kept == 0:
+        yield f"{stage}: nothing is left: look at the reasons above and at {folder}"
+
+
+def train_model(config: Config, *, force: bool = False, tell: Callable[[Event], None] = ignore) -> Outcome:
+    """Train, then write the resolved configuration, the environment and the curves beside the model."""
+    require_extra("train", "torch", "lightning", "sklearn", "matplotlib", "onnx")
+    from fer_pipeline.training.train import train
+
+    outcome = train(config.train, force=force)
+    complete_run(config, outcome, tell)
+    return outcome
+
+
+def complete_run(config: Config, outcome: Outcome, tell: Callable[[Event], None] = ignore) -> None:
+    """Put configuration, environment and curves beside a model, and say where it is."""
+    from fer_pipeline.console import is_lead
+    from fer_pipeline.report.environment import write_environment
+    from fer_pipeline.report.plots import plot_curves
+    from fer_pipeline.training.history import read_history
+
+    folder = outcome.model.parent
+    if not is_lead():
+        return
+    if outcome.fresh or not (folder / "curves.png").is_file():  # also after a kill between the model and its pictures
+        write_environment(folder, config)
+        history = read_history(folder)
+        if history:  # a model that is no network has no epochs
+            plot_curves(history, folder / "curves.png")
+    if outcome.fresh:
+        tell(Event("train", f"train: {outcome.model} in {outcome.seconds:.0f} s"))
+    else:
+        tell(Event("train", f"train: {folder} is finished, nothing to do"))
+
+
+def evaluate_run(
+    run: Path,
+    data: Path | None = None,
+    out: Path | None = None,
+    *,
+    tell: Callable[[Event], None] = ignore,
+    **gate: Any,
+) -> Evaluation:
+    """Evaluate a run, with pictures and its page beside the figures; InputError for a score that leaks."""
+    require_extra("train", "sklearn", "matplotlib")
+    from fer_pipeline.dataset.rows import MANIFEST
+    from fer_pipeline.evaluation.evaluate import evaluate
+    from fer_pipeline.evaluation.leakage import refuse_leaks
+    from fer_pipeline.report.plots import plot_confusion, plot_reliability
+    from fer_pipeline.report.run_page import write_run_page
+    from fer_pipeline.report.warnings import warn_of_guessing
+
+    if data is not None and not (data / MANIFEST).is_file():
+        remedy = "whole photos must be cut first (`fer run --until crop`)"
+        tell(Event("eval", f"eval: {data} is taken for crops, as they are; {remedy}"))
+    result = evaluate(run, data, out, **gate)
+    plot_confusion(result.metrics, result.folder / "confusion.png")
+    plot_reliability(result.metrics, result.folder / "reliability.png")
+    tell(Event("eval", metrics=result.metrics))
+    for sentence in warn_of_guessing(result.metrics):
+        tell(Event("eval", f"eval: {sentence}"))
+    figures = result.folder / "metrics.json"
+    tell(Event("eval", f"eval: {figures}, predictions.csv, leaks.csv, confusion.png, reliability.png"))
+    _add_page("eval", lambda: write_run_page(run, result.folder), tell)
+    refuse_leaks(result.metrics, result.folder)
+    return result
+
+
+def ensure_evaluation(run: Path, data: Path, tell: Callable[[Event], None] = ignore) -> bool:
+    """Evaluate a run unless its figures are there already (then False); what leaks too much is refused either way."""
+    from fer_pipeline.evaluation.evaluate import is_evaluated, read_metrics
+    from fer_pipeline.evaluation.leakage import refuse_leaks
+
+    if not is_evaluated(run, data):
+        evaluate_run(run, tell=tell)
+        return True
+    refuse_leaks(read_metrics(run), run)
+    tell(Event("eval", f"eval: {run} is measured, nothing to do (see {run / 'metrics.json'})"))
+    return False
+
+
+def _write_data_page(config: Config) -> Path:
+    from fer_pipeline.report.data_page import write_data_page
+    from fer_pipeline.report.funnel import places_of
+
+    return write_data_page(config.data / config.name, places_of(config))
+
+
+def _add_page(step: str, write: Callable[[], Path], tell: Callable[[Event], None]) -> None:
+    """Write a page nobody asked for by name: what it lacks (an extra, room) is told and fails nothing."""
+    from fer_pipeline.errors import FerError
+
+    try:
+        tell(Event(step, f"{step}: {write()}"))
+    except (FerError, OSError) as error:
+        tell(Event(step, f"{step}: no report.html: {error}"))
+
+
+# --- what would be done
+
+
+def plan(config: Config | str | Path | None = None, until: str = "eval") -> list[PlannedStep]:
+    """What `run` would do, step by step; nothing is written."""
+    steps = steps_until(until)
+    settings = resolve_config(config)
+    planned: list[PlannedStep] = []
+    for name in steps:
+        folder = settings.train.output if name == "eval" else getattr(settings, name).output
+        before = next((one.step for one in reversed(planned) if one.needed), "")
+        reason = _find_reason(name, settings, before)
+        planned.append(PlannedStep(name, folder, bool(reason), reason or "nothing to do"))
+    return planned
+
+
+def _find_reason(name: str, config: Config, before: str) -> str:
+    """Why a step has something to do; empty if it has nothing. `before` is an earlier one that has."""
+    if name == "crawl":
+        return "" if is_filled(config.crawl.output) else f"will ask {', '.join(config.crawl.engines)}"
+    if name == "eval":
+        from fer_pipeline.evaluation.evaluate import is_evaluated
+
+        return "" if not before and is_evaluated(config.train.output, config.train.input) else "will run"
+    return _find_change(name, getattr(config, name), before)
+
+
+def _find_change(name: str, section: Any, before: str) -> str:
+    """How a folder differs from what its stage would make now."""
+    from fer_pipeline.dataset.journal import JOURNAL
+    from fer_pipeline.dataset.provenance import make_provenance, read_provenance
+    from fer_pipeline.dataset.rows import MANIFEST
+    from fer_pipeline.errors import FerError
+    from fer_pipeline.models.model_file import MODEL
+
+    made = read_provenance(section.output)
+    finished = (section.output / (MODEL if name == "train" else MANIFEST)).is_file()
+    settings = section.model_dump(mode="json", exclude={"input", "output"})
+    changed = _list_changes(name, made["settings"], settings) if made and isinstance(made.get("settings"), dict) else []
+    if changed:
+        return f"settings changed: {', '.join(changed)}"
+    if not finished:
+        return "will go on where it stopped" if (section.output / JOURNAL).is_file() else "will run"
+    if before:
+        return f"will be brought up to date after {before}"
+    try:
+        wanted = make_provenance(name, section, _hash_input(name, section.input))
+    except FerError as error:
+        return f"will fail: {error}"
+    if made is None or made.get("input") != wanted["input"]:
+        return "its input has changed"
+    return "decisions have changed" if made.get("decisions") != wanted.get("decisions") else ""
+
+
+def _hash_input(name: str, folder: Path) -> str:
+    from fer_pipeline.models.data import hash_data
+
+    return hash_data(folder) if name == "train" else ""
+
+
+def _list_changes(name: str, made: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """The settings that differ, as in `crop.margin 1.05 → 1.2`."""
+    changes: list[str] = []
+    for key in sorted(key for key in made.keys() | wanted.keys() if made.get(key) != wanted.get(key)):
+        old, new = made.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += _list_changes(f"{name}.{key}", old, new)
+        else:
+            changes.append(f"{name}.{key} {_format_value(old)} → {_format_value(new)}")
+    return changes
+
+
+def _format_value(value: Any) -> str:
+    import json
+
+    return "default" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+# --- what steps need
+
+
+def steps_until(until: str) -> tuple[str, ...]:
+    """The steps up to and with one of them; UsageError if there is no such step."""
+    from fer_pipeline.errors import UsageError
+
+    if until not in ORDER:
+        raise UsageError(f"--until {until}: no such step: name one of {', '.join(ORDER)}")
+    return ORDER[: ORDER.index(until) + 1]
+
+
+def resolve_config(config: Config | str | Path | None, workers: int | Literal["ray"] | None = None) -> Config:
+    """The configuration itself, or the one that a file, a recipe's name or the working folder gives."""
+    from fer_pipeline.config.loader import find_config
+    from fer_pipeline.config.schema import Config
+
+    if not isinstance(config, Config):
+        return find_config(config, [] if workers is None else [f"workers={workers}"])
+    return config if workers is None else config.model_copy(update={"workers": workers})
+
+
+def is_filled(raw: Path) -> bool:
+    """Whether a crawl or an import has brought at least one image."""
+    from fer_pipeline.dataset.rows import MANIFEST, kept_rows
+
+    return (raw / MANIFEST).is_file() and next(kept_rows(raw), None) is not None
+
+
+def count_workers(config: Config) -> int | Literal["ray"]:
+    """How many processes a stage may use, or `ray`; two on one core, for an image may crash the one that opens it."""
+    return config.workers or max(2, available_cores())
+
+
+def available_cores() -> int:
+    """The cores this process may run on."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """SetupError that names the extra to install if one of its modules is missing; imports nothing."""
+    from importlib.util import find_spec
+
+    from fer_pipeline.errors import SetupError
+
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise SetupError(f"{', '.join(missing)} not installed: `pip install 'fer-pipeline[{extra}]'`")
