@@ -19,8 +19,9 @@ from support.drawn import draw_mouth, tiny_training, write_classes, write_config
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.cli import app
-from fer_pipeline.cli.app import count_workers, read_config
+from fer_pipeline.cli.app import read_config
 from fer_pipeline.dataset.rows import Row, read_rows, write_rows
+from fer_pipeline.pipeline import count_workers
 
 Capture = pytest.CaptureFixture[str]
 # The photo is the crop: no detector is needed, and stages take milliseconds.
@@ -91,14 +92,16 @@ def test_help_of_every_command_ends_with_an_example_that_parses(words: tuple[str
 def test_help_of_the_whole_ends_with_an_example(capsys: Capture) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert "Example: fer run --config configs/sample.yaml" in " ".join(shown.split())
+    assert "Example: fer init sample --name me && fer run" in " ".join(shown.split())
     assert all(words[0] in shown for words in COMMANDS)
+    panels = re.findall(r"─ (\w+) ─", shown)
+    assert panels == ["Options", "Data", "Cleaning", "Training", "Use", "Look", "Care"]
 
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom fer_pipeline.__main__ import main\nmain(['--help'])\n"
-        "print('loaded', sorted({'torch', 'cv2', 'numpy', 'PIL', 'onnxruntime', 'dlib'} & sys.modules.keys()))"
+        "print('loaded', sorted({'torch', 'cv2', 'numpy', 'PIL', 'onnxruntime', 'dlib', 'pydantic', 'yaml'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "loaded []"

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fer_pipeline.cli.tune import judge_winner, to_yaml
+from fer_pipeline.cli.tables import judge_winner
+from fer_pipeline.config.writer import to_yaml
 from support.drawn import tiny_training, write_config, write_split
 
 from fer_pipeline.__main__ import main

@@ -214,7 +214,7 @@ def report(
     Example: fer report runs/sample
     """
     from fer_pipeline.errors import UsageError
-    from fer_pipeline.report.pages import write_experiment_pages, write_folder_page
+    from fer_pipeline.report.reports import write_experiment_pages, write_folder_page
     from fer_pipeline.web.server import show_page
 
     if path is not None and config is not None:

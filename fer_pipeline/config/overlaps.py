@@ -9,7 +9,6 @@ from fer_pipeline.config.schema import FOLDERS, Config
 from fer_pipeline.errors import UsageError
 
 GALLERY = "crawl.sample.folder"
-REMEDY = "name another folder for one of them"
 
 
 class Overlap(NamedTuple):
@@ -21,27 +20,32 @@ class Overlap(NamedTuple):
 
 def find_overlaps(config: Config) -> Iterator[Overlap]:
     """Every output that is, or lies in, another output or an input of the user's, or that holds the working folder."""
-    given = list_outputs(config)
-    outputs = {key: _resolve(key, path) for key, path in given.items()}
-    reported = set()
-    for (key, path), (other, outer) in permutations(outputs.items(), 2):
-        same, pair = path == outer, frozenset((key, other))
-        # A folder that holds several others is told once.
-        if (outer in path.parents or same) and pair not in reported and other not in reported:
-            reported |= {pair, other}
-            yield Overlap((key, other), _format(key, given[key], other, given[other], same=same))
-    made = {path for key, path in outputs.items() if key != GALLERY}
+    outputs, here = list_outputs(config), Path.cwd().resolve()
+    resolved = {key: _resolve(key, path) for key, path in outputs.items()}
+    holding = [key for key, path in resolved.items() if path == here or path in here.parents]
+    for key in holding:
+        yield Overlap((key,), f"{key}: {outputs[key]} is the working folder or holds it: name a folder inside it")
+    reported = {*holding}  # a folder that holds several others is told once
+    for key, other in permutations(outputs, 2):
+        if not reported & {key, other} and _lies_in(resolved[key], resolved[other]):
+            reported.add(other)
+            yield _overlap(key, outputs[key], other, outputs[other])
     for other, source in list_inputs(config).items():
-        outer = _resolve(other, source)
-        if outer not in made:
-            inside = ((key, path) for key, path in outputs.items() if outer == path or outer in path.parents)
-            for key, path in inside:
-                yield Overlap((key, other), _format(key, given[key], other, source, same=path == outer))
-                break
-    here = Path.cwd().resolve()
-    for key, path in outputs.items():
-        if path == here or path in here.parents:
-            yield Overlap((key,), f"{key}: {given[key]} is the working folder or holds it: name a folder inside it")
+        folder = _resolve(other, source)
+        own = other.replace("input", "output")
+        made = (path for key, path in resolved.items() if key not in (GALLERY, own))
+        inside = [key for key in outputs if key not in holding and _lies_in(resolved[key], folder)]
+        if inside and folder not in made:
+            yield _overlap(inside[0], outputs[inside[0]], other, source)
+
+
+def _lies_in(path: Path, outer: Path) -> bool:
+    return path == outer or outer in path.parents
+
+
+def _overlap(key: str, path: Path, other: str, outer: Path) -> Overlap:
+    told = f"{path} and {other}: {outer} are one folder" if path == outer else f"{path} lies in {other}: {outer}"
+    return Overlap((key, other), f"{key}: {told}: name another folder for one of them")
 
 
 def list_outputs(config: Config) -> dict[str, Path]:
@@ -65,8 +69,3 @@ def _resolve(key: str, path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(f"{key}: {path}: no usable path ({error}): name another folder") from None
-
-
-def _format(key: str, path: Path, other: str, outer: Path, *, same: bool) -> str:
-    told = f"is also {other}" if same else f"lies in {other}, {outer}"
-    return f"{key}: {path} {told}: {REMEDY}"

@@ -1,26 +1,53 @@
-"""Which page is written for what: a run's, a data folder's, or both of an experiment."""
+"""Self-contained HTML pages: templates, numbers as people read them, and the one way to write a page.
 
+Labels, paths and addresses come from strangers: every template escapes what it is given, and the base template allows
+neither scripts nor any network.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fer_pipeline.config.schema import Config
-from fer_pipeline.dataset.rows import MANIFEST
-from fer_pipeline.errors import InputError
-from fer_pipeline.report.data_page import write_data_page
-from fer_pipeline.report.funnel import places_below, places_of
-from fer_pipeline.report.run_page import write_run_page
+from fer_pipeline import __version__
+from fer_pipeline.errors import SetupError
+from fer_pipeline.files import write_aside
 
-
-def write_folder_page(path: Path) -> Path:
-    """The page of a run or of a data folder, told apart by what lies in it; a stage's folder means the data around."""
-    if path.is_file() or (path / "model.onnx").is_file():
-        return write_run_page(path)
-    for home in (path, path.resolve().parent) if (path / MANIFEST).is_file() else (path,):
-        if any(place.finished for place in places_below(home)):
-            return write_data_page(home, places_below(home))
-    raise InputError(f"{path} is neither a run (no model.onnx) nor a data folder (no finished raw, unified, …)")
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
-def write_experiment_pages(config: Config) -> list[Path]:
-    """The page of the data, and that of the run if there is one."""
-    pages = [write_data_page(config.data / config.name, places_of(config))]
-    return [*pages, write_run_page(config.train.output)] if (config.train.output / "model.onnx").is_file() else pages
+def percent(share: float, digits: int = 1) -> str:
+    """0.934 as `93.4%`."""
+    return f"{share:.{digits}%}"
+
+
+def interval(pair: Sequence[float]) -> str:
+    """The 95 % interval of a share, as `91.0% to 95.2%`."""
+    return f"{pair[0]:.1%} to {pair[1]:.1%}"
+
+
+@lru_cache(maxsize=1)
+def load_templates() -> "Environment":
+    """The package's templates, with escaping on for all of them."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError:
+        raise SetupError("pages need jinja2: install it with `pip install 'fer-pipeline[train]'`") from None
+    templates = Environment(
+        loader=PackageLoader("fer_pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"percent": percent, "interval": interval}
+    templates.globals |= {"version": __version__, "sections": ()}
+    return templates
+
+
+def write_page(path: Path, template: str, **values: Any) -> None:
+    """Fill a template and write it as one file, aside and then renamed."""
+    text = load_templates().get_template(template).render(values)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, [text.encode("utf-8", "backslashreplace")])
