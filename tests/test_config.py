@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from fer_pipeline.config.loader import MAX_BYTES, Problems, find_config, load_config, parse_override
 from fer_pipeline.config.recipes import list_recipes
-from fer_pipeline.config.writer import write_config
 from fer_pipeline.config.schema import FOLDERS, Config, Preprocessing, UnifyConfig
+from fer_pipeline.config.writer import write_config
 from fer_pipeline.errors import UsageError
 
 RECIPES = sorted(list_recipes())

@@ -137,7 +137,7 @@ def serve(
 
     Example: fer serve runs/sample --open
     """
-    chosen = [choose_run(run, config, set_) for run in runs or [None]]
+    chosen = [choose_run(run, config, set_) for run in runs] if runs else [choose_run(None, config, set_)]
     require_extra("serve", "fastapi", "uvicorn", "python_multipart", "websockets", "prometheus_client")
     from fer_pipeline.serve.app import make_app
     from fer_pipeline.serve.limits import Limits
