@@ -161,7 +161,7 @@ def test_commands_need_no_words_where_a_configuration_lies(here: Path, capsys: C
 
 
 def test_without_a_configuration_each_command_says_how_to_begin(here: Path, capsys: Capture) -> None:
-    for words in (["crop"], ["run"], ["train"], ["import", "folder", "photos"], ["collect"], ["review"], ["report"]):
+    for words in (["crop"], ["run"], ["train"], ["import", "folder", "photos"], ["review"], ["report"]):
         assert "`fer init RECIPE --name NAME`" in fails(capsys, words, 2), words
     for words in (["eval"], ["serve"], ["quantise"], ["live", "--output", "seen.csv"]):
         assert "name a run, as in runs/mine" in fails(capsys, words, 2), words

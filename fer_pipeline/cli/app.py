@@ -137,18 +137,26 @@ def read_config(given: str | Path | None, overrides: list[str] | None, workers: 
     return find_config(given, [*(overrides or []), *extra])
 
 
-def choose_run(run: Path | None, config: str | None, overrides: list[str] | None) -> Path:
-    """The run that is named, else that of the configuration."""
+def read_config_instead(given: str | None, overrides: list[str] | None, noun: str) -> Config:
+    """The same for a command that would also take a folder; UsageError says so if no configuration is there."""
     from fer_pipeline.config.loader import locate_file
     from fer_pipeline.errors import UsageError
 
-    if run is not None:
-        if config is not None:
-            raise UsageError(f"{run}: --config names a run too: leave one of them out")
-        return run
-    if locate_file(config) is None:
-        raise UsageError("no run is named, and no fer.yaml lies here: name a run, as in runs/mine")
-    return read_config(config, overrides).train.output
+    if locate_file(given) is None:
+        begin = "begin one in this folder with `fer init RECIPE --name NAME`"
+        raise UsageError(f"name {noun}, or an experiment by --config, or {begin}")
+    return read_config(given, overrides)
+
+
+def choose_run(run: Path | None, config: str | None, overrides: list[str] | None) -> Path:
+    """The run that is named, else that of the configuration."""
+    from fer_pipeline.errors import UsageError
+
+    if run is None:
+        return read_config_instead(config, overrides, "a run, as in runs/mine").train.output
+    if config is not None:
+        raise UsageError(f"{run}: --config names a run too: leave one of them out")
+    return run
 
 
 def check_given(data: Path | None) -> None:

@@ -23,6 +23,7 @@ from fer_pipeline.cli.app import (
     panel_of,
     print_event,
     read_config,
+    read_config_instead,
     to_json,
 )
 from fer_pipeline.cli.completion import complete_run
@@ -191,13 +192,15 @@ def collect(
     Example: fer collect --label smile --label neutral --open
     """
     require_extra("serve", "uvicorn", "websockets", "starlette")
+    from fer_pipeline.config.loader import locate_file
     from fer_pipeline.sources.camera.app import make_app
     from fer_pipeline.sources.camera.capture_store import CaptureStore
     from fer_pipeline.sources.camera.session import SessionOptions, check_labels
     from fer_pipeline.sources.camera.target import find_labels, find_target
     from fer_pipeline.web.server import listen, serve
 
-    settings = read_config(config, set_) if data is None or config is not None else None
+    # A data folder that is named stands for itself; without one the configuration says where, if there is one.
+    settings = read_config(config, set_) if config or (data is None and locate_file()) else None
     place = find_target(data, settings)
     labels = check_labels(label or find_labels(place))
     _check_models(place.preprocessing)
@@ -378,7 +381,7 @@ def _find(path: Path) -> tuple[Callable[[], Experiment], Path]:
 def _named(config: str | None, set_: list[str] | None) -> tuple[Callable[[], Experiment], Path]:
     from fer_pipeline.dataset.experiment import of_config
 
-    settings = read_config(config, set_)
+    settings = read_config_instead(config, set_, "a data folder")
     return lambda: of_config(settings), settings.train.output
 
 

@@ -20,6 +20,7 @@ from fer_pipeline.cli.app import (
     format_options,
     print_event,
     read_config,
+    read_config_instead,
 )
 from fer_pipeline.cli.completion import complete_recipe, complete_run
 from fer_pipeline.pipeline import ORDER, require_extra
@@ -219,7 +220,10 @@ def report(
 
     if path is not None and config is not None:
         raise UsageError(f"{path}: --config names folders too: leave one of them out")
-    pages = [write_folder_page(path)] if path is not None else write_experiment_pages(read_config(config, set_))
+    if path is None:
+        pages = write_experiment_pages(read_config_instead(config, set_, "a run or a data folder"))
+    else:
+        pages = [write_folder_page(path)]
     for page in pages:
         console.out.print(str(page))
         if open_:
