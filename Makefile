@@ -1,5 +1,5 @@
 # `make all` reproduces data and model, `make test` is what CI runs. `make help` lists the rest.
-CONFIG ?= configs/sample.yaml
+CONFIG ?= sample
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -9,7 +9,7 @@ BIN := .venv/bin
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
-all: setup ## run the whole pipeline; CONFIG=configs/lips.yaml crawls the web
+all: setup ## run the whole pipeline; CONFIG=lips crawls the web
 	$(BIN)/fer run --config $(CONFIG)
 	$(BIN)/fer status --config $(CONFIG)
 

@@ -43,10 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _misused(error: Any) -> int:
-    """A command line that cannot be read; a bare command gets its help."""
+    """A command line that cannot be read."""
     message = error.format_message()
-    if message.startswith("Usage:"):
-        print(message, file=sys.stderr)
+    if not message:  # a bare command, whose help is printed already
         return 2
     command = error.ctx.command_path if getattr(error, "ctx", None) else "fer"
     return _fail(f"{message} (see `{command} --help`)", 2)

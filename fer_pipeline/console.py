@@ -10,8 +10,13 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+def _plain(*, stderr: bool = False) -> Console:
+    """A console that shows text as it is: a class called `[b]`, or a source called `:smile:`, is no markup."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+out, err = _plain(), _plain(stderr=True)
 _level = {"quiet": False, "verbose": False}
 
 
@@ -28,13 +33,13 @@ def is_lead() -> bool:
 def note(text: str) -> None:
     """A line for people, unless they asked for quiet."""
     if not _level["quiet"]:
-        err.print(text, markup=False)
+        err.print(text)
 
 
 def detail(text: str) -> None:
     """A line for those who asked for more."""
     if _level["verbose"]:
-        err.print(text, markup=False)
+        err.print(text)
 
 
 def is_live() -> bool:
@@ -46,7 +51,12 @@ def is_live() -> bool:
 def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar or plain lines; the value is a function that advances it by so many images."""
     if is_live():
-        columns = (TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description:>8}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=err, transient=True) as bar:
             task = bar.add_task(title, total=total)
             yield lambda count: bar.advance(task, count)

@@ -19,8 +19,10 @@ from support.drawn import draw_mouth, tiny_training, write_classes, write_config
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.cli import app
-from fer_pipeline.cli.app import count_workers, read_config
+from fer_pipeline.cli.app import read_config
+from fer_pipeline.config.recipes import list_recipes
 from fer_pipeline.dataset.rows import Row, read_rows, write_rows
+from fer_pipeline.pipeline import count_workers
 
 Capture = pytest.CaptureFixture[str]
 # The photo is the crop: no detector is needed, and stages take milliseconds.
@@ -91,14 +93,17 @@ def test_help_of_every_command_ends_with_an_example_that_parses(words: tuple[str
 def test_help_of_the_whole_ends_with_an_example(capsys: Capture) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert "Example: fer run --config configs/sample.yaml" in " ".join(shown.split())
+    assert "Example: fer init sample --name me && fer run" in " ".join(shown.split())
     assert all(words[0] in shown for words in COMMANDS)
+    panels = re.findall(r"─ (\w+) ─", shown)
+    assert panels == ["Options", "Data", "Cleaning", "Training", "Use", "Look", "Care"]
 
 
 def test_help_loads_nothing_heavy() -> None:
+    heavy = {"torch", "cv2", "numpy", "PIL", "onnxruntime", "dlib", "pydantic", "yaml"}
     code = (
         "import sys\nfrom fer_pipeline.__main__ import main\nmain(['--help'])\n"
-        "print('loaded', sorted({'torch', 'cv2', 'numpy', 'PIL', 'onnxruntime', 'dlib'} & sys.modules.keys()))"
+        f"print('loaded', sorted({heavy} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "loaded []"
@@ -115,6 +120,127 @@ def test_the_version_is_told(capsys: Capture) -> None:
     assert re.fullmatch(r"fer \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
+# --- without words: the configuration of the working folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, with no configuration named by the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FER_CONFIG", raising=False)
+    return tmp_path
+
+
+def test_init_lists_the_recipes_a_line_each_and_begins_with_one(here: Path, capsys: Capture) -> None:
+    assert main(["init"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == sorted(list_recipes())
+    assert main(["init", "sample", "--name", "me"]) == 0
+    assert main(["run", "--dry"]) == 0
+    assert capsys.readouterr().out.startswith("crawl: will ask sample\nunify: will run\n")
+    assert [path.name for path in here.iterdir()] == ["fer.yaml"]
+    assert "--force" in fails(capsys, ["init", "lips"], 2)
+    assert "did you mean `lips`?" in fails(capsys, ["init", "lip", "--force"], 2)
+
+
+def test_commands_need_no_words_where_a_configuration_lies(here: Path, capsys: Capture) -> None:
+    write_classes(here / "photos", 8)
+    text = f"name: me\nworkers: 1\ndedupe: {{distance: 0, group_distance: 0}}\n{WHOLE}"
+    (here / "fer.yaml").write_text(text)
+    for words in (["import", "folder", "photos"], ["run", "--until", "split"], ["unify"], ["report"]):
+        assert main(words) == 0, words
+    assert len(read_rows(here / "data" / "me" / "raw")) == 16
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "next: fer train"
+    assert main(["status", "--set", "crop.size=40"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("next: fer crop --set crop.size=40")
+    for words in (["eval"], ["quantise"], ["live", "--output", "seen.csv"]):
+        assert "runs/me" in fails(capsys, words, 1), words
+        assert "leave one of them out" in fails(capsys, [*words, "runs/me", "--config", "fer.yaml"], 2), words
+
+
+def test_without_a_configuration_each_command_says_how_to_begin(here: Path, capsys: Capture) -> None:
+    for words in (["crop"], ["run"], ["train"], ["import", "folder", "photos"], ["review"], ["report"]):
+        assert "`fer init RECIPE --name NAME`" in fails(capsys, words, 2), words
+    for words in (["eval"], ["serve"], ["quantise"], ["live", "--output", "seen.csv"]):
+        assert "name a run, as in runs/mine" in fails(capsys, words, 2), words
+
+
+def test_status_without_a_configuration_lists_the_experiments(here: Path, capsys: Capture) -> None:
+    assert main(["status"]) == 0
+    assert "no experiment in data/ or runs/" in capsys.readouterr().out
+    config = import_mouths(here)
+    assert main(["-q", "run", "-c", str(config), "--until", "split"]) == 0
+    measured = {"accuracy": 0.9, "accuracy_ci95": [0.8, 0.95]}
+    for name, figures in (("other", measured), ("drawn", {}), ("[b]", {})):
+        (here / "runs" / name).mkdir(parents=True)
+        (here / "runs" / name / "model.onnx").touch()
+        (here / "runs" / name / "metrics.json").write_text(json.dumps(figures))
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    head, *lines = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert head == ["name", "crawl", "unify", "dedupe", "filter", "crop", "split", "run"]
+    assert lines == [
+        ["[b]", *"------", "not", "measured"],
+        ["drawn", *["16"] * 6, "not", "measured"],
+        ["other", *"------", "90.0%", "(80.0%", "to", "95.0%)"],
+    ]
+
+
+def test_a_dry_run_says_what_each_step_would_do_and_writes_nothing(here: Path, capsys: Capture) -> None:
+    config = str(import_mouths(here))
+    assert main(["-q", "run", "-c", config, "--until", "split"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
+    capsys.readouterr()
+    dry = ["run", "-c", config, "--dry", "--set", "crop.size=40", "--set", "split.labels=[open]"]
+    assert main(dry) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "crawl: nothing to do",
+        "unify: nothing to do",
+        "dedupe: nothing to do",
+        "filter: nothing to do",
+        "crop: settings changed: crop.size 32 → 40",
+        'split: settings changed: split.labels [] → ["open"]',
+        "train: will run",
+        "eval: will run",
+    ]
+    assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("fer cr", ["crawl", "crop"]),
+        ("fer crop -c li", ["lips", "lips4"]),
+        ("fer crop -c co", ["configurations/"]),
+        ("fer crop -c configurations/", ["configurations/mine.yaml"]),
+        ("fer init tu", ["tutorial"]),
+        ("fer crop --set crop.ma", ["crop.margin="]),
+        ("fer crop --set crawl.sample.", ["per_label=", "seed=", "folder="]),
+        ("fer eval runs/", ["runs/mine"]),
+        ("fer run --until t", ["train"]),
+    ],
+)
+def test_the_shell_completes_commands_recipes_settings_and_runs(words: str, offered: list[str], here: Path) -> None:
+    (here / "runs" / "mine").mkdir(parents=True)
+    (here / "runs" / "mine" / "model.onnx").touch()
+    (here / "configurations").mkdir()
+    (here / "configurations" / "mine.yaml").touch()
+    count = len(words.split())
+    given = {"COMP_WORDS": words, "COMP_CWORD": str(count - 1), "_FER_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from fer_pipeline.__main__ import main; main([])"],
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    prefix = "crawl.sample." if offered[0] == "per_label=" else ""
+    assert done.stdout.split() == [f"{prefix}{one}" for one in offered], done.stderr
+
+
 # --- mistakes
 
 
@@ -127,7 +253,6 @@ def test_usage_errors_are_one_line_and_exit_code_2(tmp_path: Path, capsys: Captu
         (["crop", "-c", config, "--set", "crop.size=3"], r"crop\.size: .*16"),
         (["crop", "-c", config, "--set", "crop"], r"write it as section\.key=value"),
         (["crop", "-c", str(tmp_path / "none.yaml")], r"none\.yaml: No such file .*--config"),
-        (["crop"], r"--config"),
         (["bake"], r"bake"),
         (["crop", "-c", config, "--set", "margin=2"], r"did you mean `crop\.margin`\?"),
         (["crop", "-c", config, "--nothing"], r"see `fer crop --help`"),
@@ -142,8 +267,11 @@ def test_usage_errors_are_one_line_and_exit_code_2(tmp_path: Path, capsys: Captu
 
 
 def test_a_bare_command_shows_its_help_and_dash_h_does_too(capsys: Capture) -> None:
-    assert main([]) == 2
-    assert capsys.readouterr().err.startswith("Usage: fer")
+    for words, usage in (([], "Usage: fer [OPTIONS]"), (["import"], "Usage: fer import [OPTIONS]")):
+        assert main(words) == 2
+        told = capsys.readouterr()
+        assert usage in told.out
+        assert told.err == ""
     assert main(["crop", "-h"]) == 0
     assert "Example: fer crop" in capsys.readouterr().out
 

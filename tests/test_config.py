@@ -2,16 +2,19 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from fer_pipeline.config.loader import MAX_BYTES, Problems, load_config, parse_override
+from fer_pipeline.config.loader import MAX_BYTES, Problems, find_config, load_config, parse_override
+from fer_pipeline.config.recipes import list_recipes
 from fer_pipeline.config.schema import FOLDERS, Config, Preprocessing, UnifyConfig
+from fer_pipeline.config.writer import write_config
 from fer_pipeline.errors import UsageError
 
-SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+RECIPES = sorted(list_recipes())
 
 
 def load(folder: Path, text: str, *overrides: str) -> Config:
@@ -27,13 +30,165 @@ def problems_of(folder: Path, text: str, *overrides: str) -> list[str]:
     return str(caught.value).replace(f"{folder}/", "").splitlines()
 
 
-def test_there_are_shipped_configurations() -> None:
-    assert {"sample.yaml", "lips.yaml"} <= {path.name for path in SHIPPED}
+# --- recipes, and where a configuration is looked for
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_shipped_configuration_loads_and_is_named_like_its_file(path: Path) -> None:
-    assert load_config(path).name == path.stem
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, with no configuration named by the environment."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("FER_CONFIG", raising=False)
+    return folder
+
+
+def test_there_are_recipes_each_with_a_line_about_it() -> None:
+    assert {"sample", "lips", "crops"} <= set(RECIPES)
+    assert all(10 < len(about) < 90 for about in list_recipes().values())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_found_by_its_name_and_called_like_it(name: str, here: Path) -> None:
+    assert find_config(name).name == name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_init_writes_is_the_recipe_under_another_name(name: str, here: Path) -> None:
+    write_config(name, "mine")
+    made, recipe = find_config(), find_config(name, ["name=mine"])
+    assert made == recipe
+    text = (here / "fer.yaml").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 60
+    assert "-c " not in "".join(line for line in text.splitlines() if line.startswith("#"))
+
+
+@pytest.mark.parametrize("name", ["true", "null", "2024", "a: b", "嘴", "it's", '"', "~", "- x", "#1", "\\1"])
+def test_a_name_that_yaml_would_misread_is_written_as_text(name: str, here: Path) -> None:
+    if "\\" in name:
+        with pytest.raises(UsageError, match="must be a plain name"):
+            write_config("lips", name)
+    else:
+        write_config("lips", name)
+        assert find_config().name == name
+
+
+def test_init_replaces_a_file_only_by_force_and_never_in_place(here: Path) -> None:
+    (here / "fer.yaml").write_text("name: old\n")
+    (here / "backup.yaml").hardlink_to(here / "fer.yaml")
+    with pytest.raises(UsageError, match=r"fer\.yaml: is there already"):
+        write_config("lips", "mine")
+    assert find_config().name == "old"
+    write_config("lips", "mine", force=True)
+    assert find_config().name == "mine"
+    assert (here / "backup.yaml").read_text() == "name: old\n"
+
+
+@pytest.mark.parametrize("name", ["a/b", "../x", ".hidden", ""])
+def test_init_refuses_a_name_that_is_no_folder_name(name: str, here: Path) -> None:
+    with pytest.raises(UsageError, match="must be a plain name"):
+        write_config("lips", name)
+    assert not (here / "fer.yaml").exists()
+
+
+def test_a_configuration_is_the_one_given_else_that_of_the_environment_else_of_the_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match=r"fer\.yaml: no such file in this folder: .*`fer init"):
+        find_config()
+    (here / "fer.yaml").write_text("name: folder\n")
+    assert find_config().name == "folder"
+    (here / "other.yaml").write_text("name: environment\n")
+    monkeypatch.setenv("FER_CONFIG", str(here / "other.yaml"))
+    assert find_config().name == "environment"
+    assert find_config("fer.yaml").name == find_config(here / "fer.yaml").name == "folder"
+    assert find_config("lips", ["name=given"]).name == "given"
+
+
+def test_a_file_comes_before_a_recipe_and_a_folder_does_not(here: Path) -> None:
+    (here / "lips").mkdir()
+    assert find_config("lips").crawl.keywords
+    (here / "crops").write_text("name: file\n")
+    assert find_config("crops").name == "file"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("lipz", "lipz: neither a file nor a recipe: did you mean `lips`?"),
+        ("Sample", "Sample: neither a file nor a recipe: did you mean `sample`?"),
+        ("qqq", "qqq: neither a file nor a recipe: name a file, or one of the recipes classical, crops,"),
+        ("lips.yaml", "lips.yaml: No such file or directory: name an existing YAML file or a recipe with --config"),
+        ("x/lips", "x/lips: No such file or directory"),
+    ],
+)
+def test_a_configuration_that_is_not_there_is_told_with_what_was_meant(given: str, said: str, here: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        find_config(given)
+
+
+def test_recipes_are_installed_with_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "recipes/*.yaml" in project["tool"]["setuptools"]["package-data"]["fer_pipeline"]
+
+
+def test_a_tilde_is_the_home_folder_wherever_a_path_may_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = (
+        "name: a\ndata: ~/d\nruns: ~/r\ncrawl: {urls: {smile: ~/u.txt}, sample: {folder: ~/g}}\n"
+        "filter: {weights: ~/f}\ncrop: {landmarks: ~/l}\ntrain: {weights: ~/w}"
+    )
+    config = load(tmp_path, text, "unify.input=~/photos")
+    found = (
+        config.crawl.output, config.train.output, config.crawl.urls["smile"], config.crawl.sample.folder,
+        config.filter.weights, config.crop.landmarks, config.unify.input,
+    )  # fmt: skip
+    assert found == tuple(tmp_path / name for name in ("d/a/raw", "r/a", "u.txt", "g", "f", "l", "photos"))
+    assert config.train.weights == str(tmp_path / "w")
+    (problem,) = problems_of(tmp_path, "name: a\ndata: ~nobody-of-that-name/d\n", "train.weights=DEFAULT")[:1]
+    assert "should begin with a home folder there is" in problem
+
+
+# --- folders in one another
+
+
+@pytest.mark.parametrize(
+    ("overrides", "keys"),
+    [
+        (["unify.output=data/a"], ("crawl.output", "unify.output")),
+        (["data=out", "runs=out"], ("crawl.output", "train.output")),
+        (["unify.output=data/a/unique"], ("unify.output", "dedupe.output")),
+        (["crop.output=data/a/faces/crops"], ("crop.output", "filter.output")),
+        (["train.output=data/a/split/run"], ("train.output", "split.output")),
+        (["unify.input=photos", "unify.output=photos"], ("unify.output", "unify.input")),
+        (["unify.input=photos", "unify.output=photos/small"], ("unify.output", "unify.input")),
+        (["unify.input=photos", "crawl.sample.folder=photos"], ("crawl.sample.folder", "unify.input")),
+        (["unify.input=photos", "crawl.sample.folder=photos/me"], ("crawl.sample.folder", "unify.input")),
+        (["unify.input=link", "crawl.sample.folder=photos/me"], ("crawl.sample.folder", "unify.input")),
+        (["train.input=photos", "train.output=link/run"], ("train.output", "train.input")),
+        (["train.input=photos", "data=photos"], ("crawl.output", "train.input")),
+        (["unify.output=x/../data/a/raw"], ("unify.output", "crawl.output")),
+        (["train.output=."], ("train.output", "working folder")),
+        (["train.output=.."], ("train.output", "working folder")),
+        (["crawl.sample.folder=nowhere/.."], ("crawl.sample.folder", "working folder")),
+    ],
+)  # fmt: skip
+def test_an_output_in_another_in_an_input_or_around_the_working_folder_is_refused_with_both_keys(
+    overrides: list[str], keys: tuple[str, str], here: Path
+) -> None:
+    (here / "photos").mkdir()
+    (here / "link").symlink_to("photos")
+    problems = problems_of(here, "name: a\n", *overrides)
+    assert all(any(key in problem for problem in problems) for key in keys), problems
+    assert all(problem.startswith("--set ") for problem in problems), problems
+    assert len(problems) == 1, problems
+
+
+def test_outputs_side_by_side_and_inputs_of_other_experiments_are_fine(here: Path) -> None:
+    config = load(here, "name: a\ncrop: {input: data/b/faces}\ntrain: {input: data/b/split}")
+    assert config.train.output == Path("runs/a")
+    load(here, "name: a\ncrawl: {engines: [sample]}\nunify: {input: photos}\ntrain: {input: data/a/split/train}")
+    load(here, "name: a\ndata: ../out\nruns: ../out/runs")
 
 
 def test_each_stage_reads_what_the_one_before_it_writes(tmp_path: Path) -> None:

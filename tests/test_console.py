@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from rich.console import Console
+from rich.table import Table
 
 from fer_pipeline import console
 
 
 @pytest.fixture(autouse=True)
-def level(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A console bound to the captured stderr, and the usual level afterwards."""
-    monkeypatch.setattr(console, "err", Console(stderr=True, highlight=False, soft_wrap=True))
+def level() -> Iterator[None]:
+    """The usual level afterwards."""
     yield
     console.set_level()
 
@@ -20,6 +19,19 @@ def test_notes_go_to_stderr_and_square_brackets_stay(capsys: pytest.CaptureFixtu
     console.note("[bold]kept 3 of 4[/bold]")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "[bold]kept 3 of 4[/bold]\n")
+
+
+def test_a_name_that_looks_like_markup_or_an_emoji_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "[red]:smile:[/red] [/]"
+    table = Table(name, box=None)
+    table.add_row(name)
+    console.out.print(table)
+    console.out.print(name)
+    with console.progress(name, 1) as advance:
+        advance(1)
+    captured = capsys.readouterr()
+    assert [line.strip() for line in captured.out.splitlines()] == [name] * 3
+    assert captured.err == f"{name}: 1 of 1\n"
 
 
 def test_quiet_says_nothing_and_verbose_says_more(capsys: pytest.CaptureFixture[str]) -> None:

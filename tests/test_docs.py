@@ -8,6 +8,7 @@ import pytest
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.config.docs import describe_settings
+from fer_pipeline.config.recipes import list_recipes
 from fer_pipeline.sources.crawl.robots import FORBIDDING
 
 ROOT = Path(__file__).parent.parent
@@ -39,12 +40,12 @@ def test_every_option_in_a_documented_command_exists(page: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_and_configuration_named_exists(page: Path) -> None:
+def test_every_link_and_recipe_named_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
-    configs = re.findall(r"configs/[a-z0-9]+\.yaml", text)
+    recipes = re.findall(r"(?:--config | -c |CONFIG=|fer init )([a-z][a-z0-9_]*)(?![\w.])", text)
     assert all((page.parent / link).exists() for link in links)
-    assert all((ROOT / name).is_file() for name in configs)
+    assert set(recipes) <= list_recipes().keys()
 
 
 def test_the_settings_page_is_what_fer_config_prints() -> None:

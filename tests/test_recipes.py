@@ -16,7 +16,7 @@ from fer_pipeline.training.history import read_history
 from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parent.parent / "fer_pipeline" / "recipes").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ import pytest
 from support.drawn import tiny_training, write_config, write_split
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.cli.tune import judge_winner, to_yaml
+from fer_pipeline.cli.tables import judge_winner
 from fer_pipeline.config.loader import load_config
 from fer_pipeline.config.schema import TrainConfig
+from fer_pipeline.config.writer import to_yaml
 from fer_pipeline.errors import InputError, StaleError
 from fer_pipeline.evaluation.significance import compare_hits
 from fer_pipeline.training.search_space import apply_settings, given_settings, list_ranges, make_study

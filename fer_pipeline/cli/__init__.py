@@ -1,35 +1,6 @@
-"""The command line: one thin command per step, which reads settings, calls one function and prints."""
+"""The command line: thin commands along the flow, which read settings, call one function and print."""
 
-from fer_pipeline.cli import (
-    audit,
-    collect,
-    ensemble,
-    inspect,
-    judge,
-    lineage,
-    model,
-    report,
-    review,
-    serve,
-    sources,
-    stages,
-    tune,
-)
+from fer_pipeline.cli import data, inference, inspect, training
 from fer_pipeline.cli.app import app
 
-__all__ = [
-    "app",
-    "audit",
-    "collect",
-    "ensemble",
-    "inspect",
-    "judge",
-    "lineage",
-    "model",
-    "report",
-    "review",
-    "serve",
-    "sources",
-    "stages",
-    "tune",
-]
+__all__ = ["app", "data", "inference", "inspect", "training"]

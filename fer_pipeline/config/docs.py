@@ -13,7 +13,8 @@ SIGNS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
 HEAD = """# Settings
 
 Every key of every section, as `fer config` prints it. Keys without a section stand at the top of the file. A folder
-that is not given is derived from `data` and `name`. `--set section.key=value` overrides any of them.
+that is not given is derived from `data` and `name`. A path is relative to the working folder, and a leading `~` is your
+home folder. `--set section.key=value` overrides any of them.
 """
 
 
@@ -26,6 +27,19 @@ def describe_settings() -> str:
             model: Any = field.annotation
             parts.append(f"## {name}\n\n{(model.__doc__ or '').strip()}\n\n{_table(model.model_fields.items())}")
     return "\n".join(parts)
+
+
+def list_settings() -> Iterator[tuple[str, str]]:
+    """Every key as `--set` takes it, with its meaning."""
+    yield from _list_keys("", Config)
+
+
+def _list_keys(prefix: str, model: Any) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        if _is_section(field):
+            yield from _list_keys(f"{prefix}{name}.", field.annotation)
+        else:
+            yield f"{prefix}{name}", field.description or ""
 
 
 def _is_section(field: FieldInfo) -> bool:

@@ -6,6 +6,7 @@ values JSON knows are recognised, and aliases are refused. A configuration may c
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,9 +15,12 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from fer_pipeline.config.overlaps import find_overlaps
+from fer_pipeline.config.recipes import find_recipe
 from fer_pipeline.config.schema import Config, with_folders
 from fer_pipeline.errors import UsageError
 
+DEFAULT, VARIABLE = "fer.yaml", "FER_CONFIG"  # where a configuration is looked for if none is named
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_DIGITS = 40  # Python refuses to read numbers of some thousand digits
@@ -34,8 +38,35 @@ class Problems(UsageError):
         return cls("\n".join(lines))
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read an experiment; `overrides` are `section.key=value`, as given to `--set`."""
+def find_config(given: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Load what `-c` names: a file, a recipe, or by default $FER_CONFIG, else fer.yaml of the working folder."""
+    return load_config(find_file(given), overrides)
+
+
+def find_file(given: str | Path | None = None) -> Path:
+    """The file of `find_config`; UsageError if there is none."""
+    found = locate_file(given)
+    if found is None:
+        remedy = "write one with `fer init RECIPE --name NAME`, or name a file or a recipe with --config"
+        raise UsageError(f"{DEFAULT}: no such file in this folder: {remedy} (`fer init` lists the recipes)")
+    return found
+
+
+def locate_file(given: str | Path | None = None) -> Path | None:
+    """The same, or None if nothing is named and nothing lies here."""
+    if given is None:
+        given = os.environ.get(VARIABLE)
+        if not given:
+            return Path(DEFAULT) if Path(DEFAULT).is_file() else None
+    path = Path(given)
+    if given == "" or path.is_file() or path.suffix or path.name != str(given):
+        return path.expanduser() if str(given).startswith("~") else path
+    return find_recipe(path.name)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read an experiment from a YAML file; `overrides` are `section.key=value`, as given to `--set`."""
+    path = Path(path)
     settings, where = read_yaml(path)
     for override in overrides:
         key, value = parse_override(override)
@@ -43,9 +74,20 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         where[key] = f"--set {override}"
         _put(settings, key, value, override)
     try:
-        return Config.model_validate_json(json.dumps(with_folders(settings)), strict=True)
+        config = Config.model_validate_json(json.dumps(with_folders(settings)), strict=True)
     except ValidationError as error:
         raise Problems.of(_explain(problem, where, str(path)) for problem in error.errors()) from None
+    overlaps = [f"{_line_of(overlap.keys, where, path)}: {overlap.problem}" for overlap in find_overlaps(config)]
+    if overlaps:
+        raise Problems.of(overlaps)
+    return config
+
+
+def _line_of(keys: Sequence[str], where: Where, path: Path) -> str:
+    """Where one of some folders is set, or what they are derived from."""
+    derived = ("runs", "data") if "train.output" in keys else ("data",)
+    known = (where.get(tuple(key.split("."))) for key in (*keys, *derived))
+    return next((line for line in known if line is not None), str(path))
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], Where]:
@@ -55,11 +97,12 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Where]:
             raise UsageError(f"{path}: larger than {MAX_BYTES:,} bytes, which no configuration is: name another file")
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_NoAlias)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}: name an existing YAML file with --config") from None
+        remedy = "name an existing YAML file or a recipe with --config"
+        raise UsageError(f"{path}: {error.strerror or error}: {remedy}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise UsageError(f"{path}{_mark(error)}: not valid YAML: {_problem(error)}") from None
     if not isinstance(node, yaml.MappingNode):
-        raise UsageError(f"{path}: holds no `key: value` lines: start from one of the files in configs/")
+        raise UsageError(f"{path}: holds no `key: value` lines: start from a recipe, with `fer init`")
     where: Where = {}
     return _plain(node, (), str(path), where), where
 

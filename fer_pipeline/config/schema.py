@@ -1,12 +1,12 @@
 """Every setting of every command on one page, as frozen pydantic models.
 
-Loading a configuration touches no data, network or GPU: it only says what is wanted. `configfile` reads the YAML.
+Loading a configuration touches no data, network or GPU: it only says what is wanted. `loader` reads the YAML.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 # stage: (folder it reads, folder it writes), both below data/NAME unless the section names another
@@ -31,6 +31,20 @@ def _workers(value: Any) -> Any:
     raise PydanticCustomError("workers", "should be a valid integer from 0 to 512, or ray")
 
 
+def _expand_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user, or no home
+        raise PydanticCustomError("home", "should begin with a home folder there is") from None
+
+
+def _expand_text(text: str) -> str:
+    return str(_expand_home(Path(text))) if text.startswith("~") else text
+
+
+UserPath = Annotated[Path, AfterValidator(_expand_home)]  # a file or folder; a leading `~` is the home folder
+
+
 class Section(BaseModel):
     """Settings are frozen, and a key that nobody knows is an error."""
 
@@ -40,8 +54,8 @@ class Section(BaseModel):
 class StageConfig(Section):
     """Where a stage reads and where it writes."""
 
-    input: Path = Field(description="folder to read; default: what the stage before it writes")
-    output: Path = Field(description="folder to write; default: data/NAME/ and the stage's own folder")
+    input: UserPath = Field(description="folder to read; default: what the stage before it writes")
+    output: UserPath = Field(description="folder to write; default: data/NAME/ and the stage's own folder")
 
 
 class SampleConfig(Section):
@@ -49,16 +63,16 @@ class SampleConfig(Section):
 
     per_label: int = Field(48, ge=4, le=10_000, description="photos drawn per expression")
     seed: int = Field(0, ge=0, description="another seed draws other faces")
-    folder: Path | None = Field(None, description="where it is drawn; default: data/NAME/gallery")
+    folder: UserPath | None = Field(None, description="where it is drawn; default: data/NAME/gallery")
 
 
 class CrawlConfig(Section):
     """Fetch photos from search engines, lists of URLs and web pages."""
 
-    output: Path = Field(description="folder to write; default: data/NAME/raw")
+    output: UserPath = Field(description="folder to write; default: data/NAME/raw")
     engines: tuple[EngineName, ...] = Field(("bing", "baidu"), min_length=1, description="asked for every class")
     keywords: dict[Label, tuple[str, ...]] = Field({}, description="class: search words, several languages welcome")
-    urls: dict[Label, Path] = Field({}, description="class: text file with one URL a line (engine `urls`)")
+    urls: dict[Label, UserPath] = Field({}, description="class: text file with one URL a line (engine `urls`)")
     sites: dict[Label, tuple[str, ...]] = Field({}, description="class: pages whose pictures are taken (engine `site`)")
     limit: int = Field(200, ge=1, le=100_000, description="results per class, engine and keyword")
     licence: Literal["any", "commercial", "noncommercial", "share"] = Field(
@@ -109,7 +123,7 @@ class Detector(Section):
     scale_factor: float = Field(1.1, gt=1.0, le=2.0, description="step between two sizes (haar)")
     min_neighbors: int = Field(5, ge=0, le=50, description="hits that must agree (haar)")
     min_size: int = Field(30, ge=1, description="smallest face on the shrunk copy, in pixels (haar)")
-    weights: Path | None = Field(None, description="model file; needed for yunet, optional for cnn")
+    weights: UserPath | None = Field(None, description="model file; needed for yunet, optional for cnn")
 
 
 class FilterConfig(Detector, StageConfig):
@@ -131,7 +145,7 @@ class CropSettings(Section):
     align: bool = Field(False, description="level the crop by the eyes")
     faces: Literal["largest", "all", "single"] = Field("largest", description="for photos with several people")
     size: int = Field(96, ge=16, le=1024, description="side of the crop in pixels")
-    landmarks: Path | None = Field(None, description="dlib 68-point model in place of the packaged one")
+    landmarks: UserPath | None = Field(None, description="dlib 68-point model in place of the packaged one")
 
 
 class CropConfig(CropSettings, StageConfig):
@@ -184,10 +198,12 @@ class Strength(Section):
 class TrainConfig(Section):
     """Train a classifier on a split folder."""
 
-    input: Path = Field(description="folder to read; default: data/NAME/split")
-    output: Path = Field(description="folder of the run; default: runs/NAME")
+    input: UserPath = Field(description="folder to read; default: data/NAME/split")
+    output: UserPath = Field(description="folder of the run; default: runs/NAME")
     network: str = Field("compact_resnet", description="see docs/networks.md, or any torchvision classifier's name")
-    weights: str | None = Field(None, description="torchvision weights (`DEFAULT`) or a file to start from")
+    weights: Annotated[str, AfterValidator(_expand_text)] | None = Field(
+        None, description="torchvision weights (`DEFAULT`) or a file to start from"
+    )
     size: int | None = Field(None, ge=16, le=512, description="input side in pixels; default: the network's own")
     center_crop: int | None = Field(
         None, ge=16, le=512, description="side of the window the network sees: random in training, else the middle"
@@ -264,8 +280,8 @@ class Config(Section):
     """One experiment, from search words to a model."""
 
     name: Label = Field(description="names the folders of this experiment")
-    data: Path = Field(Path("data"), description="where the stages write")
-    runs: Path = Field(Path("runs"), description="where training writes")
+    data: UserPath = Field(Path("data"), description="where the stages write")
+    runs: UserPath = Field(Path("runs"), description="where training writes")
     workers: Annotated[int | Literal["ray"], PlainValidator(_workers)] = Field(
         0, description="processes per stage, up to 512; 0: one per core, two at least; ray: a Ray cluster"
     )

@@ -1,0 +1,469 @@
+"""The commands of the data: bring images in, clean them, part them, look at them by eye, follow one, take one out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fer_pipeline import console
+from fer_pipeline.cli.app import (
+    AllowHost,
+    ConfigFile,
+    Force,
+    Host,
+    Open,
+    Overrides,
+    Port,
+    Workers,
+    app,
+    command,
+    format_options,
+    panel_of,
+    print_event,
+    read_config,
+    read_config_instead,
+    to_json,
+)
+from fer_pipeline.cli.completion import complete_run
+from fer_pipeline.pipeline import available_cores, crawl_photos, make_stage, require_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from fer_pipeline.config.schema import Config, Preprocessing
+    from fer_pipeline.dataset.experiment import Experiment
+    from fer_pipeline.sources.camera.capture_store import CaptureStore
+    from fer_pipeline.sources.importers import Found
+
+imports = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Bring existing images into the raw folder.\n\nExample: fer import folder photos",
+)
+app.add_typer(imports, name="import", rich_help_panel=panel_of("import"))
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Raw folder to fill, as in data/mine/raw; default: the configuration's."),
+]
+What = Annotated[str, typer.Argument(metavar="PATH", help="Path as in predictions.csv, a file, a name, or a URL.")]
+Experimental = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file of the experiment; default: found from PATH.")
+]
+Of = Annotated[
+    Path | None,
+    typer.Option("--run", autocompletion=complete_run, help="Run whose tables name PATH, as in runs/sample."),
+]
+
+# --- bring images in
+
+
+@command("sample")
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where to draw it.")] = Path("data/sample/gallery"),
+    per_label: Annotated[int, typer.Option(min=4, help="Photos per expression.")] = 48,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other faces.")] = 0,
+) -> None:
+    """Draw a gallery of faces with known mouths and landmarks.
+
+    Example: fer sample faces --per-label 12
+    """
+    from fer_pipeline.sources.sample import draw_gallery
+
+    drawn = draw_gallery(folder, per_label, seed)
+    console.note(f"sample: {folder} is {'drawn' if drawn else 'there already, nothing to do'}")
+
+
+@command("crawl")
+def crawl(config: ConfigFile = None, set_: Overrides = None, force: Force = False) -> None:
+    """Fetch photos for every class; a second run adds only what is new.
+
+    Example: fer crawl --set crawl.limit=100
+    """
+    crawl_photos(read_config(config, set_), force=force, tell=print_event)
+
+
+@imports.command("folder")
+def import_folder(
+    source: Annotated[Path, typer.Argument(help="Class folders, or a flat folder for unlabelled images.")],
+    output: Output = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    name: Annotated[str, typer.Option("--source", help="Name of the source; default: the folder's.")] = "",
+    group: Annotated[
+        str | None, typer.Option(help="Regular expression whose parenthesis, in a file name, names the person.")
+    ] = None,
+) -> None:
+    """Copy a folder of images.
+
+    Example: fer import folder photos --group '(.+)_[0-9]+'
+    """
+    from fer_pipeline.sources.importers import check_apart, find_in_folder
+
+    raw = _choose_raw(output, config, set_)
+    check_apart(source, raw)
+    _bring(find_in_folder(source, group), raw, name or source.resolve().name)
+
+
+@imports.command("fer2013")
+def import_fer2013(
+    source: Annotated[Path, typer.Argument(help="fer2013.csv, a folder USAGE/CLASS, or its .tar.gz.")],
+    output: Output = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+) -> None:
+    """Read FER2013 with its official parts.
+
+    Example: fer import fer2013 fer2013.csv --config fer2013
+    """
+    from fer_pipeline.sources.published import find_fer2013
+
+    _bring(find_fer2013(source), _choose_raw(output, config, set_), "fer2013")
+
+
+@imports.command("celeba")
+def import_celeba(
+    images: Annotated[Path, typer.Argument(help="Folder with 000001.jpg and so on.")],
+    attributes: Annotated[Path, typer.Argument(help="list_attr_celeba.txt")],
+    output: Output = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    attribute: Annotated[str, typer.Option(help="Attribute that makes the two classes.")] = "Smiling",
+    per_class: Annotated[int, typer.Option(min=1, help="Images per class.")] = 1000,
+) -> None:
+    """Take images with and without an attribute.
+
+    Example: fer import celeba img_align_celeba list_attr_celeba.txt --output data/smiles/raw
+    """
+    from fer_pipeline.sources.published import find_celeba
+
+    raw = _choose_raw(output, config, set_)
+    _bring(find_celeba(images, attributes, attribute, per_class), raw, "celeba")
+
+
+def _choose_raw(output: Path | None, config: str | None, overrides: list[str] | None) -> Path:
+    """The raw folder that is named, else that of the configuration."""
+    return output or read_config(config, overrides).crawl.output
+
+
+def _bring(found: Iterable[Found], output: Path, name: str) -> None:
+    from fer_pipeline.sources.importers import import_images
+
+    counts = import_images(found, output, name)
+    told = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common()) or "nothing new"
+    console.note(f"import: {told} -> {output}")
+    _print_classes(output)
+
+
+def _print_classes(output: Path) -> None:
+    """What the raw folder holds now, class by class: a wrong folder shows here, before a class is lost."""
+    from collections import Counter
+
+    from fer_pipeline.dataset.rows import UNLABELLED, kept_rows
+    from fer_pipeline.errors import InputError
+
+    labels = Counter(row.label or UNLABELLED for row in kept_rows(output))
+    if not labels:
+        raise InputError(f"{output}: holds no image yet: import a folder that has some")
+    console.note(f"import: {output} holds {', '.join(f'{label} {count:,}' for label, count in sorted(labels.items()))}")
+    if labels[UNLABELLED]:
+        remedy = "name the folder above the class folders; a raw folder filled by mistake may be deleted"
+        console.note(f"import: {labels[UNLABELLED]:,} images have no class: {remedy}")
+
+
+@command("collect")
+def collect(
+    data: Annotated[Path | None, typer.Argument(help="Data folder, as in data/mine; default: the config's.")] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A class to collect; default: those the data have, else the config's.")
+    ] = None,
+    target: Annotated[int, typer.Option(min=1, max=10_000, help="Photos of each class a session.")] = 40,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    open_: Open = False,
+    allow_host: AllowHost = None,
+) -> None:
+    """Collect photos with your own camera: hold a class's key.
+
+    Example: fer collect --label smile --label neutral --open
+    """
+    require_extra("serve", "uvicorn", "websockets", "starlette")
+    from fer_pipeline.config.loader import locate_file
+    from fer_pipeline.sources.camera.app import make_app
+    from fer_pipeline.sources.camera.capture_store import CaptureStore
+    from fer_pipeline.sources.camera.session import SessionOptions, check_labels
+    from fer_pipeline.sources.camera.target import find_labels, find_target
+    from fer_pipeline.web.server import listen, serve
+
+    # A data folder that is named stands for itself; without one the configuration says where, if there is one.
+    settings = read_config(config, set_) if config or (data is None and locate_file()) else None
+    place = find_target(data, settings)
+    labels = check_labels(label or find_labels(place))
+    _check_models(place.preprocessing)
+    bound = listen(host, port)
+    with CaptureStore(place.raw) as store:
+        options = SessionOptions(labels, target, place.preprocessing)
+        serve(
+            make_app(options, store, min(2, available_cores()), host, allow_host or ()),
+            bound,
+            "collect",
+            open_page=open_,
+        )
+    _print_sessions(store)
+    if sum(store.before.values()) + len(store.kept):
+        _bring_along(place.experiment(), place.config, config, set_ or ())
+
+
+def _check_models(preprocessing: Preprocessing) -> None:
+    """Say what is missing before the page is up."""
+    from fer_pipeline.console import note
+    from fer_pipeline.vision.landmarks import load_detector, load_landmarks
+    from fer_pipeline.vision.weights import LICENCE_NOTE
+
+    load_detector(preprocessing.detector)
+    if preprocessing.cut.region != "whole":
+        load_landmarks(preprocessing.cut.landmarks)
+        note(f"collect: {LICENCE_NOTE}")
+
+
+def _print_sessions(store: CaptureStore) -> None:
+    """What is there now of the last session and of all."""
+    if store.kept:
+        told = ", ".join(f"{name} {count:,}" for name, count in sorted(store.counts.items()))
+        console.note(f"collect: {store.session}: {told} -> {store.raw}")
+    total = sum(store.before.values()) + len(store.kept)
+    console.note(f"collect: photos of all sessions in {store.raw}: {total:,}")
+
+
+def _bring_along(
+    experiment: Experiment, settings: Config | None, path: str | None, overrides: Sequence[str] = ()
+) -> None:
+    """Bring the finished stages up to date with the new photos, and say what to do next."""
+    from fer_pipeline.errors import FerError
+    from fer_pipeline.pipeline import format_summary
+    from fer_pipeline.stages.refresh import refresh
+
+    name = experiment.raw.parent.name if experiment.raw else "NAME"
+    told = format_options(path, overrides) if settings else f" --config YOUR.yaml --set name={name}"
+    try:
+        for summary in refresh(experiment):
+            for text in format_summary(summary):
+                console.note(text)
+    except FerError as error:
+        console.note(f"collect: {error}")
+    if "split" not in experiment.folders:
+        console.note(f"collect: next: fer run{told} --until split")
+    run = str(settings.train.output) if settings else f"runs/{name}"
+    console.note(f"collect: then fer train{told} --from {run}, or without --from where there is no model yet")
+
+
+# --- clean them and part them
+
+
+@command("unify")
+def unify(config: ConfigFile = None, set_: Overrides = None, workers: Workers = None, force: Force = False) -> None:
+    """Turn everything readable into upright RGB JPEG.
+
+    Example: fer unify --workers 4
+    """
+    make_stage("unify", read_config(config, set_, workers), force=force, tell=print_event)
+
+
+@command("dedupe")
+def dedupe(config: ConfigFile = None, set_: Overrides = None, workers: Workers = None, force: Force = False) -> None:
+    """Drop near-copies.
+
+    Example: fer dedupe --set dedupe.distance=6
+    """
+    make_stage("dedupe", read_config(config, set_, workers), force=force, tell=print_event)
+
+
+@command("filter")
+def filter_(config: ConfigFile = None, set_: Overrides = None, workers: Workers = None, force: Force = False) -> None:
+    """Drop photos without a face.
+
+    Example: fer filter --set filter.detector=haar
+    """
+    make_stage("filter", read_config(config, set_, workers), force=force, tell=print_event)
+
+
+@command("clean")
+def clean(config: ConfigFile = None, set_: Overrides = None, workers: Workers = None, force: Force = False) -> None:
+    """Unify, dedupe and filter in one go.
+
+    Example: fer clean --config lips
+    """
+    settings = read_config(config, set_, workers)
+    for name in ("unify", "dedupe", "filter"):
+        make_stage(name, settings, force=force, tell=print_event)
+
+
+@command("crop")
+def crop(config: ConfigFile = None, set_: Overrides = None, workers: Workers = None, force: Force = False) -> None:
+    """Cut out the lips or the face.
+
+    Example: fer crop --set crop.margin=1.4
+    """
+    make_stage("crop", read_config(config, set_, workers), force=force, tell=print_event)
+
+
+@command("split")
+def split(config: ConfigFile = None, set_: Overrides = None, workers: Workers = None, force: Force = False) -> None:
+    """Part the crops into train and test.
+
+    Example: fer split --set split.test_share=0.2
+    """
+    make_stage("split", read_config(config, set_, workers), force=force, tell=print_event)
+
+
+# --- look at them by eye, follow one, take one out
+
+
+@command("review")
+def review(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="A data folder, as in data/lips; default: the configuration's."),
+    ] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            autocompletion=complete_run,
+            help="Run whose opinions are shown; default: runs/NAME, its audit, folds.",
+        ),
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8001,
+    open_: Open = False,
+    allow_host: AllowHost = None,
+    by: Annotated[str, typer.Option(help="Name written beside each decision.")] = "",
+) -> None:
+    """Look through the images in the browser and correct them.
+
+    Keep, drop, move to another class, bring back: decisions are kept in decisions.csv, and the next split heeds them.
+
+    Example: fer review data/lips --open
+    """
+    from fer_pipeline.errors import UsageError
+
+    if path is not None and config is not None:
+        raise UsageError(f"{path}: --config names a data folder too: leave one of them out")
+    require_extra("serve", "fastapi", "uvicorn")
+    from fer_pipeline.review.app import make_app
+    from fer_pipeline.review.session import ReviewSession
+    from fer_pipeline.web.server import listen, serve
+
+    find, usual = _find(path) if path is not None else _named(config, set_)
+    session = ReviewSession(find, run or usual, by)
+    serve(make_app(session, host, allow_host or ()), listen(host, port), "review", open_page=open_)
+
+
+def _find(path: Path) -> tuple[Callable[[], Experiment], Path]:
+    """What finds the experiment of a data folder or of a stage's folder in it, and where its run would lie."""
+    from fer_pipeline.dataset.experiment import find_stage_folder, of_home
+    from fer_pipeline.errors import InputError
+
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder: name a data folder, as in data/lips")
+    stage = find_stage_folder(path / "any")
+    home = path if stage is None else stage.resolve().parent
+    runs = [root / home.resolve().name for root in of_home(home).roots]
+    return lambda: of_home(home), next((run for run in runs if run.is_dir()), Path("runs") / home.resolve().name)
+
+
+def _named(config: str | None, set_: list[str] | None) -> tuple[Callable[[], Experiment], Path]:
+    from fer_pipeline.dataset.experiment import of_config
+
+    settings = read_config_instead(config, set_, "a data folder")
+    return lambda: of_config(settings), settings.train.output
+
+
+def _find_experiment(config: Path | None, overrides: list[str] | None) -> Experiment | None:
+    """The experiment of a configuration, if one is given."""
+    from fer_pipeline.dataset.experiment import of_config
+
+    return of_config(read_config(config, overrides)) if config is not None else None
+
+
+@command("trace")
+def trace(
+    path: What,
+    run: Of = None,
+    config: Experimental = None,
+    set_: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each photo found.")] = False,
+) -> None:
+    """Follow a prediction, crop or photo back to its source.
+
+    Example: fer trace test/smile/0123456789ab.png --run runs/sample
+    """
+    from fer_pipeline.cli.tables import draw_tree
+    from fer_pipeline.lineage.find import find_photos
+    from fer_pipeline.lineage.trace import trace as follow
+
+    for photo in find_photos(path, _find_experiment(config, set_), run):
+        found = follow(photo, run)
+        if as_json:
+            typer.echo(to_json(found.as_dict()))
+        else:
+            for line in draw_tree(found):
+                console.out.print(line)
+
+
+@command("forget")
+def forget(
+    path: What,
+    run: Of = None,
+    config: Experimental = None,
+    set_: Overrides = None,
+    copies: Annotated[bool, typer.Option("--copies", help="Also the photos that look almost the same.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="All images that PATH means, if several; do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, for one image.")] = False,
+) -> None:
+    """Take an image out of every folder for good.
+
+    Says which runs saw it. A folder means the images in it: then pass --all, or type their number when asked.
+
+    Example: fer forget https://example.org/photo.jpg --dry-run
+    """
+    from fer_pipeline.lineage.forget import forget as take_out
+    from fer_pipeline.lineage.forget import plan_forget
+
+    plans = plan_forget(path, _find_experiment(config, set_), run, copies=copies)
+    for plan in plans:
+        for line in plan.describe(copies=copies):
+            console.out.print(line)
+    if dry_run:
+        return
+    count = sum(plan.images for plan in plans)
+    if not all_ and (count > 1 or not yes):
+        _ask(path, count, can_answer=not yes)
+    for plan in plans:
+        for line in take_out(plan):
+            console.note(f"forget: {line}")
+        console.note(f"forget: done; {plan.raw}/blocklist.jsonl keeps it from coming back")
+
+
+def _ask(path: str, count: int, *, can_answer: bool) -> None:
+    """Go on if the answer is yes, or the count of several images; where none can be given, the remedy is named."""
+    from fer_pipeline.errors import UsageError
+
+    if count > 1 and not can_answer:
+        raise UsageError(f"forget: {path} means {count:,} images: pass --all for all of them, or name one")
+    remedy = "--all" if count > 1 else "--yes"
+    question = f"forget {count:,} images? Type {count} to go on" if count > 1 else "forget? [y/N]"
+    try:
+        answer = typer.prompt(question, default="", show_default=False).strip().lower()
+    except typer.Abort:  # the end of a file, as in a script, or Ctrl-C
+        raise UsageError(f"forget: no answer, nothing was removed: pass {remedy}, or --dry-run to look only") from None
+    if answer != str(count) if count > 1 else answer not in {"y", "yes"}:
+        console.note("forget: nothing was removed")
+        raise typer.Exit(1)

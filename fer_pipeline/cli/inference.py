@@ -1,0 +1,190 @@
+"""The commands that use a model: on photos, as a service, on a camera."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fer_pipeline import console
+from fer_pipeline.cli.app import (
+    AllowHost,
+    ConfigFile,
+    Host,
+    Open,
+    Overrides,
+    Port,
+    Run,
+    choose_run,
+    command,
+)
+from fer_pipeline.cli.completion import complete_run
+from fer_pipeline.errors import UsageError
+from fer_pipeline.pipeline import available_cores, require_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fer_pipeline.models.prediction import FacePrediction, Prediction
+
+
+@command("predict")
+def predict(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            autocompletion=complete_run,
+            help="Folder of a finished run, or its model.onnx; with --url the first photo.",
+        ),
+    ],
+    paths: Annotated[list[Path] | None, typer.Argument(help="Photos, or folders of photos.")] = None,
+    url: Annotated[str | None, typer.Option(help="Ask a `fer serve` in place of a run: http://127.0.0.1:8000")] = None,
+    model: Annotated[str, typer.Option(help="With --url: which of the server's models; default: its first.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    crops: Annotated[bool, typer.Option("--crops", help="The files are crops already: take them as they are.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core for many files.")] = None,
+    uncertain: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Confidence below which the answer is `uncertain`; default: the model's own."),
+    ] = None,
+) -> None:
+    """Tell the expression of every face in some photos.
+
+    Example: fer predict runs/sample photo.jpg --json
+    """
+    given = {"--crops": crops, "--workers": workers, "--uncertain": uncertain}
+    for prediction in (
+        _predict_all(run, paths or [], crops, workers, uncertain)
+        if url is None
+        else _ask(url, [run, *(paths or [])], model, given)
+    ):
+        if as_json:
+            typer.echo(prediction.model_dump_json())
+        else:
+            faces = ", ".join(_format_face(face) for face in prediction.faces)
+            typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
+
+
+def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -> Iterator[Prediction]:
+    """The predictions of a server; it decides about crops, threshold and processes."""
+    from fer_pipeline.models.model_file import MODEL
+    from fer_pipeline.models.predictor import list_photos
+    from fer_pipeline.serve.client import predict_at
+
+    for option, value in given.items():
+        if value not in (None, False):
+            raise UsageError(f"{option}: the server decides that: leave it out, or name a run in place of --url")
+    if (paths[0] / MODEL).is_file():
+        raise UsageError(f"{paths[0]}: with --url the server has the model: name photos only, and --model NAME")
+    return predict_at(url, list_photos(paths), model)
+
+
+def _format_face(face: FacePrediction) -> str:
+    guess = f"{face.guess} {face.confidence:.0%}"
+    return guess if face.outcome == "answered" else f"uncertain ({guess})"
+
+
+def _predict_all(
+    run: Path, paths: list[Path], crops: bool, workers: int | None, uncertain: float | None
+) -> Iterator[Prediction]:
+    from functools import partial
+
+    from fer_pipeline.models.prediction import Prediction
+    from fer_pipeline.models.predictor import list_photos, load_predictor, predict_file
+    from fer_pipeline.workers.stage_workers import WorkerCrash, work
+
+    if not paths:
+        raise UsageError("no photos: name some, or folders of photos, after the run")
+    files = list_photos(paths)
+    load_predictor(run, uncertain)  # a bad model is told once, before any photo
+    count = workers or (available_cores() if len(files) >= 64 else 1)
+    for path, result in work(partial(predict_file, run, crops, uncertain=uncertain), files, count):
+        yield Prediction(path=str(path), outcome="bad_image") if isinstance(result, WorkerCrash) else result
+
+
+@command("serve")
+def serve(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            autocompletion=complete_run,
+            help="Finished runs or model files, between which the page switches; default: the configuration's.",
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    open_: Open = False,
+    allow_host: AllowHost = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that find faces; default: one per core.")
+    ] = None,
+    uncertain: Annotated[float | None, typer.Option(min=0, max=1, help="In place of the model's own.")] = None,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Maximum batch size, in crops.")] = 32,
+    wait: Annotated[float, typer.Option(min=0, max=1000, help="Maximum batching delay in milliseconds.")] = 2,
+    queue: Annotated[int, typer.Option(min=1, help="Requests at once; more are told to come again.")] = 128,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for an answer; a picture gets half of them.")] = 20,
+    upload: Annotated[float, typer.Option(min=0.1, help="Seconds a request may take to come.")] = 60,
+    max_mb: Annotated[float, typer.Option(min=0.01, help="Largest request in megabytes.")] = 30,
+    max_files: Annotated[int, typer.Option(min=1, help="Pictures a request.")] = 16,
+    max_megapixels: Annotated[float, typer.Option(min=0.01, help="Largest picture.")] = 50,
+    frames: Annotated[float, typer.Option(min=0.1, help="Frames a second and camera.")] = 30,
+    cameras: Annotated[int, typer.Option(min=0, help="Cameras watched at once.")] = 16,
+) -> None:
+    """Serve a model: a page to try it and watch it live, and an API.
+
+    Example: fer serve runs/sample --open
+    """
+    chosen = [choose_run(run, config, set_) for run in runs] if runs else [choose_run(None, config, set_)]
+    require_extra("serve", "fastapi", "uvicorn", "python_multipart", "websockets", "prometheus_client")
+    from fer_pipeline.serve.app import make_app
+    from fer_pipeline.serve.limits import Limits
+    from fer_pipeline.serve.service import Service
+    from fer_pipeline.web.server import listen
+    from fer_pipeline.web.server import serve as answer
+
+    limits = Limits(
+        max_bytes=round(max_mb * 1e6),
+        max_pixels=round(max_megapixels * 1e6),
+        max_files=max_files,
+        queue=queue,
+        all_bytes=max(Limits.all_bytes, round(max_mb * 1e6)),
+        upload=upload,
+        timeout=timeout,
+        batch=batch,
+        wait=wait / 1000,
+        frames=frames,
+        connections=cameras,
+    )
+    service = Service(chosen, limits, workers or available_cores(), uncertain)
+    bound = listen(host, port)
+    service.start()
+    answer(make_app(service, host, allow_host or ()), bound, "serve", open_page=open_)
+
+
+@command("live")
+def live(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Annotated video (.mp4, .avi) or table (.csv).")],
+    run: Run = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    video: Annotated[Path | None, typer.Option(help="A video file in place of a camera.")] = None,
+    camera: Annotated[int, typer.Option(min=0, help="Number of the camera.")] = 0,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long; default: Ctrl-C.")] = None,
+    window: Annotated[float, typer.Option(min=0, max=10, help="Seconds averaged over; 0: each frame by itself.")] = 0.5,
+    every: Annotated[int, typer.Option(min=1, help="Look at every n-th frame.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output if it is there.")] = False,
+) -> None:
+    """Tell the expressions in a video or a camera's picture.
+
+    Example: fer live runs/sample --video me.mp4 --output seen.mp4
+    """
+    from fer_pipeline.serve.video import check_output, watch
+
+    chosen = choose_run(run, config, set_)
+    source = camera if video is None else video
+    check_output(source, output, force=force)
+    seen = watch(source, chosen, output, seconds=seconds, window=window, every=every)
+    console.note(f"live: {output}: {seen.frames} frames, {seen.faces} faces, {seen.rate:.1f} frames/s")
