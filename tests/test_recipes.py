@@ -1,4 +1,4 @@
-"""Every shipped configuration trains as it says, every network learns: each an epoch on small drawn crops."""
+"""Every recipe trains as it says, every network learns: each an epoch on small drawn crops."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 import torch
 from support.drawn import tiny_training, write_split
 
-from fer_pipeline.config.loader import load_config
+from fer_pipeline.config.loader import find_config
+from fer_pipeline.config.recipes import list_recipes
 from fer_pipeline.config.schema import Config, TrainConfig
 from fer_pipeline.models.augment import choose_strength
 from fer_pipeline.models.networks import OWN
@@ -16,7 +17,7 @@ from fer_pipeline.training.history import read_history
 from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
-CONFIGS = sorted((Path(__file__).parent.parent / "fer_pipeline" / "recipes").glob("*.yaml"))
+RECIPES = sorted(list_recipes())
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(name: str) -> Config:
-    return load_config(next(path for path in CONFIGS if path.stem == name))
+    return find_config(name)
 
 
 def smaller(config: TrainConfig, data: Path, run: Path) -> TrainConfig:
@@ -35,14 +36,14 @@ def smaller(config: TrainConfig, data: Path, run: Path) -> TrainConfig:
     return TrainConfig.model_validate(config.model_dump() | changes)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_shipped_configuration_trains_an_epoch(path: Path, data: Path, tmp_path: Path) -> None:
-    config = smaller(load_config(path).train, data, tmp_path / "run")
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_an_epoch(name: str, data: Path, tmp_path: Path) -> None:
+    config = smaller(load(name).train, data, tmp_path / "run")
     train(config)
     assert Predictor(tmp_path / "run").card.network == config.network
 
 
-TRAINED = {load_config(path).train.network for path in CONFIGS}
+TRAINED = {load(name).train.network for name in RECIPES}
 
 
 @pytest.mark.parametrize("network", sorted({*OWN, "resnet50"} - TRAINED))
