@@ -14,7 +14,13 @@ from fer_pipeline.config.loader import load_config, parse_override
 from fer_pipeline.dataset.blocklist import read_blocklist
 from fer_pipeline.dataset.decisions import DECISIONS, read_decisions
 from fer_pipeline.dataset.journal import JOURNAL, Journal
-from fer_pipeline.dataset.provenance import PROVENANCE, check_provenance, preprocessing_of, read_provenance, settings_of
+from fer_pipeline.dataset.provenance import (
+    PROVENANCE,
+    format_difference,
+    preprocessing_of,
+    read_provenance,
+    settings_of,
+)
 from fer_pipeline.dataset.rows import MANIFEST, iter_rows, parse_row
 from fer_pipeline.models.model_file import KEY, open_session, read_card
 from fer_pipeline.sources.importers import import_images
@@ -23,7 +29,7 @@ from fer_pipeline.vision import image_io as images
 from fer_pipeline.vision.image_io import BadImage, read_header, read_image, sniff_suffix
 
 MAX_PIXELS = 1_000_000  # so that a decoder that takes more memory than it may is seen
-RECIPE_SEED = {
+PROVENANCE_SEED = {
     "stage": "crop",
     "settings": {"margin": 1.5, "region": "mouth"},
     "input": "00",
@@ -95,7 +101,7 @@ def read_made(data: bytes, home: Path) -> None:
     (home / "smile").mkdir(exist_ok=True)
     read_provenance(home)
     settings_of(home, "filter")
-    check_provenance(home, RECIPE_SEED)
+    format_difference(read_provenance(home) or {}, PROVENANCE_SEED)
     preprocessing_of(home)
 
 
@@ -169,7 +175,7 @@ KINDS = {
     **{name.lower(): Kind(partial(mutations.image_seeds, name), look_at, 60, text=False) for name in images.FORMATS},
     "configuration": Kind(_texts(YAML, b"name: a\ncrop: {margin: 1.5}\n"), read_configuration, 60),
     "manifest": Kind(_texts(mutations.json_lines(ROW), mutations.json_lines({"path": "a"})), read_manifest, 50),
-    "recipe": Kind(_texts(json.dumps(RECIPE_SEED).encode()), read_made, 30),
+    "recipe": Kind(_texts(json.dumps(PROVENANCE_SEED).encode()), read_made, 30),
     "journal": Kind(_texts(mutations.json_lines(ENTRY, {**ENTRY, "item": "b"})), read_journal, 30),
     "forgotten": Kind(_texts(mutations.json_lines(NOTE, NOTE)), read_note, 20),
     "decisions": Kind(_texts(VERDICTS), read_verdicts, 20),

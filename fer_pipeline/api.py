@@ -4,10 +4,9 @@ Heavy libraries are imported when a function needs them: torch for training only
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     from fer_pipeline.config.schema import Config
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from fer_pipeline.evaluation.evaluate import Evaluation
     from fer_pipeline.models.prediction import Prediction
     from fer_pipeline.models.predictor import AnyPhoto, Photo, Predictor
+    from fer_pipeline.pipeline import Event, StepResult
     from fer_pipeline.training.train import Outcome
 
 __all__ = ["evaluate", "load", "load_config", "predict", "read_rows", "run", "train"]
@@ -68,33 +68,47 @@ def _as_yaml(value: Any) -> str:
     return json.dumps(str(value) if isinstance(value, Path) else value)
 
 
-def run(config: "Config", *, until: str = "eval", **options: Any) -> Any:
+def run(
+    config: "Config | str | Path | None" = None,
+    *,
+    until: str = "eval",
+    force: bool = False,
+    workers: "int | Literal['ray'] | None" = None,
+    progress: "Callable[[Event], None] | None" = None,
+) -> "list[StepResult]":
     """Run every step of an experiment that is not up to date, from crawl to eval or as far as `until`.
 
-    `options` are those of `fer_pipeline.pipeline.run`: `force`, `workers`, `progress`.
+    `config` is a Config, a YAML file or a recipe's name; None: fer.yaml of the working folder. `force` makes every
+    folder again. `progress` gets an event for each line that `fer run` would print.
     """
-    return import_module("fer_pipeline.pipeline").run(config, until=until, **options)
+    from fer_pipeline.pipeline import run as run_steps
+
+    return run_steps(config, until=until, force=force, workers=workers, progress=progress)
 
 
-def train(config: "Config", *, force: bool = False) -> "Outcome":
+def train(config: "Config | str | Path | None" = None, *, force: bool = False) -> "Outcome":
     """Train a classifier on the split of an experiment; a finished run is left alone, an interrupted one resumed.
 
     Returns the path of the model file, whether it was trained now, and the seconds it took. Needs the extra `train`.
     """
-    from fer_pipeline.training.train import train as fit
+    from fer_pipeline.pipeline import resolve_config, train_model
 
-    return fit(config.train, force=force)
+    return train_model(resolve_config(config), force=force)
 
 
-def evaluate(run: str | Path, data: str | Path | None = None, out: str | Path | None = None) -> "Evaluation":
+def evaluate(
+    run: str | Path, data: str | Path | None = None, out: str | Path | None = None, *, allow_leakage: bool = False
+) -> "Evaluation":
     """Measure a run on the test part of its data, or on the folder `data`; returns and writes `metrics`.
 
-    Writes into `out`, by default the run's folder, or `eval-NAME` in it for other data. `metrics.leakage.passed` says
-    whether more than 1 % of the test images are copies of training images. Needs the extra `train`.
+    Writes into `out`, by default the run's folder, or `eval-NAME` in it for other data. Raises InputError, once all is
+    written, if more than 1 % of the test images are copies of training images, unless `allow_leakage`. Needs the extra
+    `train`.
     """
-    from fer_pipeline.evaluation.evaluate import evaluate as measure
+    from fer_pipeline.pipeline import evaluate_run
 
-    return measure(Path(run), None if data is None else Path(data), None if out is None else Path(out))
+    folders = (None if folder is None else Path(folder) for folder in (data, out))
+    return evaluate_run(Path(run), *folders, allow_leakage=allow_leakage)
 
 
 def read_rows(folder: str | Path) -> "list[Row]":

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.config.schema import CropSettings, Preprocessing
-from fer_pipeline.errors import InputError, StaleError, UsageError
+from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.compare import compare_runs
 from fer_pipeline.evaluation.evaluate import evaluate
 from fer_pipeline.evaluation.scores import FoldScores, write_record
@@ -243,8 +243,8 @@ def test_a_finished_ensemble_is_left_alone_and_another_refused(
     assert main(command) == 0
     assert "is finished, nothing to do" in capsys.readouterr().err
     assert (tmp_path / "run" / "model.onnx").stat().st_mtime_ns == before
-    with pytest.raises(StaleError, match=r"ensemble\.members = .*--force rebuilds it, another --output leaves it"):
-        make_ensemble([home / "one", home / "turned"], tmp_path / "run")
+    assert make_ensemble([home / "one", home / "turned"], tmp_path / "run").fresh
+    assert (tmp_path / "run.1/model.onnx").stat().st_mtime_ns == before
 
 
 def test_a_killed_one_leaves_no_model_and_the_same_command_makes_it(

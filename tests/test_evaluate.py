@@ -11,7 +11,7 @@ from support.drawn import tiny_training, write_classes, write_split
 
 from fer_pipeline.dataset.journal import Journal
 from fer_pipeline.dataset.rows import read_rows
-from fer_pipeline.errors import InputError, StaleError
+from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.evaluate import evaluate, read_metrics
 from fer_pipeline.training.train import train
 
@@ -92,7 +92,7 @@ def test_data_parted_anew_after_the_training_is_refused(tmp_path: Path) -> None:
     train(tiny_training(data, tmp_path / "run", epochs=1, network="simpleconv3"))
     evaluate(tmp_path / "run")
     write_split(data, train=4, test=4)
-    with pytest.raises(StaleError, match=r"has changed since .* was trained on it: run `fer train --force`"):
+    with pytest.raises(InputError, match=r"has changed since .* was trained on it: run `fer train`"):
         evaluate(tmp_path / "run")
 
 

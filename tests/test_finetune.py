@@ -15,7 +15,7 @@ from support.webcam import draw_crop
 from fer_pipeline.__main__ import main
 from fer_pipeline.config.schema import SplitConfig, TrainConfig
 from fer_pipeline.dataset.rows import Row, read_rows, write_rows
-from fer_pipeline.errors import InputError, StaleError, UsageError
+from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.scores import Gains
 from fer_pipeline.files import hash_file
 from fer_pipeline.models.data import list_crops, load_crops
@@ -140,8 +140,10 @@ def test_a_finished_one_is_left_alone_and_told_again(home: Path, tuned: Gains) -
 
 def test_another_model_to_begin_from_is_another_training(home: Path, tuned: Gains, tmp_path: Path) -> None:
     other = train(TrainConfig(input=home / "plain", output=tmp_path / "run", **(BASE | {"seed": 1}))).model.parent
-    with pytest.raises(StaleError, match=r"another model's weights.*--force"):
-        finetune(config_of(home, home / "run"), other, {"epochs"})
+    shutil.copytree(home / "run-tuned", tmp_path / "mine-tuned")
+    result = finetune(config_of(home, tmp_path / "mine", epochs=1), other, {"epochs"})
+    assert result.outcome.fresh
+    assert (tmp_path / "mine-tuned.1/model.onnx").is_file()
 
 
 def test_it_goes_on_after_a_kill_and_ends_with_the_same_weights(home: Path, tuned: Gains, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from support.drawn import write_classes, write_config
 
 from fer_pipeline.config.loader import load_config
 from fer_pipeline.dataset.rows import read_rows
-from fer_pipeline.errors import StaleError, UsageError
+from fer_pipeline.errors import UsageError
 from fer_pipeline.pipeline import ORDER, Event, StepResult, plan, run
 from fer_pipeline.sources.importers import find_in_folder, import_images
 
@@ -63,13 +63,15 @@ def test_a_step_that_is_none_is_told_with_those_there_are(config: Path) -> None:
             function(config, until="nonsense")
 
 
-def test_other_settings_are_refused_until_forced(config: Path) -> None:
+def test_other_settings_make_again_what_depends_on_them(config: Path) -> None:
     run(config, until="crop")
     changed = load_config(config, ["crop.size=40"])
-    with pytest.raises(StaleError, match=r"crop\.size"):
-        run(changed, until="crop")
-    fresh = [one.step for one in run(changed, until="crop", force=True) if one.fresh]
+    told: list[str] = []
+    fresh = [
+        one.step for one in run(changed, until="crop", progress=lambda event: told.append(event.text)) if one.fresh
+    ]
     assert fresh == ["crop"]
+    assert "crop: settings changed: crop.size 32 → 40" in told
 
 
 def told_by(config: Path, *overrides: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from support.drawn import tiny_training, write_split
 
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.dataset.rows import read_rows
-from fer_pipeline.errors import InputError, StaleError, UsageError
+from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.files import hash_file
 from fer_pipeline.models.data import list_crops, load_crops
 from fer_pipeline.models.predictor import Predictor
@@ -91,22 +91,24 @@ def test_a_finished_run_is_left_alone(data: Path, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"} == before
 
 
-def test_other_settings_are_refused_by_name_and_forced(data: Path, tmp_path: Path) -> None:
+def test_other_settings_make_another_run_and_the_old_one_is_kept(data: Path, tmp_path: Path) -> None:
     train(tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE))
     changed = tiny_training(data, tmp_path / "run", epochs=1, seed=7, **SIMPLE)
-    with pytest.raises(StaleError, match=r"train\.seed = 0 \(now 7\).*with --force"):
-        train(changed)
-    assert train(changed, force=True).fresh
+    assert train(changed).fresh
     assert Predictor(tmp_path / "run").card.settings["seed"] == 7
+    assert Predictor(tmp_path / "run.1").card.settings["seed"] == 0
+    assert not train(changed).fresh
+    assert train(changed, force=True).fresh
+    assert (tmp_path / "run.2/model.onnx").is_file()
 
 
-def test_other_data_is_refused(tmp_path: Path) -> None:
+def test_other_data_make_another_run(tmp_path: Path) -> None:
     data = write_split(tmp_path / "split", train=6, test=1)
     config = tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE)
     train(config)
     write_split(data, train=7, test=1)
-    with pytest.raises(StaleError, match="made from another state of its input folder"):
-        train(config)
+    assert train(config).fresh
+    assert (tmp_path / "run.1/model.onnx").is_file()
 
 
 def test_a_folder_that_fer_did_not_make_is_not_touched(data: Path, tmp_path: Path) -> None:

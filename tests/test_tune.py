@@ -1,6 +1,7 @@
 """What a search promises: the given configuration first, the same images for all, and an honest word at the end."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from fer_pipeline.cli.tables import judge_winner
 from fer_pipeline.config.loader import load_config
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.config.writer import to_yaml
-from fer_pipeline.errors import InputError, StaleError
+from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.significance import compare_hits
 from fer_pipeline.training.search_space import apply_settings, given_settings, list_ranges, make_study
 from fer_pipeline.training.tune import Trial, Tuning, tune
@@ -128,12 +129,11 @@ def test_no_trial_begins_when_time_is_over_and_what_was_begun_is_kept(
     assert [one.epochs for one in tune(config, 2).trials] == [3, 3]
 
 
-def test_other_settings_or_epochs_are_refused_by_name(found: Tuning, data: Path) -> None:
-    run = found.folder.with_name("x")
-    with pytest.raises(StaleError, match=r"tune\.most_epochs = 2 \(now its default\)"):
-        tune(tiny_training(data, run, **CHEAP), 3)
-    with pytest.raises(StaleError, match=r"tune\.batch"):
-        tune(tiny_training(data, run, **CHEAP | {"batch": 4}), 3, epochs=2)
+def test_another_setting_begins_another_search_and_the_old_one_is_kept(data: Path, tmp_path: Path) -> None:
+    tune(tiny_training(data, tmp_path / "x", **CHEAP), 1, epochs=1)
+    tune(tiny_training(data, tmp_path / "x", **CHEAP | {"batch": 4}), 1, epochs=1)
+    kept = [json.loads((tmp_path / name / "provenance.json").read_text()) for name in ("x-tune", "x-tune.1")]
+    assert [made["settings"]["batch"] for made in kept] == [4, None]
 
 
 def test_a_mangled_trial_is_an_error_that_names_it(data: Path, tmp_path: Path) -> None:

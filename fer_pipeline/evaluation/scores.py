@@ -1,4 +1,4 @@
-"""Scores as they are written to and read from `metrics.json`, `folds.json`, `finetune_report.json` and `quantised.json`.
+"""Scores as written to `metrics.json`, `folds.json`, `finetune_report.json` and `quantised.json`.
 
 A field that is `None` is left out of the file. Shares and intervals are rounded to four digits.
 """
@@ -219,7 +219,7 @@ class RunModel(Record):
 
 
 class Gains(Record):
-    """The content of `finetune_report.json`: what fine-tuning gained on each source, all sessions (`new`) and all else (`old`).
+    """The content of `finetune_report.json`: gains on each source, on all sessions (`new`) and on all else (`old`).
 
     `left_out` counts test images that the first model was trained or validated on. `data` is the hash of the folder.
     """
