@@ -96,19 +96,15 @@ def train(config: "Config | str | Path | None" = None, *, force: bool = False) -
     return train_model(resolve_config(config), force=force)
 
 
-def evaluate(
-    run: str | Path, data: str | Path | None = None, out: str | Path | None = None, *, allow_leakage: bool = False
-) -> "Evaluation":
+def evaluate(run: str | Path, data: str | Path | None = None, out: str | Path | None = None) -> "Evaluation":
     """Measure a run on the test part of its data, or on the folder `data`; returns and writes `metrics`.
 
-    Writes into `out`, by default the run's folder, or `eval-NAME` in it for other data. Raises InputError, once all is
-    written, if more than 1 % of the test images are copies of training images, unless `allow_leakage`. Needs the extra
-    `train`.
+    Writes into `out`, by default the run's folder, or `eval-NAME` in it for other data. `metrics.leakage.passed` says
+    whether no more than 1 % of the test images are copies of training images. Needs the extra `train`.
     """
-    from fer_pipeline.pipeline import evaluate_run
+    from fer_pipeline.evaluation.evaluate import evaluate as measure
 
-    folders = (None if folder is None else Path(folder) for folder in (data, out))
-    return evaluate_run(Path(run), *folders, allow_leakage=allow_leakage)
+    return measure(Path(run), None if data is None else Path(data), None if out is None else Path(out))
 
 
 def read_rows(folder: str | Path) -> "list[Row]":

@@ -17,12 +17,13 @@ from support.drawn import write_config
 from support.pictures import draw_portrait, draw_view, list_files, make_folder
 
 from fer_pipeline.config.schema import CropConfig, DedupeConfig, FilterConfig, StageConfig, UnifyConfig
-from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.journal import Journal
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows
 from fer_pipeline.errors import SetupError
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER
+from fer_pipeline.stages.records import OUTCOMES
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.stage import Keep, Stage, Verdict
 from fer_pipeline.stages.unify import UNIFY
@@ -239,8 +240,8 @@ def test_a_node_killed_in_the_middle_costs_no_image(
     run_stage(INVERT, StageConfig(input=source, output=tmp_path / "one"))
     append, finished = Journal.append, []
 
-    def append_and_kill(journal: Journal, item: str, rows: list[Row]) -> None:
-        append(journal, item, rows)
+    def append_and_kill(journal: Journal, item: str, rows: list[Row], key: str) -> None:
+        append(journal, item, rows, key)
         finished.append(item)
         if len(finished) == 2 * shards.SHARD:
             while not (tmp_path / "hangs").exists():
@@ -272,7 +273,7 @@ def test_ctrl_c_is_one_line_and_leaves_the_journal(cluster: Any, tmp_path: Path)
         path.unlink()
         os.link(photo, path)
     config = write_config(tmp_path, "workers: ray")
-    journal = tmp_path / "data" / "drawn" / "unified" / JOURNAL
+    journal = tmp_path / "data" / "drawn" / "unified" / OUTCOMES
     command = [sys.executable, "-m", "fer_pipeline", "--quiet", "unify", "-c", str(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         while process.poll() is None and not (journal.is_file() and journal.stat().st_size):

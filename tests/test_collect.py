@@ -494,6 +494,6 @@ def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tm
         said = process.stderr.read()
         assert process.wait() == 0
     assert "photos of all sessions in data/mine/raw: 1" in said
-    assert "unify, dedupe, filter, crop, split up to date: only the new photos were processed" in said
+    assert "split: kept 9 of 9; reused 8, new 1, gone 0" in said
     assert "fer train --config c.yaml --from runs/mine" in said
     assert len([row for row in read_rows(tmp_path / "data/mine/split") if row.source.get("engine") == "webcam"]) == 1

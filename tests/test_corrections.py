@@ -262,7 +262,7 @@ def test_the_command_says_what_changed_and_status_what_is_next(tmp_path: Path, c
     assert "split: decisions: 1 dropped, 1 moved to smile, 1 brought back" in capsys.readouterr().err
     decide(config, Decision(pout[0].path, "undo"))
     assert main(["status", *command]) == 0
-    assert f"next: fer split {' '.join(command)}" in capsys.readouterr().out
+    assert f"next: fer run {' '.join(command)}" in capsys.readouterr().out
     (file,) = config.split.output.rglob(f"smile/{Path(pout[1].path).name}")
     assert main(["-q", "trace", str(file), *command]) == 0
     told = capsys.readouterr().out

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support.loopback import SILENCE, TIME, Reply, Script, Web, listed, picture, settings
 
-from fer_pipeline.dataset.journal import JOURNAL, Journal
+from fer_pipeline.dataset.journal import JOURNAL
+from fer_pipeline.dataset.provenance import locked_raw, write_provenance
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows, write_rows
 from fer_pipeline.errors import InputError, SetupError, UsageError
 from fer_pipeline.files import hash_file
@@ -311,6 +312,7 @@ def test_rows_of_an_import_stay_and_their_bytes_are_not_taken_twice(tmp_path: Pa
         (tmp_path / "raw" / "smile").mkdir(parents=True)
         (tmp_path / "raw" / "smile" / "zz.png").write_bytes(picture(0))
         write_rows(tmp_path / "raw", [imported])
+        write_provenance(tmp_path / "raw", {"stage": "raw"})
         crawl(listed(tmp_path, web, "/0.png", "/1.png"))
     rows = read_rows(tmp_path / "raw")
     assert imported in rows
@@ -323,7 +325,7 @@ def test_rows_of_an_import_stay_and_their_bytes_are_not_taken_twice(tmp_path: Pa
 
 def test_what_a_killed_import_finished_is_not_lost(tmp_path: Path) -> None:
     row = Row(path="smile/zz.png", label="smile", source={"name": "mine", "file": "0.png"}, sha256="00")
-    with Journal(tmp_path / "raw") as journal:
+    with locked_raw(tmp_path / "raw") as journal:
         journal.append("mine 0.png", [row])
     (tmp_path / "raw" / "smile").mkdir()
     (tmp_path / "raw" / row.path).write_bytes(b"its bytes")
@@ -336,7 +338,7 @@ def test_a_killed_import_of_the_same_bytes_takes_no_address_and_licence_away(tmp
     with Web(pictures(2)) as web:
         crawl(listed(tmp_path, web, "/0.png"))
         (row,) = read_rows(tmp_path / "raw")
-        with Journal(tmp_path / "raw") as journal:
+        with locked_raw(tmp_path / "raw") as journal:
             journal.append("mine 0.png", [row.replace(source={"name": "mine", "file": "0.png"})])
         crawl(listed(tmp_path, web, "/0.png", "/1.png"))
         assert web.asked.count("/0.png") == 1
@@ -361,7 +363,7 @@ def test_a_killed_crawl_goes_on_where_it_stopped_and_ends_with_the_same_rows(tmp
         child.append(subprocess.Popen([sys.executable, "-c", CRAWL, config.model_dump_json()]))
         assert child[0].wait(60) == -signal.SIGKILL
         assert not (tmp_path / "raw" / MANIFEST).exists()
-        with Journal(tmp_path / "raw") as journal:
+        with locked_raw(tmp_path / "raw") as journal:
             finished = {row.source["url"].removeprefix(web.url) for row in journal.rows()}
         before_it = len(web.asked)
         crawl(config)
@@ -415,7 +417,7 @@ def test_a_file_that_did_not_come_to_the_disk_is_fetched_again(tmp_path: Path) -
         config = listed(tmp_path, web, *pictures(3))
         crawl(config)
         rows = read_rows(config.output)
-        with Journal(config.output) as journal:  # as a power cut may leave it: the notes are there, the bytes are not
+        with locked_raw(config.output) as journal:  # as after a power cut: notes are there, bytes are not
             for row in rows:
                 journal.append(f"smile {row.source['url']}", [row])
         (config.output / MANIFEST).unlink()
@@ -443,7 +445,7 @@ def test_ctrl_c_stops_a_crawl_that_waits_for_a_server(tmp_path: Path) -> None:
         _, errors = child.communicate(timeout=60)  # a tenth of what the server is waited for
     assert child.returncode != 0
     assert b"KeyboardInterrupt" in errors
-    with Journal(tmp_path / "raw") as journal:
+    with locked_raw(tmp_path / "raw") as journal:
         assert len(list(journal.entries())) == 1
 
 
@@ -462,7 +464,7 @@ def test_an_answer_that_comes_after_ctrl_c_changes_nothing(tmp_path: Path) -> No
         for thread in threading.enumerate():
             if thread.name.startswith("downloader"):
                 thread.join()
-    assert [path.name for path in (tmp_path / "raw").iterdir()] == [".lock"]
+    assert [path.name for path in sorted((tmp_path / "raw").iterdir())] == [".lock", "provenance.json"]
 
 
 def test_no_picture_at_all_is_an_error_that_says_what_each_engine_answered(tmp_path: Path) -> None:
@@ -506,6 +508,7 @@ def test_a_disk_that_takes_no_file_stops_the_crawl(tmp_path: Path) -> None:
     with Web(pictures(9)) as web:
         config = listed(tmp_path, web, *pictures(9))
         config.output.mkdir()
+        write_provenance(config.output, {"stage": "raw"})
         (config.output / "smile").write_text("a file where the folder should be")
         with pytest.raises(SetupError, match="cannot write"):
             crawl(config)
@@ -532,10 +535,8 @@ def test_a_table_of_hosts_that_fer_did_not_write_stays_as_it_is(tmp_path: Path) 
     lines: list[str] = []
     with Web(pictures(2)) as web:
         config = listed(tmp_path, web, "/0.png")
-        config.output.mkdir()
-        (config.output / HOST_STATS).write_text("my,own,notes\n")
-        with Journal(config.output):
-            pass  # the folder is one that fer has begun
+        with locked_raw(config.output):  # the folder is one that fer has begun
+            (config.output / HOST_STATS).write_text("my,own,notes\n")
         crawl(config, on_progress=lines.append)
     assert (config.output / HOST_STATS).read_text() == "my,own,notes\n"
     assert any(f"{config.output / HOST_STATS}: not written by fer" in line for line in lines)
@@ -561,6 +562,6 @@ def test_a_contact_that_no_header_can_hold_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_crawls_do_not_write_one_folder(tmp_path: Path) -> None:
-    with Web() as web, Journal(tmp_path / "raw"), pytest.raises(InputError, match="another fer command"):
+    with Web() as web, locked_raw(tmp_path / "raw"), pytest.raises(InputError, match="another fer command"):
         crawl(listed(tmp_path, web, "/0.png"))
-    assert [path.name for path in (tmp_path / "raw").iterdir()] == [".lock"]
+    assert [path.name for path in sorted((tmp_path / "raw").iterdir())] == [".lock", "provenance.json"]

@@ -107,7 +107,7 @@ def test_a_session_of_somebody_else_under_the_same_cast_is_told_apart_after_it(t
 def test_what_it_cost_elsewhere_is_told_with_its_interval(home: Path, tuned: Gains) -> None:
     old = tuned.old
     assert old is not None
-    assert old.count == sum(row.split == "test" for row in read_rows(home / "plain")) > 20
+    assert old.count == sum(row.split == "test" for row in read_rows(home / "plain")) >= 20
     assert old.gain == pytest.approx(old.after.accuracy - old.before.accuracy, abs=1e-3)
     assert old.gain_ci95[0] <= old.gain <= old.gain_ci95[1]
     assert old.after.accuracy > 0.8, "it forgot what it knew"

@@ -47,13 +47,13 @@ def test_a_folder_made_from_another_state_of_its_input_is_stale(config: Path, ca
     stale = [line for line in lines if line.startswith("stale")]
     assert len(stale) == 1
     assert "crops was made from another state of its input folder" in stale[0]
-    assert lines[-1].startswith("next: fer crop --config ")
+    assert lines[-1].startswith("next: fer run --config ")
 
 
 def test_a_folder_made_with_other_settings_is_stale(config: Path, capsys: Capture) -> None:
     lines = told(config, capsys, "--set", "crop.size=48")
     assert any("crops was made with other settings (crop.size 32 → 48)" in line for line in lines)
-    assert lines[-1].startswith("next: fer crop --config ")
+    assert lines[-1].startswith("next: fer run --config ")
 
 
 def test_a_begun_training_has_a_row_and_is_not_done(config: Path, capsys: Capture) -> None:
