@@ -32,7 +32,8 @@ from fer_pipeline.workers import ray_cluster as of_ray
 from fer_pipeline.workers import ray_shards as shards
 from fer_pipeline.workers.ray_cluster import connect, load_ray
 from fer_pipeline.workers.ray_nodes import PROBE, check_nodes, check_output, look, probe, share
-from fer_pipeline.workers.stage_workers import WorkerCrash, Workers, work
+from fer_pipeline.workers.ray_shards import work_on_cluster
+from fer_pipeline.workers.stage_workers import WorkerCrash, Workers
 
 if find_spec("ray") is None:
     pytest.skip("the extra `scale` is not installed", allow_module_level=True)
@@ -192,7 +193,7 @@ def test_a_cluster_gives_the_rows_and_bytes_of_one_process(
 
 
 def test_shards_are_done_on_all_nodes_in_few_processes_of_one_thread(cluster: Any) -> None:
-    results = [result for _, result in work(tell_place, range(40 * shards.SHARD), "ray")]
+    results = [result for _, result in work_on_cluster(tell_place, range(40 * shards.SHARD))]
     places = [result for result in results if not isinstance(result, WorkerCrash)]
     assert len({node for node, _, _, _ in places}) == 2
     assert len({process for _, process, _, _ in places}) <= 4
@@ -207,17 +208,17 @@ def test_results_come_in_order_and_items_are_not_read_far_ahead(cluster: Any) ->
             read.append(number)
             yield number
 
-    results = work(square, items(), "ray")
+    results = work_on_cluster(square, items())
     assert [next(results) for _ in range(3)] == [(0, 0), (1, 1), (2, 4)]
     assert len(read) <= 2 * shards.AHEAD * shards.SHARD
     results.close()  # type: ignore[attr-defined]
-    assert list(work(square, range(100), "ray")) == [(number, number * number) for number in range(100)]
-    assert list(work(square, [], "ray")) == []
+    assert list(work_on_cluster(square, range(100))) == [(number, number * number) for number in range(100)]
+    assert list(work_on_cluster(square, [])) == []
 
 
 def test_an_error_of_the_set_up_comes_through_as_it_is(cluster: Any) -> None:
     with pytest.raises(SetupError, match=r"^no room: make some$"):
-        list(work(lack_something, range(3), "ray"))
+        list(work_on_cluster(lack_something, range(3)))
 
 
 def test_an_image_that_kills_its_process_costs_that_image(cluster: Any, tmp_path: Path) -> None:
@@ -259,10 +260,10 @@ def test_a_node_killed_in_the_middle_costs_no_image(
 
 def test_nobody_waits_for_the_shards_of_a_stage_that_was_stopped(cluster: Any, tmp_path: Path) -> None:
     sign = tmp_path / "done"
-    results = work(hold, ((number, str(sign)) for number in range(3 * shards.SHARD)), "ray")
+    results = work_on_cluster(hold, ((number, str(sign)) for number in range(3 * shards.SHARD)))
     next(results)
     results.close()  # type: ignore[attr-defined]
-    assert len(list(work(square, range(3 * shards.SHARD), "ray"))) == 3 * shards.SHARD
+    assert len(list(work_on_cluster(square, range(3 * shards.SHARD)))) == 3 * shards.SHARD
     assert not sign.exists()
 
 
@@ -312,11 +313,11 @@ def test_a_node_that_joined_later_and_sees_another_file_is_refused(cluster: Any,
     if not unlike.exists():
         pytest.skip("needs a file that every process sees otherwise")
     (tmp_path / "token").write_text("here")
-    assert dict(work(square, range(3), "ray", [tmp_path / "token"])) == {0: 0, 1: 1, 2: 4}
+    assert dict(work_on_cluster(square, range(3), [tmp_path / "token"])) == {0: 0, 1: 1, 2: 4}
     with pytest.raises(
         SetupError, match=r"^node [\d.]+ does not share /proc/self \(cmdline has .*\): mount it on every"
     ):
-        list(work(square, range(3), "ray", [unlike]))
+        list(work_on_cluster(square, range(3), [unlike]))
 
 
 def test_what_went_to_a_folder_that_is_no_longer_shared_does_not_count(cluster: Any, tmp_path: Path) -> None:
@@ -324,7 +325,7 @@ def test_what_went_to_a_folder_that_is_no_longer_shared_does_not_count(cluster: 
     file = tmp_path / "share" / "token"
     file.write_text("here")
     with pytest.raises(SetupError, match=r"does not share .*/share \(token has No such file or directory\)"):
-        list(work(unmount, ((number, file) for number in range(5)), "ray", [file]))
+        list(work_on_cluster(unmount, ((number, file) for number in range(5)), [file]))
 
 
 def test_a_node_that_loses_the_output_stops_the_stage_before_a_manifest_exists(cluster: Any, tmp_path: Path) -> None:
@@ -339,7 +340,7 @@ def test_a_node_that_loses_the_output_stops_the_stage_before_a_manifest_exists(c
 def test_what_two_nodes_write_at_once_is_what_one_writes(cluster: Any, tmp_path: Path) -> None:
     picture = make_folder(tmp_path / "in", {"a/0.png": draw_view(0)}) / "a" / "0.png"
     jobs = [(picture, tmp_path / "out")] * (8 * shards.SHARD)
-    assert {result for _, result in work(write_and_link, jobs, "ray")} == {2 * int(read_image(picture).max())}
+    assert {result for _, result in work_on_cluster(write_and_link, jobs)} == {2 * int(read_image(picture).max())}
     assert sorted(list_files(tmp_path / "out")) == ["linked.png", "written.png"]
     assert (tmp_path / "out" / "linked.png").samefile(picture)
 

@@ -39,6 +39,7 @@ from fer_pipeline.stages.records import OUTCOMES, Records
 from fer_pipeline.stages.stage import C, Drop, Keep, Stage
 from fer_pipeline.vision.image_io import BadImage, Image, link_image, write_image
 from fer_pipeline.workers.ray_nodes import join_cluster, share
+from fer_pipeline.workers.ray_shards import work_on_cluster
 from fer_pipeline.workers.stage_workers import WorkerCrash, Workers, work
 
 
@@ -194,10 +195,14 @@ def _process_all(stage: Stage[C], config: C, journal: Journal, images: str, work
     total = sum(1 for _ in stage.gather(config.input))
     todo = (row for row in stage.gather(config.input) if row.path not in done)
     sent = share(config) if workers == "ray" else config
-    shared = config.input / MANIFEST, folder / LOCK
+    task, left = partial(process_one, stage, sent), total - len(done)
+    if workers == "ray":
+        results = work_on_cluster(task, todo, (config.input / MANIFEST, folder / LOCK))
+    else:
+        results = work(task, todo, workers, left)
     with progress(stage.name, total) as advance:
         advance(len(done))
-        for row, result in work(partial(process_one, stage, sent), todo, workers, shared, total - len(done)):
+        for row, result in results:
             outcome = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
             journal.append(row.path, outcome, _key(images, row))
             advance(1)

@@ -13,7 +13,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from fer_pipeline.errors import SetupError
@@ -31,19 +30,14 @@ class WorkerCrash(Exception):
 def work(
     task: Callable[[T], R],
     items: Iterable[T],
-    workers: Workers,
-    shared: Sequence[Path] = (),
+    workers: int,
     expected: int | None = None,
 ) -> Iterator[tuple[T, R | WorkerCrash]]:
     """Apply a picklable task to every item; yields (item, result) in order, reading ahead only a little.
 
-    `shared` are files that every node of a cluster must see as they are here, as long as it works. For the few items
-    that are `expected` no more processes are started than have something to do.
+    Where few items are `expected`, no more processes are started than have something to do. `ray_shards` does the same
+    on a cluster.
     """
-    if workers == "ray":
-        from fer_pipeline.workers.ray_shards import work_on_cluster
-
-        return work_on_cluster(task, items, shared)
     if workers <= 1:
         return ((item, task(item)) for item in items)
     wanted = workers if expected is None else max(1, min(workers, -(-expected // CHUNK)))
