@@ -1,5 +1,6 @@
 """One row per image, and the JSON Lines file that holds the rows of a finished stage."""
 
+import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ from fer_pipeline.vision.boxes import Box, Point
 
 MANIFEST = "manifest.jsonl"
 UNLABELLED = "unlabelled"
+PLAIN = re.compile(r"[\w-][^/\\:\0]*(/[\w-][^/\\:\0]*)*")  # a path no part of which begins with a dot
 WEBCAM = "webcam"  # the engine of what `fer collect` brings
 
 
@@ -78,6 +80,8 @@ def parse_row(line: str | bytes, where: str) -> Row:
 
 def is_inside(path: str) -> bool:
     """Whether a relative path stays below the folder it is joined to."""
+    if PLAIN.fullmatch(path):  # nearly all, in a tenth of the time
+        return True
     parts = Path(path).parts
     return bool(parts) and ".." not in parts and not Path(path).is_absolute() and "\0" not in path
 
