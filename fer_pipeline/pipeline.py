@@ -230,7 +230,7 @@ def _write_data_page(config: Config) -> Path:
 
 
 def _add_page(step: str, write: Callable[[], Path], tell: Callable[[Event], None]) -> None:
-    """Write a page nobody asked for by name: what it lacks (an extra, room) is told and fails nothing."""
+    """Write a page beside a result; if that fails (an extra, room), the step says so and goes on."""
     from fer_pipeline.errors import FerError
 
     try:

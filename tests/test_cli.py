@@ -470,7 +470,8 @@ def test_a_photo_without_a_face_is_an_outcome(tmp_path: Path, capsys: Capture) -
     run = write_model(tmp_path / "run", Preprocessing(detector=HAAR, cut=CropSettings()))
     photo = write_png(tmp_path / "blank.png", np.full((200, 200, 3), 99, np.uint8))
     assert main(["predict", str(run), str(photo), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"path": str(photo), "outcome": "no_face", "faces": []}
+    expected = {"path": str(photo), "outcome": "no_face", "width": 200, "height": 200, "faces": []}
+    assert json.loads(capsys.readouterr().out) == expected
 
 
 def test_several_processes_answer_the_same_in_the_same_order(trained: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -142,7 +142,7 @@ def test_an_image_that_crashes_a_native_library_costs_itself(tmp_path: Path) -> 
 
 def test_a_worker_killed_for_memory_costs_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONCE", str(tmp_path / "killed"))
-    workers._lanes.cache_clear()  # processes of an earlier test do not have it in their environment
+    workers.stop_workers()  # processes of an earlier test do not have it in their environment
     source = make_folder(tmp_path / "in", {f"a/{name}.jpg": draw_noise(1) for name in ("1", "2", "once", "z")})
     summary = run_stage(CRASH, settings(source), workers=2)
     assert (tmp_path / "killed").exists()

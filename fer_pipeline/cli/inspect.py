@@ -91,6 +91,7 @@ def compare(
     run_b: Annotated[Path, typer.Argument(autocompletion=complete_run, help="The other one.")],
     out: Annotated[Path | None, typer.Option(help="CSV of the images on which they differ.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that fer did not write.")] = False,
 ) -> None:
     """Tell whether one model is better, or lucky.
 
@@ -98,8 +99,10 @@ def compare(
     """
     require_extra("train", "scipy")
     from fer_pipeline.cli.tables import print_comparison
-    from fer_pipeline.evaluation.compare import compare_runs, write_differences
+    from fer_pipeline.evaluation.compare import check_differences, compare_runs, write_differences
 
+    if out is not None:
+        check_differences(out, force=force)
     result = compare_runs(run_a, run_b)
     if as_json:
         typer.echo(result.summary().model_dump_json())
@@ -126,6 +129,10 @@ def status(
     from fer_pipeline.config.loader import locate_file
     from fer_pipeline.report.status import read_status
 
+    if picture is not None:
+        from fer_pipeline.report.plots import check_picture
+
+        check_picture(picture)
     if locate_file(config) is None and not set_:
         _print_experiments()
         return
@@ -185,13 +192,15 @@ def show(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished stage, as in data/sample/crops.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("sheet.png"),
     columns: Annotated[int, typer.Option(min=1, max=100, help="Pictures per class.")] = 12,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that fer did not write.")] = False,
 ) -> None:
     """Draw a sheet with a row of pictures per class.
 
     Example: fer show data/sample/crops --out crops.png
     """
-    from fer_pipeline.report.plots import contact_sheet
+    from fer_pipeline.report.plots import check_picture, contact_sheet
 
+    check_picture(out, (".png", ".jpg", ".jpeg"), force=force)
     rows = contact_sheet(folder, out, columns)
     console.note(f"show: {rows} classes in {out}")
 

@@ -46,7 +46,7 @@ UserPath = Annotated[Path, AfterValidator(_expand_home)]  # a file or folder; a 
 
 
 class Section(BaseModel):
-    """Settings are frozen, and a key that nobody knows is an error."""
+    """Settings are frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

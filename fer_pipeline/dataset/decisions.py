@@ -127,7 +127,7 @@ def parse_lines(lines: list[bytes], where: str, first: int) -> list[Decision]:
     return found
 
 
-def settle(decisions: Iterable[Decision]) -> dict[str, Decision]:
+def effective_decisions(decisions: Iterable[Decision]) -> dict[str, Decision]:
     """What counts for each image; an image whose decisions were all taken back has none."""
     held: dict[str, list[Decision]] = {}
     for one in decisions:
@@ -140,8 +140,8 @@ def settle(decisions: Iterable[Decision]) -> dict[str, Decision]:
 
 
 def read_decisions(home: Path) -> dict[str, Decision]:
-    """What counts for each image of the folders below `home`; nothing where nobody decided anything."""
-    return settle(load_decisions(home))
+    """What counts for each image of the folders below `home`; nothing where there are no decisions."""
+    return effective_decisions(load_decisions(home))
 
 
 def load_decisions(home: Path) -> list[Decision]:

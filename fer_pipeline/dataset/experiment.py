@@ -104,6 +104,11 @@ def name_of(row: Row) -> str:
     return photo_of(str(row.attributes.get("moved_from", row.path)))
 
 
+def file_below(folder: Path, row: Row) -> Path:
+    """Where the file of a row lies in a folder: below `train` or `test` in that of a split."""
+    return folder / row.split / row.path if row.split and (folder / row.split).is_dir() else folder / row.path
+
+
 def file_of(stage: str, folder: Path, row: Row) -> Path:
     """Where the file of a row lies, if it has one."""
     return folder / row.split / row.path if stage == "split" and row.split else folder / row.path

@@ -18,6 +18,7 @@ from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.files import hash_file, write_aside
 
 PROVENANCE = "provenance.json"
+RUNS = ("train", "folds", "tune", "ensemble", "eval", "audit")  # the stages of folders with scores in them
 RAW = "raw"  # the stage of a folder that crawls, imports and cameras fill
 SOURCES = {stage: source or "" for stage, (source, _) in FOLDERS.items()} | {"train": "split"}
 MAKERS = {folder: stage for stage, (_, folder) in FOLDERS.items()} | {RAW: "crawl` or `fer import"}
@@ -144,6 +145,15 @@ def locked_raw(folder: Path) -> Iterator[Journal]:
         if read_provenance(folder) is None:
             write_provenance(folder, {"stage": RAW})
         yield journal
+
+
+@contextmanager
+def locked_results(folder: Path, stage: str) -> Iterator[None]:
+    """Hold a folder that scores are written to: a run, or a new one marked by `stage`."""
+    with locked_output(folder, *RUNS):
+        if read_provenance(folder) is None:
+            write_provenance(folder, {"stage": stage})
+        yield
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import AuditConfig, TrainConfig
-from fer_pipeline.dataset.provenance import read_provenance
+from fer_pipeline.dataset.provenance import locked_results, read_provenance
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.bias import Bias, check_bias
@@ -74,6 +74,11 @@ def audit(config: TrainConfig, settings: AuditConfig, folder: Path, originals: P
 
     Networks are label models too if they were cross-validated on the same images; `originals` is the raw folder.
     """
+    with locked_results(folder, "audit"):
+        return _audit(config, settings, folder, originals)
+
+
+def _audit(config: TrainConfig, settings: AuditConfig, folder: Path, originals: Path | None) -> Audit:
     rows = list_crops(config.input)
     labels = check_classes(rows, config.input)
     folds = assign_folds(rows, settings.folds, config.seed)

@@ -12,10 +12,12 @@ from fer_pipeline.evaluation.metrics import macro_f1, score
 from fer_pipeline.evaluation.predictions import PredictedLabel, read_predictions
 from fer_pipeline.evaluation.scores import ComparisonSummary, Score
 from fer_pipeline.evaluation.significance import mcnemar
-from fer_pipeline.files import write_csv
+from fer_pipeline.files import check_target, write_csv
 
 RESAMPLES = 2000
 LEVEL = 0.05
+
+DIFFERENCES = ("path", "label", "a", "b", "right")  # the columns of the table of differences
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ def score_sides(comparison: Comparison) -> list[Score]:
     ]
 
 
+def check_differences(path: Path, *, force: bool) -> None:
+    """Refuse to replace a file that is no table of differences, unless forced."""
+    check_target(path, force=force, begins=",".join(DIFFERENCES).encode())
+
+
 def write_differences(path: Path, comparison: Comparison) -> int:
     """Write the images on which the two disagree as CSV; returns how many."""
     labels, (one, two) = comparison.labels, comparison.guesses
@@ -145,5 +152,5 @@ def write_differences(path: Path, comparison: Comparison) -> int:
         right = "A" if one[index] == truth else "B" if two[index] == truth else "neither"
         lines.append([comparison.paths[index], labels[truth], labels[one[index]], labels[two[index]], right])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(path, ["path", "label", "a", "b", "right"], lines)
+    write_csv(path, DIFFERENCES, lines)
     return len(lines)

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_pipeline.dataset.journal import Journal
-from fer_pipeline.dataset.provenance import read_provenance
+from fer_pipeline.dataset.provenance import locked_results, read_provenance
 from fer_pipeline.dataset.rows import MANIFEST
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.confidence import measure_calibration, measure_selective
@@ -43,12 +42,12 @@ def evaluate(
 ) -> Evaluation:
     """Score a run on the test part of its own data, or on another folder; writes metrics and predictions.
 
-    Raises InputError if another command writes there.
+    Raises InputError if another command writes there, or if fer did not make the folder.
     """
     predictor = Predictor(run)
     target = out or _target(run, data)
-    crops = read_test(run, predictor.card, data, target)
-    with Journal(target):  # for its lock alone
+    with locked_results(target, "eval"):
+        crops = read_test(run, predictor.card, data, target)
         folder = data or predictor.card.training_folder
         return _evaluate(run, predictor, crops, folder, target, Gate(max_leakage, allow_leakage))
 
@@ -121,7 +120,10 @@ def _target(run: Path, data: Path | None) -> Path:
         # `crops` and `split` are the names of every data set's folders.
         name = f"{place.parent.name}-{place.name}" if (data / MANIFEST).is_file() else place.name
         return _home(run) / f"eval-{name}"
-    return _home(run) if run.is_dir() or run.name == MODEL else _home(run) / f"eval-{run.stem}"
+    home = _home(run)
+    if read_provenance(home) is None:  # somebody's own folder with a model in it
+        return home / "eval"
+    return home if run.is_dir() or run.name == MODEL else home / f"eval-{run.stem}"
 
 
 def cache_of(run: Path, target: Path) -> Path:

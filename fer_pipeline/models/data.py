@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fer_pipeline import __version__
 from fer_pipeline.config.schema import CropSettings
 from fer_pipeline.console import progress
+from fer_pipeline.dataset.experiment import file_below
 from fer_pipeline.dataset.rows import MANIFEST, Row, kept_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.files import hash_file
@@ -53,19 +54,13 @@ def list_crops(folder: Path, part: str | None = None) -> list[Row]:
     `part` selects train or test where the folder has parts. Each row's `path` is relative to the folder.
     """
     if (folder / MANIFEST).is_file():
-        rows = [
-            row.replace(path=f"{row.split}/{row.path}") if _is_split(folder, row) else row for row in kept_rows(folder)
-        ]
+        rows = [row.replace(path=file_below(folder, row).relative_to(folder).as_posix()) for row in kept_rows(folder)]
         rows = [row for row in rows if row.label is not None and (part is None or row.split in {part, None})]
     else:
         rows = _walk_parts(folder, part)
     if not rows:
         raise InputError(f"{folder} holds no labelled images{f' for {part}' if part else ''}: run `fer split` first")
     return rows
-
-
-def _is_split(folder: Path, row: Row) -> bool:
-    return row.split is not None and (folder / row.split).is_dir()
 
 
 def _walk_parts(folder: Path, part: str | None) -> list[Row]:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_pipeline.dataset.experiment import file_below
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import InputError
 from fer_pipeline.report.dataset_stats import (
     count_classes,
     count_sources,
-    file_of,
     light_rows,
     measure_sizes,
     name_of,
@@ -101,4 +101,4 @@ def _sample(folder: Path, rows: Sequence[Row]) -> list[Sample]:
 
 
 def _tile(folder: Path, row: Row, label: str) -> Picture:
-    return embed_file(file_of(folder, row), f"{label}, {row.path}", side=80, link=link_of(row))
+    return embed_file(file_below(folder, row), f"{label}, {row.path}", side=80, link=link_of(row))

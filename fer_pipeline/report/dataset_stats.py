@@ -13,7 +13,7 @@ from fer_pipeline.report.funnel import Place
 
 SIZES = ("photo width", "face width", "crop square")
 COLUMNS = 8  # sources with a column of their own
-FACTS = ("width", "height", "faces", "square", "copy_of")
+SHOWN = ("width", "height", "faces", "square", "copy_of")
 
 
 class Table(NamedTuple):
@@ -31,15 +31,10 @@ def name_of(label: str | None) -> str:
 def light_rows(folder: Path, status: Status = Status.KEPT) -> list[Row]:
     """Read rows without the long fields that are not shown: landmarks, embeddings, hashes."""
     return [
-        row.replace(landmarks=None, attributes={key: row.attributes[key] for key in FACTS if key in row.attributes})
+        row.replace(landmarks=None, attributes={key: row.attributes[key] for key in SHOWN if key in row.attributes})
         for row in iter_rows(folder)
         if row.status is status
     ]
-
-
-def file_of(folder: Path, row: Row) -> Path:
-    """The file of a row; a split has a folder per part."""
-    return folder / row.split / row.path if row.split and (folder / row.split).is_dir() else folder / row.path
 
 
 def count_classes(places: Sequence[Place], rows: Sequence[Row]) -> Table:

@@ -1,4 +1,4 @@
-"""All experiments of a working folder, at a glance."""
+"""All experiments of a working folder, in a table."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_pipeline import __version__
 from fer_pipeline.errors import SetupError
-from fer_pipeline.files import write_aside
+from fer_pipeline.files import check_target, write_aside
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,5 +49,6 @@ def load_templates() -> "Environment":
 def write_page(path: Path, template: str, **values: Any) -> None:
     """Fill a template and write it as one file, aside and then renamed."""
     text = load_templates().get_template(template).render(values)
+    check_target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, [text.encode("utf-8", "backslashreplace")])

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fer_pipeline.dataset.experiment import file_below
 from fer_pipeline.dataset.rows import kept_rows
-from fer_pipeline.errors import SetupError
-from fer_pipeline.files import MARK
+from fer_pipeline.errors import SetupError, UsageError
+from fer_pipeline.files import MARK, check_target
 from fer_pipeline.vision.crop import as_crop
 from fer_pipeline.vision.image_io import BadImage, Image, read_image, write_image
 
@@ -41,6 +42,13 @@ def new_figure(width: float, height: float) -> "Iterator[Figure]":
             yield Figure(figsize=(width, height), dpi=120, layout="constrained")
     finally:
         logger.setLevel(level)
+
+
+def check_picture(path: Path, kinds: Sequence[str] = (".png", ".svg", ".pdf"), *, force: bool = False) -> None:
+    """Refuse a file that cannot be written as a picture, or that fer did not write."""
+    if path.suffix.lower() not in kinds:
+        raise UsageError(f"{path}: no picture of that kind: name a file that ends in {', '.join(kinds)}")
+    check_target(path, force=force)
 
 
 def save(figure: "Figure", path: Path) -> None:
@@ -137,12 +145,11 @@ def contact_sheet(folder: Path, path: Path, columns: int = 12, tile: int = 96) -
     """Write a sheet with a row of pictures per class of a finished stage; returns the number of classes."""
     by_label: dict[str, list[Path]] = {}
     for row in kept_rows(folder):
-        where = folder / row.split / row.path if row.split and (folder / row.split).is_dir() else folder / row.path
-        by_label.setdefault(str(row.label), []).append(where)
+        by_label.setdefault(str(row.label), []).append(file_below(folder, row))
     strips = [np.hstack([_name(label, tile), _strip(by_label[label], columns, tile)]) for label in sorted(by_label)]
     path.parent.mkdir(parents=True, exist_ok=True)
     if strips:
-        write_image(path, np.concatenate(strips))
+        write_image(path, np.concatenate(strips), made_by=MARK)
     return len(strips)
 
 

@@ -5,9 +5,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from fer_pipeline.dataset.experiment import file_below
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.models.model_file import Card
-from fer_pipeline.report.dataset_stats import file_of
 from fer_pipeline.report.funnel import Place
 from fer_pipeline.report.pictures import Picture, embed_file, embed_image
 from fer_pipeline.vision.boxes import Square
@@ -28,7 +28,10 @@ def show_preprocessing(card: Card, rows: Sequence[Row], places: Sequence[Place])
         if drawn is not None:
             photo = embed_image(drawn, "A photo with the face found (blue) and the square cut out (yellow)", side=SIDE)
             name = row.path.removeprefix(f"{row.split}/") if row.split else row.path
-            return [photo, embed_file(file_of(crop.folder, row.replace(path=name, split=None)), "The crop it became")]
+            return [
+                photo,
+                embed_file(file_below(crop.folder, row.replace(path=name, split=None)), "The crop it became"),
+            ]
     return []
 
 

@@ -20,10 +20,10 @@ from fer_pipeline.dataset.decisions import (
     HEADER,
     Decision,
     check,
+    effective_decisions,
     parse_decisions,
     parse_lines,
     read_bytes,
-    settle,
     to_line,
 )
 from fer_pipeline.errors import InputError, SetupError
@@ -72,7 +72,7 @@ class Log:
             with self._thread_lock, self._lock:
                 known = self.read()
                 if check_current is not None:
-                    check_current(settle(known))
+                    check_current(effective_decisions(known))
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 lines = [to_line(check(one._replace(time=one.time or now), one.path)) for one in decisions]
                 _append(self.path, _repair_end(self.path), b"".join(lines))

@@ -7,7 +7,7 @@ from threading import RLock
 from typing import Any
 
 from fer_pipeline.config.schema import FOLDERS
-from fer_pipeline.dataset.decisions import BROUGHT, Decision, settle
+from fer_pipeline.dataset.decisions import BROUGHT, Decision, effective_decisions
 from fer_pipeline.dataset.experiment import Experiment
 from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.review.catalogue import (
@@ -68,7 +68,7 @@ class ReviewSession:
     def describe(self) -> dict[str, Any]:
         """Return what the page shows beside the images: labels, stages, sources, and which opinions there are."""
         catalogue = self.refresh()
-        moved = {one.label for one in settle(self.log.read()).values() if one.label}
+        moved = {one.label for one in effective_decisions(self.log.read()).values() if one.label}
         opinions = self.opinions.values()
         return {
             "token": catalogue.token,
@@ -117,7 +117,7 @@ class ReviewSession:
             fresh = since == 0 or rewritten != self.log.rewritten
             last = lines[-1].line if lines else 0
             touched = {one.image for one in lines if fresh or one.line > since}
-            counting = settle(lines) if touched else {}
+            counting = effective_decisions(lines) if touched else {}
             decisions = [
                 self._list_decision(catalogue.places[image], counting.get(image))
                 for image in sorted(touched)

@@ -197,7 +197,7 @@ def _process_all(stage: Stage[C], config: C, journal: Journal, images: str, work
     shared = config.input / MANIFEST, folder / LOCK
     with progress(stage.name, total) as advance:
         advance(len(done))
-        for row, result in work(partial(process_one, stage, sent), todo, workers, shared):
+        for row, result in work(partial(process_one, stage, sent), todo, workers, shared, total - len(done)):
             outcome = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
             journal.append(row.path, outcome, _key(images, row))
             advance(1)

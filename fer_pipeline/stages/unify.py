@@ -12,7 +12,7 @@ from fer_pipeline.vision.image_io import Image, read_image, shrink
 
 
 def open_photo(path: Path, config: UnifyConfig) -> Image:
-    """Decode a file nobody has looked at yet."""
+    """Decode a raw file, as large as the settings allow."""
     return read_image(path, max_pixels=config.max_pixels, shrink_to=config.longest)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_pipeline.dataset.provenance import RUNS, check_own
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.compare import compare
 from fer_pipeline.evaluation.evaluate import cache_of, read_test
@@ -40,6 +41,7 @@ def quantise(run: Path) -> QuantisedScores:
         raise InputError(f"{path} is an ensemble, which stays as it is: quantise one of its members")
     if plain.card.network in CLASSICAL or plain.card.inputs != ["crops"]:
         raise InputError(f"{path}: only a network that sees pixels alone is quantised, this is another kind of model")
+    check_own(path.parent, *RUNS)
     target = path.with_name(QUANTISED)
     _write(path, target, plain, _calibration_crops(path, plain.card))
     crops = read_test(path, plain.card, None, path.parent)

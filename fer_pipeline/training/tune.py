@@ -6,7 +6,6 @@ trials before it, so that a killed search continues as if it had not been.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,7 @@ from fer_pipeline.dataset.provenance import locked_run, make_provenance
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.predictions import write_seen
 from fer_pipeline.evaluation.significance import Comparison, compare_hits
-from fer_pipeline.files import write_aside, write_csv
+from fer_pipeline.files import remove_files, write_aside, write_csv
 from fer_pipeline.models.classical import CLASSICAL
 from fer_pipeline.models.data import hash_data, write_arrays
 from fer_pipeline.models.model_module import predict
@@ -79,7 +78,7 @@ def tune(
             if trial is None:
                 break
             trials.append(trial)
-            _tell(trial, count)
+            _print_trial(trial, count)
         if not trials:
             raise InputError(f"{config.output}: no trial was finished in time: give it more --minutes")
         _write_table(config.output, trials)
@@ -139,7 +138,7 @@ def _run(config: TrainConfig, before: list[Trial], most: int | None, end: float)
     seconds = round(time.monotonic() - started, 1)
     trial = Trial(number, state, round(accuracy, 6), len(watch.curve), seconds, settings, watch.curve)
     write_aside(folder / RECORD, [json.dumps(asdict(trial), indent=2).encode()])
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    remove_files(folder, [f"checkpoints/{name}.ckpt" for name in ("best", "last")])
     return trial
 
 
@@ -154,7 +153,7 @@ def _write_table(run: Path, trials: list[Trial]) -> None:
     write_csv(run / TRIALS, header, rows)
 
 
-def _tell(trial: Trial, count: int) -> None:
+def _print_trial(trial: Trial, count: int) -> None:
     told = "as given" if not trial.settings else ", ".join(f"{name} {value}" for name, value in trial.settings.items())
     ended = f"broken off after {trial.epochs} epochs at" if trial.state == "pruned" else "validation"
     console.note(f"tune: trial {trial.number + 1} of {count}: {ended} {trial.accuracy:.1%} ({told})")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
+from PIL.PngImagePlugin import PngInfo
 
 from fer_pipeline.files import aside_of, write_aside
 from fer_pipeline.vision.avif import frame_pixels
@@ -174,13 +175,21 @@ def resize(image: Image, width: int, height: int) -> Image:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def write_image(path: Path, image: Image, quality: int = 95) -> None:
-    """Save as the suffix says (.jpg with 4:4:4 colour, .png lossless), aside and then renamed."""
+def write_image(path: Path, image: Image, quality: int = 95, made_by: str = "") -> None:
+    """Save as the suffix says (.jpg with 4:4:4 colour, .png lossless), aside and then renamed.
+
+    `made_by` is written into the file, so that its writer knows it again.
+    """
     buffer = io.BytesIO()
     if path.suffix == ".png":
-        PIL.Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+        notes = PngInfo()
+        if made_by:
+            notes.add_text("Software", made_by)
+        PIL.Image.fromarray(image).save(buffer, "PNG", compress_level=1, pnginfo=notes)
     else:
-        PIL.Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
+        PIL.Image.fromarray(image).save(
+            buffer, "JPEG", quality=quality, subsampling=0, comment=made_by.encode() or None
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, [buffer.getvalue()], sync=False)
 

@@ -123,13 +123,5 @@ def check_output(folder: Path, ask: Callable[[str, str], tuple[str, str]] = prob
             path.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove files that were never finished: a node that died leaves them under names that no other process writes."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            if name.startswith(".") and name.endswith(".part"):
-                (Path(parent) / name).unlink(missing_ok=True)
-
-
 def _unseen(node: str, folder: Path, problem: str) -> str:
     return f"node {node} does not share {folder} ({problem}): mount it on every node under the same path"

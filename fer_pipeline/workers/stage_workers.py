@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -30,11 +29,16 @@ class WorkerCrash(Exception):
 
 
 def work(
-    task: Callable[[T], R], items: Iterable[T], workers: Workers, shared: Sequence[Path] = ()
+    task: Callable[[T], R],
+    items: Iterable[T],
+    workers: Workers,
+    shared: Sequence[Path] = (),
+    expected: int | None = None,
 ) -> Iterator[tuple[T, R | WorkerCrash]]:
     """Apply a picklable task to every item; yields (item, result) in order, reading ahead only a little.
 
-    `shared` are files that every node of a cluster must see as they are here, as long as it works.
+    `shared` are files that every node of a cluster must see as they are here, as long as it works. For the few items
+    that are `expected` no more processes are started than have something to do.
     """
     if workers == "ray":
         from fer_pipeline.workers.ray_shards import work_on_cluster
@@ -42,7 +46,8 @@ def work(
         return work_on_cluster(task, items, shared)
     if workers <= 1:
         return ((item, task(item)) for item in items)
-    return _work_in_processes(task, items, workers)
+    wanted = workers if expected is None else max(1, min(workers, -(-expected // CHUNK)))
+    return _work_in_processes(task, items, wanted)
 
 
 def _work_in_processes(task: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, R | WorkerCrash]]:
@@ -68,6 +73,10 @@ class _Lane:
 
     def __init__(self) -> None:
         self._pool = new_pool(1)
+
+    def stop(self) -> None:
+        """End the process."""
+        self._pool.shutdown(cancel_futures=True)
 
     def submit(self, task: Callable[[T], R], chunk: Sequence[T]) -> Future[list[R]]:
         try:
@@ -127,10 +136,20 @@ def _apply(task: Callable[[T], R], chunk: Sequence[T]) -> list[R]:
     return [task(item) for item in chunk]
 
 
-@lru_cache(maxsize=1)
+_started: list[_Lane] = []
+
+
 def _lanes(workers: int) -> list[_Lane]:
     """The same for all stages of a command: starting a process costs more than a hundred images."""
-    return [_Lane() for _ in range(workers)]
+    while len(_started) < workers:
+        _started.append(_Lane())
+    return _started[:workers]
+
+
+def stop_workers() -> None:
+    """End the processes that were started; the next stage starts others."""
+    while _started:
+        _started.pop().stop()
 
 
 def new_pool(workers: int) -> ProcessPoolExecutor:

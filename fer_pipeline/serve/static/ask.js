@@ -29,7 +29,7 @@ async function refuse(file, limits) {
   }
 }
 
-// The picture alone is sent: its name is nobody's business.
+// Only the picture is sent, not its file name.
 async function post(file, model, asked) {
   const query = model ? `?model=${encodeURIComponent(model)}` : "";
   const headers = { "content-type": "application/octet-stream" };

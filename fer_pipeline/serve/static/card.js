@@ -1,7 +1,7 @@
 // One picture on the page with its answer, or with what went wrong.
 import { make, showBoxes, showFaces, tellFaces } from "/own/faces.js";
 
-const SMALL = 200; // CSS px: smaller pictures are shown this wide, or nobody could read their boxes
+const SMALL = 200; // CSS px: smaller pictures are shown this wide, so that their boxes can be read
 
 export class Card {
   constructor(file, say) {

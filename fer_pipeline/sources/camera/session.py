@@ -16,7 +16,7 @@ from fer_pipeline.workers.picture_pool import InputSpec, Pool, Prepared
 
 MAX_PIXELS = 10_000_000  # of a frame
 SHOWN = 24  # crops on the page
-FULL = Prepared("no_face")  # of a frame that nobody had to look at
+FULL = Prepared("no_face")  # of a frame that was not looked at
 
 
 @dataclass(frozen=True)
