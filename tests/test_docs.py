@@ -2,14 +2,16 @@
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from fer_pipeline.__main__ import main
-from fer_pipeline.config.docs import describe_settings
+from fer_pipeline.config.docs import describe_settings, list_settings
 from fer_pipeline.config.recipes import list_recipes
 from fer_pipeline.sources.crawl.robots import FORBIDDING
+from fer_pipeline.stages.stage import Stage
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -75,3 +77,32 @@ def test_every_reason_a_crawl_may_give_is_explained() -> None:
     reasons = {name for names in given for name in names if name} | set(FORBIDDING)
     assert {"robots_txt", "private_address", "same_bytes", "timeout"} <= reasons
     assert not {name for name in reasons if f"`{name}`" not in text}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_named_exists(page: Path) -> None:
+    known = {key for key, _ in list_settings()}
+    sections = {key.partition(".")[0] for key in known if "." in key}
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`([a-z]+)\.([a-z][a-z0-9_.]*)(?:[:=][^`]*)?`|--set ([a-z]+)\.([a-z][a-z0-9_.]*)=", text)
+    keys = {f"{one or two}.{first or second}" for one, first, two, second in named if (one or two) in sections}
+    files = {key for key in keys if key.endswith((".csv", ".json", ".png", ".py", ".html", ".yaml", ".jsonl"))}
+    assert {
+        key for key in keys - files if not any(name == key or name.startswith(f"{key}.") for name in known)
+    } == set()
+
+
+def test_the_page_of_the_architecture_names_every_room_and_no_other_module() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    package = ROOT / "fer_pipeline"
+    rooms = {path.name for path in package.iterdir() if path.is_dir() and not path.name.startswith("__")}
+    assert {name for name in rooms if f"── {name}/" not in text} == set()
+    named = set(re.findall(r"`([a-z_]+/[a-z_/]+\.(?:py|md))`", text))
+    named = {name for name in named if not name.startswith(("docs/", "tests/"))}
+    known = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    assert {name for name in named if not any(file.endswith(name) for file in known)} == set()
+
+
+def test_every_field_of_a_stage_is_explained() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert {field.name for field in fields(Stage) if f"`{field.name}" not in text} == set()
