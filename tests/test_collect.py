@@ -35,7 +35,7 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.report.status import read_status
 from fer_pipeline.sources.camera.app import make_app
 from fer_pipeline.sources.camera.capture_store import CaptureStore
-from fer_pipeline.sources.camera.frame_selection import Judge
+from fer_pipeline.sources.camera.frame_selection import FrameSelector
 from fer_pipeline.sources.camera.session import SessionOptions
 from fer_pipeline.sources.camera.target import find_labels, find_target
 from fer_pipeline.sources.importers import find_in_folder, import_images
@@ -198,26 +198,26 @@ def test_what_a_killed_import_noted_is_left_for_it_to_finish(tmp_path: Path) -> 
 
 
 def test_another_picture_is_kept_and_the_same_is_not_whatever_the_light() -> None:
-    judge, rng = Judge(), np.random.default_rng(0)
+    selector, rng = FrameSelector(), np.random.default_rng(0)
     crop = draw_crop(1, "smile", 1)
     noisy = np.clip(crop + rng.normal(0, 4, crop.shape) + 12, 0, 255).astype(np.uint8)
-    assert judge.refuse("smile", crop) is None
-    assert judge.refuse("smile", noisy) == "same"
-    assert judge.refuse("pout", noisy) is None, "of another class"
-    assert judge.refuse("smile", draw_crop(1, "smile", 2)) is None
-    judge.forget("pout")
-    assert judge.refuse("pout", crop) is None, "the first one was taken back"
+    assert selector.refuse("smile", crop) is None
+    assert selector.refuse("smile", noisy) == "same"
+    assert selector.refuse("pout", noisy) is None, "of another class"
+    assert selector.refuse("smile", draw_crop(1, "smile", 2)) is None
+    selector.forget("pout")
+    assert selector.refuse("pout", crop) is None, "the first one was taken back"
 
 
 def test_a_crop_that_is_blurred_for_this_session_is_not_kept() -> None:
     import cv2
 
-    judge = Judge()
+    selector = FrameSelector()
     for number in range(6):
-        judge.refuse("smile", draw_crop(1, "smile", number))
+        selector.refuse("smile", draw_crop(1, "smile", number))
     soft = np.asarray(cv2.GaussianBlur(draw_crop(1, "smile", 7), (0, 0), 3), np.uint8)
-    assert judge.refuse("smile", soft) == "blurred"
-    assert judge.refuse("pout", soft) is None, "of another class nothing is known yet"
+    assert selector.refuse("smile", soft) == "blurred"
+    assert selector.refuse("pout", soft) is None, "of another class nothing is known yet"
 
 
 # The server: frames in, what became of them out

@@ -49,9 +49,6 @@ Output = Annotated[
     typer.Option("--output", "-o", help="Raw folder to fill, as in data/mine/raw; default: the configuration's."),
 ]
 What = Annotated[str, typer.Argument(metavar="PATH", help="Path as in predictions.csv, a file, a name, or a URL.")]
-Experimental = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file of the experiment; default: found from PATH.")
-]
 Of = Annotated[
     Path | None,
     typer.Option("--run", autocompletion=complete_run, help="Run whose tables name PATH, as in runs/sample."),
@@ -385,18 +382,21 @@ def _named(config: str | None, set_: list[str] | None) -> tuple[Callable[[], Exp
     return lambda: of_config(settings), settings.train.output
 
 
-def _find_experiment(config: Path | None, overrides: list[str] | None) -> Experiment | None:
-    """The experiment of a configuration, if one is given."""
-    from fer_pipeline.dataset.experiment import of_config
+def _find_experiment(path: str, config: str | None, overrides: list[str] | None) -> Experiment | None:
+    """The experiment of the configuration, unless the path itself leads to one."""
+    from fer_pipeline.config.loader import locate_file
+    from fer_pipeline.dataset.experiment import find_stage_folder, of_config
 
-    return of_config(read_config(config, overrides)) if config is not None else None
+    if config is None and (locate_file() is None or find_stage_folder(Path(path) / "any") is not None):
+        return None
+    return of_config(read_config(config, overrides))
 
 
 @command("trace")
 def trace(
     path: What,
     run: Of = None,
-    config: Experimental = None,
+    config: ConfigFile = None,
     set_: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each photo found.")] = False,
 ) -> None:
@@ -408,7 +408,7 @@ def trace(
     from fer_pipeline.lineage.find import find_photos
     from fer_pipeline.lineage.trace import trace as follow
 
-    for photo in find_photos(path, _find_experiment(config, set_), run):
+    for photo in find_photos(path, _find_experiment(path, config, set_), run):
         found = follow(photo, run)
         if as_json:
             typer.echo(to_json(found.as_dict()))
@@ -421,7 +421,7 @@ def trace(
 def forget(
     path: What,
     run: Of = None,
-    config: Experimental = None,
+    config: ConfigFile = None,
     set_: Overrides = None,
     copies: Annotated[bool, typer.Option("--copies", help="Also the photos that look almost the same.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="All images that PATH means, if several; do not ask.")] = False,
@@ -437,7 +437,7 @@ def forget(
     from fer_pipeline.lineage.forget import forget as take_out
     from fer_pipeline.lineage.forget import plan_forget
 
-    plans = plan_forget(path, _find_experiment(config, set_), run, copies=copies)
+    plans = plan_forget(path, _find_experiment(path, config, set_), run, copies=copies)
     for plan in plans:
         for line in plan.describe(copies=copies):
             console.out.print(line)

@@ -84,7 +84,7 @@ class CrawlConfig(Section):
     timeout: float = Field(15, gt=0, le=600, description="seconds to wait for a server")
     retries: int = Field(2, ge=1, le=10, description="times a failed request is asked in all")
     interval: float = Field(0.5, ge=0, le=3600, description="seconds between two requests to one host")
-    robots: Literal["pictures", "all", "none"] = Field("pictures", description="who is asked for leave")
+    robots: Literal["pictures", "all", "none"] = Field("pictures", description="which requests obey robots.txt")
     allow_private: bool = Field(False, description="also ask hosts on this machine and in local networks")
     max_bytes: int = Field(30_000_000, ge=1000, description="largest file taken, in bytes")
     contact: str = Field("", description="address put into the user agent, so that a site can reach you")
@@ -265,7 +265,9 @@ class TrainConfig(Section):
 class AuditConfig(Section):
     """Look for what tells the label besides the expression, and for suspect labels."""
 
-    folds: int = Field(5, ge=2, le=100, description="parts; each is judged by what was learned from the others")
+    folds: int = Field(
+        5, ge=2, le=100, description="folds; the labels of each are predicted by models trained on the others"
+    )
     limit: float = Field(
         0.6,
         ge=0.5,

@@ -14,7 +14,7 @@ from fer_pipeline.dataset.experiment import (
     strip_part,
 )
 from fer_pipeline.dataset.naming import photo_of
-from fer_pipeline.dataset.rows import Row
+from fer_pipeline.dataset.rows import Row, iter_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.files import hash_file
 from fer_pipeline.lineage.run_usage import find_data
@@ -123,15 +123,30 @@ def _ends_with(path: str, tail: str) -> bool:
 
 
 def find_below(what: str, experiment: Experiment) -> list[str]:
-    """Names of the photos that lie below a folder, given by whole parts of its path, as the raw folder knows them."""
-    parts = what.strip("/")
-    raw = experiment.raw
-    if raw is None or not parts or parts in {".", ".."}:
+    """Names of the photos below a folder, which is named by whole parts of a path.
+
+    That is a folder of a stage, or one of what was imported, with or without the name of its source.
+    """
+    raw, folder = experiment.raw, find_stage_folder(Path(what) / "any")
+    if raw is None or not what.strip("/."):
         return []
-    paths = ((row, (row.path, str(row.source.get("file", "")))) for row in rows_with(raw, parts))
-    return list(
-        dict.fromkeys(photo_of(row.path) for row, names in paths if any(f"/{parts}/" in f"/{n}" for n in names))
-    )
+    if folder is not None:
+        inside = strip_part(f"{Path(what).relative_to(folder).as_posix()}/x").removesuffix("/x")
+        rows = iter_rows(raw) if inside in {".", ""} else rows_with(raw, inside)
+        return _names_below(inside, ((row, (row.path,)) for row in rows))
+    parts = what.strip("/")
+    rows = rows_with(raw, parts.rpartition("/")[2])
+    return _names_below(parts, ((row, _paths_of(row)) for row in rows))
+
+
+def _paths_of(row: Row) -> tuple[str, ...]:
+    file = str(row.source.get("file", ""))
+    return (row.path, file, f"{row.source.get('name')}/{file}")
+
+
+def _names_below(parts: str, rows: Iterable[tuple[Row, tuple[str, ...]]]) -> list[str]:
+    found = (row for row, paths in rows if parts in {".", ""} or any(f"/{parts}/" in f"/{path}" for path in paths))
+    return list(dict.fromkeys(photo_of(row.path) for row in found))
 
 
 def _is_stem(row: Row, what: str) -> bool:

@@ -112,10 +112,14 @@ def plan_forget(
     """
     try:
         photos = [(photo.experiment, photo.name) for photo in find_photos(what, experiment, run)]
-    except InputError as error:
-        photos = [(one, name) for one in _searched(experiment) for name in find_below(what, one)]
-        if not photos:
-            return _plan_again(what, experiment, error)
+        error = None
+    except InputError as problem:
+        photos, error = [], problem
+    if not any(_choose_rows(one, {name}) for one, name in photos):
+        below = [(one, name) for one in _searched(experiment) for name in find_below(what, one)]
+        photos = below or photos
+    if error is not None and not photos:
+        return _plan_again(what, experiment, error)
     found: dict[Path, tuple[Experiment, set[str]]] = {}
     for one, name in photos:
         found.setdefault(_raw(one), (one, set()))[1].add(name)

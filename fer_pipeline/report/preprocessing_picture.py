@@ -45,7 +45,7 @@ def _draw(folder: Path, row: Row) -> Image | None:
         photo = read_image(folder / path.with_name(f"{path.stem.partition('-')[0]}.jpg"))
     except (KeyError, TypeError, ValueError, BadImage, OSError):
         return None
-    small = np.ascontiguousarray(shrink(photo, SIDE))
+    small = np.array(shrink(photo, SIDE))  # a copy: what a decoder gives may not be written to
     scale = small.shape[1] / photo.shape[1]
     if row.box is not None:
         left, top, right, bottom = (round(value * scale) for value in row.box)

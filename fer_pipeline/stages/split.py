@@ -1,6 +1,7 @@
 """Part the crops into train and test; whole groups stay on one side, official splits and decisions are kept."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from sys import intern
 from typing import Literal
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from fer_pipeline.config.schema import SplitConfig
 from fer_pipeline.dataset.decisions import read_decisions
 from fer_pipeline.dataset.naming import photo_of
-from fer_pipeline.dataset.rows import Row, Status, session_of
+from fer_pipeline.dataset.rows import Row, Status, kept_rows, session_of
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.stages.corrections import bring_back, correct, origin_of, rename_moved
 from fer_pipeline.stages.near_duplicates import near_vectors, tie
@@ -123,6 +124,15 @@ def _check_parts(rows: Iterable[Row], labels: list[str | None], parts: list[Part
                 f"{config.input}: class {label!r} has too few images (or groups of near-copies) for a {missing.pop()} "
                 f"part: add {more}, or name the classes to use in split.labels"
             )
+
+
+def format_share(config: SplitConfig) -> str:
+    """Say which share of the images the test part of a finished split has got."""
+    parts = Counter(row.split for row in kept_rows(config.output))
+    share = parts["test"] / max(1, parts.total())
+    return (
+        f"{parts['test']:,} of {parts.total():,} images are for the test, {share:.1%} (asked {config.test_share:.0%})"
+    )
 
 
 def locate(row: Row) -> str:

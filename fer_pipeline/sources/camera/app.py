@@ -42,7 +42,7 @@ def make_app(
         pool = Pool(workers)
         app.state.session = CaptureSession(options, store, pool)
         try:
-            await pool.warm([options.need])
+            await pool.warm([options.input_spec])
             yield
         finally:
             pool.close()

@@ -19,7 +19,7 @@ ENOUGH = 5  # crops whose median says what is sharp
 RECENT = 60
 
 
-class Judge:
+class FrameSelector:
     """Decides about the crops of one session, uint8 (size, size, 3), class by class: teeth are sharper than lips."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import PIL.Image
 
 from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.sources.camera.capture_store import CaptureStore
-from fer_pipeline.sources.camera.frame_selection import Judge
+from fer_pipeline.sources.camera.frame_selection import FrameSelector
 from fer_pipeline.vision.image_io import Image
 from fer_pipeline.workers.picture_pool import InputSpec, Pool, Prepared
 
@@ -28,7 +28,7 @@ class SessionOptions:
     preprocessing: Preprocessing
 
     @property
-    def need(self) -> InputSpec:
+    def input_spec(self) -> InputSpec:
         """What the processes are asked for: the largest face, cut as for training."""
         return InputSpec(self.preprocessing, self.preprocessing.cut.size)
 
@@ -38,7 +38,7 @@ class CaptureSession:
 
     def __init__(self, options: SessionOptions, store: CaptureStore, pool: Pool) -> None:
         self.options, self.store, self.pool = options, store, pool
-        self.judge = Judge()
+        self.selector = FrameSelector()
         self.turn = 0  # grows when a frame on its way must not be kept any more
         self.refused: Counter[str] = Counter()
         self.crops: dict[str, bytes] = {}  # PNG of the photos just kept, by their number
@@ -49,7 +49,7 @@ class CaptureSession:
             self.end()
             turn = self.turn
         full = self.store.counts[label] >= self.options.target
-        prepared = FULL if full else await self.pool.prepare(data, self.options.need, MAX_PIXELS)
+        prepared = FULL if full else await self.pool.prepare(data, self.options.input_spec, MAX_PIXELS)
         if turn != self.turn:  # it shows the session that was ended, or what was just taken back
             return {"state": self.state()}
         outcome, crop = self._decide(label, data, prepared)
@@ -66,7 +66,7 @@ class CaptureSession:
         if prepared.outcome != "ok" or prepared.crops is None:
             return ("no_face" if prepared.outcome == "no_face" else "bad_image"), None
         crop: Image = prepared.crops[0]
-        reason = self.store.refuse(data) or self.judge.refuse(label, crop)
+        reason = self.store.refuse(data) or self.selector.refuse(label, crop)
         return (reason, None) if reason else ("kept", crop)
 
     def _keep(self, label: str, data: bytes, crop: Image) -> str:
@@ -81,14 +81,14 @@ class CaptureSession:
         self.turn += 1
         row = self.store.undo()
         if row is not None:
-            self.judge.forget(str(row.label))
+            self.selector.forget(str(row.label))
             self.crops.pop(row.sha256[:12], None)
 
     def end(self) -> None:
         """The person, the place or the light changes: what comes next is another session."""
         self.turn += 1
         self.store.end()
-        self.judge, self.refused = Judge(), Counter()
+        self.selector, self.refused = FrameSelector(), Counter()
         self.crops.clear()
 
     def state(self) -> dict[str, Any]:
