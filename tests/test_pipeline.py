@@ -50,7 +50,7 @@ def test_lines_go_to_the_callback_and_nothing_is_printed_by_the_pipeline(
 ) -> None:
     told: list[Event] = []
     run(config, until="split", progress=told.append)
-    assert [event.step for event in told] == [*ORDER[:6], "split"]
+    assert [event.step for event in told] == [*ORDER[:6], "split", "split"]
     assert all(event.text.startswith(f"{event.step}: ") for event in told)
     captured = capsys.readouterr()
     assert captured.out == ""
