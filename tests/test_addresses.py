@@ -192,7 +192,7 @@ def test_a_certificate_counts_if_it_is_trusted_and_names_the_host(
     own = tmp_path / "own.pem"
     make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
     names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(tmp_path / "key.pem"), "-out", str(own)]
-    subprocess.run(["openssl", *make.split(), *names], check=True, capture_output=True)
+    subprocess.run(["openssl", *make.split(), *names], check=True, capture_output=True, timeout=60)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(own, tmp_path / "key.pem")
     monkeypatch.setenv("no_proxy", "*")

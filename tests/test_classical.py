@@ -178,7 +178,7 @@ def test_prediction_needs_neither_torch_nor_scikit_learn(runs: dict[str, Path], 
     crop = write_png(tmp_path / "crop.png", draw_mouth("open", 5, 32))
     for run in runs.values():
         command = [sys.executable, "-c", ALONE, str(run), str(crop), "--crops", "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)["faces"][0]["probabilities"]
         expected = Predictor(run).classify(draw_mouth("open", 5, 32)[None])[0]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import typer
 from support.drawn import draw_mouth, tiny_training, write_classes, write_config, write_png, write_split
+from support.killed import started
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.cli import app
@@ -505,7 +506,7 @@ def test_predict_in_a_process_of_its_own_speaks_json_alone(trained: Path, mixed:
 def test_a_reader_that_has_seen_enough_is_no_error(trained: Path, tmp_path: Path) -> None:
     photos = write_classes(tmp_path / "photos", count=30)
     command = [sys.executable, "-m", "fer_pipeline", "predict", str(trained), *[str(photos)] * 40, "--workers", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -536,7 +537,7 @@ def test_a_training_shows_no_warnings_of_the_libraries_it_uses(tmp_path: Path) -
 def interrupt(arguments: list[str], sign: Path) -> tuple[int, str]:
     """Run a command, press Ctrl-C as soon as `sign` is there and filled; returns exit code and stderr."""
     command = [sys.executable, "-m", "fer_pipeline", "--quiet", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with started(command, stderr=subprocess.PIPE, start_new_session=True) as process:
         end = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < end:
             if sign.is_file() and sign.stat().st_size:

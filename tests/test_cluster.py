@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.drawn import write_config
+from support.killed import started
 from support.pictures import draw_portrait, draw_view, list_files, make_folder
 
 from fer_pipeline.config.schema import CropConfig, DedupeConfig, FilterConfig, StageConfig, UnifyConfig
@@ -274,8 +275,9 @@ def test_ctrl_c_is_one_line_and_leaves_the_journal(cluster: Any, tmp_path: Path)
     config = write_config(tmp_path, "workers: ray")
     journal = tmp_path / "data" / "drawn" / "unified" / JOURNAL
     command = [sys.executable, "-m", "fer_pipeline", "--quiet", "unify", "-c", str(config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        while process.poll() is None and not (journal.is_file() and journal.stat().st_size):
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        end = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < end and not (journal.is_file() and journal.stat().st_size):
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=120)[0]

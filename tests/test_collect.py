@@ -1,7 +1,6 @@
 """Promises of `fer collect`: what is kept of a camera's frames, and that no crash, copy or second session harms it."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from support.browser import running
-from support.killed import run_until
+from support.killed import run_until, started
 from support.pictures import draw_noise, draw_view, list_files, make_folder
 from support.webcam import draw_crop, draw_frame, to_jpeg
 from websockets.exceptions import InvalidStatus
@@ -90,9 +89,9 @@ def test_a_killed_server_loses_no_photo_and_the_next_one_adds_to_them(tmp_path: 
     raw = make_folder(tmp_path / "raw", {"pout/000000000000.jpg": draw_noise(9)}, source={"name": "web"})
     write_provenance(raw, {"stage": "raw"})
     command = [sys.executable, "-c", KEEP, str(raw), str(Path(__file__).parent)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)) as process:
+    with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"kept\n"
+        assert process.stdout.readline() == "kept\n"
         process.send_signal(signal.SIGKILL)
     assert len(read_rows(raw)) == 1, "usable as it was before"
     assert find_labels(find_target(raw.parent, None)) == ["pout", "smile"]
@@ -483,8 +482,8 @@ def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tm
     config.write_text("name: mine\nworkers: 1\nfilter: {detector: none}\ncrop: {region: whole, size: 32}\n")
     command = [sys.executable, "-m", "fer_pipeline", "collect", "--config", "c.yaml", "--port", "0", "--label", "smile"]
     made = [*command[:3], "run", "--config", "c.yaml", "--until", "split"]
-    subprocess.run(made, cwd=tmp_path, capture_output=True, check=True)
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    subprocess.run(made, cwd=tmp_path, capture_output=True, check=True, timeout=120)
+    with started(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         url = next(line.split()[1] for line in process.stderr if "http://" in line)
         with connect(url.replace("http", "ws") + "/session", open_timeout=60) as socket:
@@ -492,7 +491,7 @@ def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tm
             assert show(socket, "smile", photo(50))["outcome"] == "kept"
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-        assert process.wait() == 0
+        assert process.wait(60) == 0
     assert "photos of all sessions in data/mine/raw: 1" in said
     assert "unify, dedupe, filter, crop, split up to date: only the new photos were processed" in said
     assert "fer train --config c.yaml --from runs/mine" in said

@@ -98,7 +98,7 @@ print(read_image(Path(sys.argv[2])).shape, resource.getrusage(resource.RUSAGE_SE
 """
     write_image(tmp_path / "small.png", smooth())
     command = [sys.executable, "-c", measure, str(tmp_path / "small.png"), str(tmp_path / "large.png")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     shape, _, kibibytes = told.rpartition(" ")
     assert shape == "(6000, 6000, 3)"
     assert int(kibibytes) * 1024 / 6000**2 < 12  # bytes a pixel; 4 of them are Pillow's, 3 ours

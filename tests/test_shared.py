@@ -6,18 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.drawn import tiny_training, write_config, write_split
+from support.killed import started
 
 from fer_pipeline.models.distributed import previous_in_batch, take_share
 from fer_pipeline.training.history import read_history
 from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.slow
 # All that is drawn by chance, a batch that two cannot halve, and batch norm.
 CHANGES: dict[str, Any] = {
     "batch": 9, "epochs": 6, "augment": "strong", "mixup": 0.2, "dropout": 0.3, "precision": "32", "keep": "last",
@@ -34,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def torchrun(home: Path, *overrides: str) -> subprocess.Popen[str]:
+def torchrun(home: Path, *overrides: str) -> AbstractContextManager["subprocess.Popen[str]"]:
     settings = {**tiny_training(Path("in"), Path("out"), **CHANGES).model_dump(mode="json", exclude_unset=True)}
     lines = [
         f"  {key}: {value if key != 'precision' else chr(34) + value + chr(34)}" for key, value in settings.items()
@@ -44,7 +47,7 @@ def torchrun(home: Path, *overrides: str) -> subprocess.Popen[str]:
     torch_run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     command = [*torch_run, "-m", "fer_pipeline", "train", "--config", str(config), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return started(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
