@@ -1,10 +1,13 @@
-"""What many tests share: a drawn gallery, and plain photos in class folders."""
+"""What many tests share: a drawn gallery, plain photos in class folders, and a trained run."""
 
+import os
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from support.drawn import tiny_training, write_split
 from support.pictures import draw_portrait
 
 from fer_pipeline import console
@@ -53,3 +56,28 @@ def drawn_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(drawn_photos: Path, tmp_path: Path) -> Path:
     """A copy of the class folders for one test."""
     return Path(shutil.copytree(drawn_photos, tmp_path / "photos"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `split`, drawn mouths, and `run`, a small network of them; not to be changed, see `trained_copy`.
+
+    It is trained once for all processes of the tests.
+    """
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    with FileLock(f"{home}.lock"):
+        if not (home / "run" / "model.onnx").exists():
+            import torch
+
+            from fer_pipeline.training.train import train
+
+            torch.set_num_threads(1)
+            train(tiny_training(write_split(home / "split"), home / "run", network="simpleconv3"))
+    return home
+
+
+@pytest.fixture(scope="module")
+def trained_copy(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it for one file of tests, which may add to the run; its record names the split of the first."""
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("copy") / "home"))

@@ -85,6 +85,7 @@ with CaptureStore(Path(sys.argv[1])) as store:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_server_loses_no_photo_and_the_next_one_adds_to_them(tmp_path: Path) -> None:
     raw = make_folder(tmp_path / "raw", {"pout/000000000000.jpg": draw_noise(9)}, source={"name": "web"})
     write_provenance(raw, {"stage": "raw"})
@@ -272,7 +273,7 @@ def test_frames_are_kept_until_the_target_and_each_refusal_is_told(page: ClientC
     assert last["state"]["classes"][0]["kept"] == 3
     assert last["state"]["refused"] == {"same": 1, "no_face": 1, "bad_image": 1, "full": 1}
     assert [one["label"] for one in last["state"]["recent"]] == ["smile"] * 3
-    with urllib.request.urlopen(f"{url}/crops/{first['photo']}.png") as answer:
+    with urllib.request.urlopen(f"{url}/crops/{first['photo']}.png", timeout=60) as answer:
         assert PIL.Image.open(answer).size == (48, 48)
 
 
@@ -339,7 +340,7 @@ def test_pages_of_other_sites_get_nothing(url: str) -> None:
 @pytest.mark.parametrize("path", ["/crops/000000000000.png", "/crops/..%2f..%2fetc%2fpasswd", "/own/../session.py"])
 def test_only_crops_just_kept_and_the_page_are_served(url: str, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(url + path)
+        urllib.request.urlopen(url + path, timeout=60)
 
 
 # The folders after raw
@@ -395,6 +396,7 @@ for _ in refreshing.refresh(of_home(Path(arguments[0]))):
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path) -> None:
     config = experiment(tmp_path)
     home, raw = config.crawl.output.parent, config.crawl.output
@@ -472,6 +474,7 @@ def test_a_command_that_cannot_work_says_what_is_wrong(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tmp_path: Path) -> None:
     make_folder(
         tmp_path / "photos",

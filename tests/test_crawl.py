@@ -205,7 +205,7 @@ def test_a_host_that_does_not_answer_holds_up_no_other(tmp_path: Path, monkeypat
         listing.set()
 
     def get_of_all(urls: HostQueue, timeout: float) -> Task:
-        listing.wait()
+        listing.wait(60)
         return get(urls, timeout)
 
     monkeypatch.setattr(PageParser, "_work", work_and_tell)
@@ -232,7 +232,7 @@ def test_what_a_stopping_crawl_hung_up_on_is_no_failure(tmp_path: Path, monkeypa
         return SILENCE if number == 1 else Reply(picture(1))
 
     def answer_then(_: int) -> Reply:
-        asked.wait()
+        asked.wait(60)
         return Reply(picture(2))
 
     def fill_the_disk(ledger: Ledger, origin: Origin, url: str, answer: Answer) -> None:
@@ -344,6 +344,7 @@ def test_a_killed_import_of_the_same_bytes_takes_no_address_and_licence_away(tmp
     assert sorted(one.reason for one in read_rows(tmp_path / "raw")) == ["", "", "same_bytes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_killed_crawl_goes_on_where_it_stopped_and_ends_with_the_same_rows(tmp_path: Path, threads: int) -> None:
     pages: dict[str, Script] = {**pictures(12)}
@@ -373,6 +374,7 @@ def test_a_killed_crawl_goes_on_where_it_stopped_and_ends_with_the_same_rows(tmp
     assert (tmp_path / "raw" / MANIFEST).read_bytes() == (whole.output / MANIFEST).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_kills_of_the_command_lose_nothing_and_bring_nothing_twice(tmp_path: Path) -> None:
     child: list[subprocess.Popen[bytes]] = []
     deaths: list[str] = []
@@ -428,6 +430,7 @@ def test_a_file_that_did_not_come_to_the_disk_is_fetched_again(tmp_path: Path) -
     assert all(hash_file(config.output / row.path) == row.sha256 for row in rows)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_crawl_that_waits_for_a_server(tmp_path: Path) -> None:
     asked = threading.Event()
 
@@ -452,7 +455,7 @@ def test_an_answer_that_comes_after_ctrl_c_changes_nothing(tmp_path: Path) -> No
 
     def late(_: int) -> Reply:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        released.wait()
+        released.wait(60)
         return Reply(picture(1))
 
     with Web({"/late.png": late}) as web:

@@ -23,6 +23,7 @@ from fer_pipeline.errors import InputError, SetupError
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.vision.image_io import link_image
 
+pytestmark = pytest.mark.slow
 COMMAND = """
 import sys
 from support import judges

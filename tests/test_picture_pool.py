@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -48,6 +49,7 @@ async def outcomes(pool: Pool, *pictures: bytes) -> list[str]:
     return [one.outcome for one in prepared]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_picture_that_fails_or_crashes_costs_only_itself(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
@@ -135,8 +137,9 @@ def test_a_live_connection_that_cannot_be_answered_is_closed(
 
 def wait_for(url: str, text: str) -> None:
     """Until the metrics say so."""
+    end = time.monotonic() + 120
     while text not in requests.get(f"{url}/metrics", timeout=60).text:
-        pass
+        assert time.monotonic() < end, f"never {text}"
 
 
 def test_a_client_that_left_is_counted_and_its_picture_does_not_keep_a_server_from_stopping(run: Path) -> None:

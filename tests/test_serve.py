@@ -183,6 +183,7 @@ def test_an_upload_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> No
             assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.slow
 def test_a_picture_that_kills_its_process_costs_only_itself(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +242,7 @@ def test_our_pages_load_nothing_from_elsewhere(url: str) -> None:
     assert requests.get(f"{url}/docs", timeout=60).status_code == 404
 
 
+@pytest.mark.slow
 def test_no_request_makes_the_server_fail(url: str) -> None:
     """What schemathesis makes of the OpenAPI description: no answer is a server's error, all follow the description."""
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
@@ -298,6 +300,7 @@ def test_the_gate_counts_requests_and_bytes() -> None:
     assert (gate.requests, gate.bytes) == (0, 0)
 
 
+@pytest.mark.slow
 def test_requests_in_flight_finish_when_the_server_is_stopped(runs: tuple[Path, Path]) -> None:
     with fer_serve(str(runs[0])) as (process, url), ThreadPoolExecutor(1) as client:
         assert requests.get(f"{url}/readyz", timeout=60).status_code == 200
@@ -311,13 +314,15 @@ def test_requests_in_flight_finish_when_the_server_is_stopped(runs: tuple[Path, 
             refused = threading.Event()
 
             def wait_until_it_listens_no_more() -> None:
-                while not refused.is_set():
+                end = time.monotonic() + 60
+                while not refused.is_set() and time.monotonic() < end:
                     try:
                         socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60).close()
                     except OSError:
                         refused.set()
 
-            client.submit(wait_until_it_listens_no_more).result(timeout=60)
+            client.submit(wait_until_it_listens_no_more).result(timeout=120)
+            assert refused.is_set()
             slow.sendall(body)
             assert slow.recv(100).startswith(b"HTTP/1.1 200 ")
         assert process.wait(timeout=60) == 0

@@ -20,7 +20,7 @@ from fer_pipeline.training.history import read_history
 from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
-pytestmark = pytest.mark.slow
+
 # All that is drawn by chance, a batch that two cannot halve, and batch norm.
 CHANGES: dict[str, Any] = {
     "batch": 9, "epochs": 6, "augment": "strong", "mixup": 0.2, "dropout": 0.3, "precision": "32", "keep": "last",
@@ -59,6 +59,7 @@ def lines_of(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(("fer:", "train:", "decode:"))]
 
 
+@pytest.mark.slow
 def test_two_processes_killed_and_resumed_end_with_the_weights_of_one(home: Path) -> None:
     run = home / "runs" / "drawn"
     with torchrun(home) as begun:
@@ -87,6 +88,7 @@ def test_two_processes_killed_and_resumed_end_with_the_weights_of_one(home: Path
     assert not [path for path in run.rglob("*") if path.name.endswith(".part")]
 
 
+@pytest.mark.slow
 def test_a_failing_process_ends_both_with_one_line(home: Path) -> None:
     with torchrun(home, "train.output=" + str(home / "runs" / "one"), "train.seed=7") as failed:
         _, told = failed.communicate(timeout=120)

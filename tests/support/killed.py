@@ -54,9 +54,9 @@ def started(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
 def hear_from(process: subprocess.Popen[str], pipe: Path, seconds: float = 60) -> str:
     """What a process says in a named pipe; an error if it ends, or takes too long, without a word."""
     end = time.monotonic() + seconds
-    with pipe.open("rb", buffering=0, opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
         while not (said := file.read(100)):
             assert process.poll() is None, "it ended without a word"
             assert time.monotonic() < end, "it says nothing"
             time.sleep(0.01)
-    return said.decode()
+        return said.decode()
