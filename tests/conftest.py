@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,22 +35,34 @@ def _plain_speech() -> None:
     console.set_level(quiet=False, verbose=False)
 
 
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first process of the tests to want it makes for all of them. Not to be changed."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared" / name
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not (done := folder.with_suffix(".done")).exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample gallery at its smallest: four photos a label, and the junk. Not to be changed."""
-    folder = tmp_path_factory.mktemp("drawn") / "gallery"
-    draw_gallery(folder, per_label=4)
-    return folder
+    """The sample gallery at its smallest: four photos a label, and the junk."""
+    return make_once(tmp_path_factory, "gallery", lambda folder: draw_gallery(folder, per_label=4))
 
 
 @pytest.fixture(scope="session")
 def drawn_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders with three portraits each. Not to be changed; see `photos`."""
-    folder = tmp_path_factory.mktemp("drawn") / "photos"
-    for place, label in enumerate(LABELS):
-        for number in range(3):
-            write_image(folder / label / f"{number}.jpg", draw_portrait(10 * place + number, label, side=240)[0])
-    return folder
+    """Class folders with three portraits each; see `photos`."""
+
+    def draw(folder: Path) -> None:
+        for place, label in enumerate(LABELS):
+            for number in range(3):
+                write_image(folder / label / f"{number}.jpg", draw_portrait(10 * place + number, label, side=240)[0])
+
+    return make_once(tmp_path_factory, "photos", draw)
 
 
 @pytest.fixture
@@ -60,21 +73,17 @@ def photos(drawn_photos: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `split`, drawn mouths, and `run`, a small network of them; not to be changed, see `trained_copy`.
+    """A folder with `split`, drawn mouths, and `run`, a small network of them; see `trained_copy`."""
 
-    It is trained once for all processes of the tests.
-    """
-    base = tmp_path_factory.getbasetemp()
-    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    with FileLock(f"{home}.lock"):
-        if not (home / "run" / "model.onnx").exists():
-            import torch
+    def train_one(home: Path) -> None:
+        import torch
 
-            from fer_pipeline.training.train import train
+        from fer_pipeline.training.train import train
 
-            torch.set_num_threads(1)
-            train(tiny_training(write_split(home / "split"), home / "run", network="simpleconv3"))
-    return home
+        torch.set_num_threads(1)
+        train(tiny_training(write_split(home / "split"), home / "run", network="simpleconv3"))
+
+    return make_once(tmp_path_factory, "trained", train_one)
 
 
 @pytest.fixture(scope="module")

@@ -225,8 +225,8 @@ def test_only_what_our_gallery_lists_is_asked_of_its_address(tmp_path: Path) -> 
     assert reasons == {"secret.png": "connection", "moved.png": "private_address"}
 
 
-def test_our_own_gallery_needs_no_such_setting(tmp_path: Path) -> None:
+def test_our_own_gallery_needs_no_such_setting(gallery: Path, tmp_path: Path) -> None:
     config = settings(tmp_path, engines=("sample",), allow_private=False, robots="all", keywords={"pout": ("x",)})
-    config = config.model_copy(update={"sample": config.sample.model_copy(update={"per_label": 4})})
+    config = config.model_copy(update={"sample": config.sample.model_copy(update={"per_label": 4, "folder": gallery})})
     assert crawl(config).kept >= 4
     assert not {row.reason for row in read_rows(tmp_path / "raw")} & {"private_address", "robots_txt"}

@@ -403,6 +403,7 @@ def test_quiet_is_quiet_wherever_it_stands(tmp_path: Path, capsys: Capture) -> N
     assert "nothing to do" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_sample_draws_a_gallery(tmp_path: Path) -> None:
     assert main(["-q", "sample", str(tmp_path / "faces"), "--per-label", "4"]) == 0
     records = json.loads((tmp_path / "faces" / "index.json").read_text())

@@ -62,6 +62,7 @@ def test_a_picture_that_fails_or_crashes_costs_only_itself(workers: int, monkeyp
     assert sorted(use(workers, 60, talk)) == ["died", "died", "raised", "raised"]
 
 
+@pytest.mark.slow
 def test_a_picture_that_holds_its_process_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
 
@@ -84,6 +85,7 @@ def test_a_pool_is_closed_at_once_although_a_process_is_at_work(monkeypatch: pyt
     assert use(1, 600, talk) == []
 
 
+@pytest.mark.slow
 def test_what_no_client_waits_for_any_more_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
 
@@ -111,6 +113,7 @@ def test_what_a_picture_raises_is_an_outcome_and_is_counted(
     assert told.splitlines() == ["a picture of 6 bytes is a bad image: AssertionError: !ssize.empty() in resize"]
 
 
+@pytest.mark.slow
 def test_a_frame_that_fails_or_holds_its_process_is_answered_and_so_is_the_next(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +145,7 @@ def wait_for(url: str, text: str) -> None:
         assert time.monotonic() < end, f"never {text}"
 
 
+@pytest.mark.slow
 def test_a_client_that_left_is_counted_and_its_picture_does_not_keep_a_server_from_stopping(run: Path) -> None:
     body = slow_jpeg()
     with fer_serve(str(run), "--workers", "1", "--timeout", "600") as (process, url):
