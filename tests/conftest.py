@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Begun first, since each is long and lies in one process: the short ones then fill up the others to the end.
-LONGEST = ("shared", "train", "cluster", "serve_page", "review_page", "serve", "picture_pool")
+LONGEST = ("distributed", "train", "ray_cluster", "serve_page", "review_page", "serve", "picture_pool", "cli")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

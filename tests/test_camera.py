@@ -75,7 +75,7 @@ KEEP = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_collect import photo
+from test_camera import photo
 from fer_pipeline.sources.camera.capture_store import CaptureStore
 with CaptureStore(Path(sys.argv[1])) as store:
     for number in range(3):
