@@ -89,8 +89,9 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     subprocess.run(["umount", folder], check=True)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_command_that_is_ended_goes_on_and_ends_the_same(source: Path, kind: signal.Signals) -> None:
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_a_command_that_is_ended_goes_on_and_ends_the_same(source: Path, name: str) -> None:
+    kind = signal.Signals[name]
     ended, whole = settings(source, "ended"), settings(source, "whole")
     with start("OR_END", ended, DIE_AT="a/03.jpg", END_BY=str(int(kind))) as process:
         _, told = process.communicate(timeout=60)
