@@ -21,7 +21,6 @@ from fer_pipeline.sources.crawl.crawler import crawl
 from fer_pipeline.sources.crawl.host_queue import HostQueue, Task
 from fer_pipeline.sources.crawl.host_stats import HOST_STATS
 from fer_pipeline.sources.crawl.ledger import Ledger, Origin, name_problem
-from fer_pipeline.sources.crawl.pools import PageParser
 from fer_pipeline.vision.image_io import FORMATS, sniff_suffix
 from fer_pipeline.vision.signatures import sniff_signature
 
@@ -198,17 +197,20 @@ def test_pictures_of_one_name_and_two_formats_meet_in_no_later_folder(tmp_path: 
 
 
 def test_a_host_that_does_not_answer_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    others, listing, get, work = [f"/{n}.png" for n in range(6)], threading.Event(), HostQueue.get, PageParser._work
+    others, listed_all, get, put = [f"/{n}.png" for n in range(6)], threading.Event(), HostQueue.get, HostQueue.put
+    found: list[str] = []
 
-    def work_and_tell(parser: PageParser) -> None:
-        work(parser)
-        listing.set()
+    def put_and_count(urls: HostQueue, url: str, *more: object) -> None:
+        put(urls, url, *more)
+        found.append(url)
+        if len(found) == len(others) + 4:
+            listed_all.set()
 
     def get_of_all(urls: HostQueue, timeout: float) -> Task:
-        listing.wait(60)
+        listed_all.wait(60)
         return get(urls, timeout)
 
-    monkeypatch.setattr(PageParser, "_work", work_and_tell)
+    monkeypatch.setattr(HostQueue, "put", put_and_count)
     monkeypatch.setattr(HostQueue, "get", get_of_all)
     with Web({path: Reply(picture(number)) for number, path in enumerate(others)}) as web:
 

@@ -21,7 +21,7 @@ from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.compare import compare_runs
 from fer_pipeline.evaluation.evaluate import evaluate
 from fer_pipeline.evaluation.scores import FoldScores, write_record
-from fer_pipeline.files import write_csv
+from fer_pipeline.files import write_aside, write_csv
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import hash_data
 from fer_pipeline.models.model_file import Card, write_bundle
@@ -250,11 +250,12 @@ def test_a_finished_ensemble_is_left_alone_and_another_refused(
 def test_a_killed_one_leaves_no_model_and_the_same_command_makes_it(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: Any) -> None:
+    def write_and_die(path: Path, parts: list[bytes]) -> None:
+        write_aside(path, parts)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_check_parity", die)
+        patched.setattr(module, "write_aside", write_and_die)
         with pytest.raises(KeyboardInterrupt):
             make(home, tmp_path / "run", "one", "two")
     assert not (tmp_path / "run" / "model.onnx").exists()
