@@ -293,6 +293,7 @@ def test_a_new_session_has_another_name_and_counts_anew(page: ClientConnection) 
     assert two["classes"][1]["before"] == one["classes"][1]["before"] + 1
 
 
+@pytest.mark.slow
 def test_a_long_pause_ends_a_session_of_a_server_that_runs_on(tmp_path: Path) -> None:
     options, frame = SessionOptions(("smile",), 1, PREPROCESSING), draw_frame(3, "smile", 1)
     with (

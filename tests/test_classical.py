@@ -187,6 +187,7 @@ def test_prediction_needs_neither_torch_nor_scikit_learn(runs: dict[str, Path], 
         assert list(told.values()) == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fixed_share_weighs_pixels_and_geometry(data: Path, tmp_path: Path) -> None:
     changes = {"network": "hog_svm", "geometry": True, "calibrate": False}
     crops = np.stack([draw_mouth("open", number, 32) for number in range(4)])

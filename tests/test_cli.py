@@ -214,13 +214,13 @@ def test_a_dry_run_says_what_each_step_would_do_and_writes_nothing(here: Path, c
     [
         ("fer cr", ["crawl", "crop"]),
         ("fer crop -c li", ["lips", "lips4"]),
-        ("fer crop -c co", ["configurations/"]),
-        ("fer crop -c configurations/", ["configurations/mine.yaml"]),
-        ("fer init tu", ["tutorial"]),
         ("fer crop --set crop.ma", ["crop.margin="]),
-        ("fer crop --set crawl.sample.", ["per_label=", "seed=", "folder="]),
         ("fer eval runs/", ["runs/mine"]),
-        ("fer run --until t", ["train"]),
+        pytest.param("fer crop -c co", ["configurations/"], marks=pytest.mark.slow),
+        pytest.param("fer crop -c configurations/", ["configurations/mine.yaml"], marks=pytest.mark.slow),
+        pytest.param("fer init tu", ["tutorial"], marks=pytest.mark.slow),
+        pytest.param("fer crop --set crawl.sample.", ["per_label=", "seed=", "folder="], marks=pytest.mark.slow),
+        pytest.param("fer run --until t", ["train"], marks=pytest.mark.slow),
     ],
 )
 def test_the_shell_completes_commands_recipes_settings_and_runs(words: str, offered: list[str], here: Path) -> None:
@@ -318,6 +318,7 @@ def test_what_is_not_there_is_named_with_exit_code_1(tmp_path: Path, capsys: Cap
         assert re.search(told, fails(capsys, arguments, 1)), arguments
 
 
+@pytest.mark.slow
 def test_mistakes_show_no_traceback_in_a_real_process(tmp_path: Path) -> None:
     for arguments, code in ((["crop", "-c", "none.yaml"], 2), (["eval", "nowhere"], 1), (["--nosuch"], 2)):
         done = run_fer(*arguments, cwd=tmp_path)
@@ -496,6 +497,7 @@ def test_predict_in_a_process_of_its_own_speaks_json_alone(run: Path, mixed: Pat
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(run: Path, tmp_path: Path) -> None:
     photos = write_classes(tmp_path / "photos", count=30)
     command = [sys.executable, "-m", "fer_pipeline", "predict", str(run), *[str(photos)] * 40, "--workers", "1"]

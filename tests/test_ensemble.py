@@ -179,6 +179,7 @@ def test_what_any_member_learned_from_is_noted(home: Path, tmp_path: Path) -> No
         assert [line["path"] for line in csv.DictReader(file)] == ["train/open/000.png"]
 
 
+@pytest.mark.slow
 def test_prediction_needs_neither_torch_nor_the_members(home: Path, data: Path, tmp_path: Path) -> None:
     make(home, tmp_path / "run", "one", "ratios")
     code = (

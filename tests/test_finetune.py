@@ -267,6 +267,7 @@ def test_test_images_that_the_first_model_learned_from_are_left_out(home: Path, 
     assert gains.old.count == len(tests) - 7
 
 
+@pytest.mark.slow
 def test_what_an_earlier_model_of_a_chain_learned_from_is_left_out_also_in_another_class(
     home: Path, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_transparency_is_laid_over_white() -> None:
     assert np.abs(read_image(save(half, "PNG"))[0, 0].astype(int) - (255, 127, 127)).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_transparent_picture_takes_less_than_three_copies_in_memory(tmp_path: Path) -> None:
     PIL.Image.new("RGBA", (6000, 6000), (255, 0, 0, 128)).save(tmp_path / "large.png", compress_level=1)
     measure = """

@@ -125,6 +125,7 @@ def test_a_frame_that_fails_or_holds_its_process_is_answered_and_so_is_the_next(
         assert 'fer_pictures_failed_total{reason="late"} 1.0' in requests.get(f"{url}/metrics", timeout=60).text
 
 
+@pytest.mark.slow
 def test_a_live_connection_that_cannot_be_answered_is_closed(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_client_that_left_is_counted_and_its_picture_does_not_keep_a_server_fr
         assert process.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_missing_weights_are_told_in_one_line_before_any_address_is(tmp_path: Path) -> None:
     preprocessing = PREPROCESSING.model_copy(
         update={"cut": PREPROCESSING.cut.model_copy(update={"landmarks": tmp_path / "gone.dat"})}

@@ -94,6 +94,7 @@ def test_the_end_of_a_long_epoch_says_losses_accuracies_time_and_time_left(
     assert ends[-1].endswith("; 9.0 min"), "nothing is left"
 
 
+@pytest.mark.slow
 def test_short_epochs_are_told_ten_times_in_all_and_never_from_within(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,10 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import requests
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
-from schemathesis.core.result import Ok
 from support.hostile import prepare_or_fail
 from support.served import ask_json, draw_people, fer_serve, predict, serving, write_run
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -160,6 +158,7 @@ def test_a_file_name_is_only_told_back(url: str) -> None:
     assert ask_json(answer)["results"][0]["path"].endswith(".jpg")
 
 
+@pytest.mark.slow
 def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path]) -> None:
     with serving(runs[0], queue=1) as url:
         parts = urlsplit(url)
@@ -176,6 +175,7 @@ def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path]) -> None:
         assert predict(url, b"x").status_code == 422
 
 
+@pytest.mark.slow
 def test_an_upload_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> None:
     with serving(runs[0], upload=0.2) as url:
         parts = urlsplit(url)
@@ -246,6 +246,9 @@ def test_our_pages_load_nothing_from_elsewhere(url: str) -> None:
 @pytest.mark.slow
 def test_no_request_makes_the_server_fail(url: str) -> None:
     """What schemathesis makes of the OpenAPI description: no answer is a server's error, all follow the description."""
+    import schemathesis
+    from schemathesis.core.result import Ok
+
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     for result in schema.get_all_operations():
         assert isinstance(result, Ok)
@@ -354,6 +357,7 @@ def test_a_model_is_named_by_its_folder_and_a_name_of_its_own(runs: tuple[Path, 
     assert [Model(tmp_path / "mine" / file).name for file in files] == ["mine", "mine-int8", "mine-best"]
 
 
+@pytest.mark.slow
 def test_a_camera_without_frames_gives_its_place_to_another(runs: tuple[Path, Path]) -> None:
     with serving(runs[0], connections=1, idle=0.5) as url:
         limits = requests.get(f"{url}/version", timeout=60).json()["limits"]

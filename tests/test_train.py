@@ -162,6 +162,7 @@ def test_an_unknown_network_or_weights_is_a_usage_error(data: Path, tmp_path: Pa
         train(tiny_training(data, tmp_path / "run", **changes))
 
 
+@pytest.mark.slow
 def test_keep_says_which_epoch_becomes_the_model(data: Path, tmp_path: Path) -> None:
     # With a rate this high the epochs differ, so that last and best are not the same.
     changes = {"epochs": 4, "learning_rate": 0.02, "schedule": "constant", **SIMPLE}
@@ -185,6 +186,7 @@ def test_early_stopping_ends_a_run_that_gains_nothing(data: Path, tmp_path: Path
     assert (tmp_path / "run" / "model.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_the_averaged_weights_differ_from_the_trained_and_become_the_model(data: Path, tmp_path: Path) -> None:
     for name, ema in (("plain", 0.0), ("averaged", 0.9)):
         train(tiny_training(data, tmp_path / name, ema=ema, epochs=3, keep="last", **SIMPLE))
