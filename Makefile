@@ -1,13 +1,14 @@
-# `make all` reproduces data and model, `make test` is what CI runs. `make help` lists the rest.
+# `make all` reproduces data and model, `make test` and `make test-slow` are what CI runs. `make help` lists the rest.
 CONFIG ?= sample
 PYTHON ?= python3
-BIN := .venv/bin
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests share what is dear to make
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup test format bench peers faults clean
+.PHONY: help all setup test test-slow format bench peers faults clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
 all: setup ## run the whole pipeline; CONFIG=lips crawls the web
 	$(BIN)/fer run --config $(CONFIG)
@@ -21,11 +22,15 @@ setup: .venv/.ready ## make .venv with the exact versions of constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,serve,scale,dev]'
 	touch $@
 
-test: setup ## check format, lint, types, and run the tests
+test: setup ## check format, lint, types and imports, and run the fast tests: about 3 minutes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests share what is dear to make
+	$(BIN)/lint-imports
+	$(PYTEST) -m "not slow"
+
+test-slow: setup ## run the slow tests: kills, browser, Ray, torchrun, whole trainings
+	$(PYTEST) -m slow
 
 format: setup ## format the code
 	$(BIN)/ruff format .

@@ -192,7 +192,7 @@ def test_a_certificate_counts_if_it_is_trusted_and_names_the_host(
     own = tmp_path / "own.pem"
     make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
     names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(tmp_path / "key.pem"), "-out", str(own)]
-    subprocess.run(["openssl", *make.split(), *names], check=True, capture_output=True)
+    subprocess.run(["openssl", *make.split(), *names], check=True, capture_output=True, timeout=60)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(own, tmp_path / "key.pem")
     monkeypatch.setenv("no_proxy", "*")
@@ -225,8 +225,8 @@ def test_only_what_our_gallery_lists_is_asked_of_its_address(tmp_path: Path) -> 
     assert reasons == {"secret.png": "connection", "moved.png": "private_address"}
 
 
-def test_our_own_gallery_needs_no_such_setting(tmp_path: Path) -> None:
+def test_our_own_gallery_needs_no_such_setting(gallery: Path, tmp_path: Path) -> None:
     config = settings(tmp_path, engines=("sample",), allow_private=False, robots="all", keywords={"pout": ("x",)})
-    config = config.model_copy(update={"sample": config.sample.model_copy(update={"per_label": 4})})
+    config = config.model_copy(update={"sample": config.sample.model_copy(update={"per_label": 4, "folder": gallery})})
     assert crawl(config).kept >= 4
     assert not {row.reason for row in read_rows(tmp_path / "raw")} & {"private_address", "robots_txt"}

@@ -200,6 +200,7 @@ print(json.dumps([changed, "torch" in sys.modules]))
 """
 
 
+@pytest.mark.slow
 def test_the_settings_of_the_host_are_as_before_and_torch_is_not_imported(home: Path, tmp_path: Path) -> None:
     arguments = home / "runs" / "mine", home / "photo.jpg", tmp_path / "scores"
     assert python(STATE, *arguments) == [[], False]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from support.drawn import draw_mouth, tiny_training, write_classes, write_config, write_png, write_split
+from support.drawn import draw_mouth, write_classes, write_config, write_png, write_split
+from support.killed import started
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.cli import app
@@ -213,13 +214,13 @@ def test_a_dry_run_says_what_each_step_would_do_and_writes_nothing(here: Path, c
     [
         ("fer cr", ["crawl", "crop"]),
         ("fer crop -c li", ["lips", "lips4"]),
-        ("fer crop -c co", ["configurations/"]),
-        ("fer crop -c configurations/", ["configurations/mine.yaml"]),
-        ("fer init tu", ["tutorial"]),
         ("fer crop --set crop.ma", ["crop.margin="]),
-        ("fer crop --set crawl.sample.", ["per_label=", "seed=", "folder="]),
         ("fer eval runs/", ["runs/mine"]),
-        ("fer run --until t", ["train"]),
+        pytest.param("fer crop -c co", ["configurations/"], marks=pytest.mark.slow),
+        pytest.param("fer crop -c configurations/", ["configurations/mine.yaml"], marks=pytest.mark.slow),
+        pytest.param("fer init tu", ["tutorial"], marks=pytest.mark.slow),
+        pytest.param("fer crop --set crawl.sample.", ["per_label=", "seed=", "folder="], marks=pytest.mark.slow),
+        pytest.param("fer run --until t", ["train"], marks=pytest.mark.slow),
     ],
 )
 def test_the_shell_completes_commands_recipes_settings_and_runs(words: str, offered: list[str], here: Path) -> None:
@@ -317,6 +318,7 @@ def test_what_is_not_there_is_named_with_exit_code_1(tmp_path: Path, capsys: Cap
         assert re.search(told, fails(capsys, arguments, 1)), arguments
 
 
+@pytest.mark.slow
 def test_mistakes_show_no_traceback_in_a_real_process(tmp_path: Path) -> None:
     for arguments, code in ((["crop", "-c", "none.yaml"], 2), (["eval", "nowhere"], 1), (["--nosuch"], 2)):
         done = run_fer(*arguments, cwd=tmp_path)
@@ -404,6 +406,7 @@ def test_quiet_is_quiet_wherever_it_stands(tmp_path: Path, capsys: Capture) -> N
     assert "nothing to do" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_sample_draws_a_gallery(tmp_path: Path) -> None:
     assert main(["-q", "sample", str(tmp_path / "faces"), "--per-label", "4"]) == 0
     records = json.loads((tmp_path / "faces" / "index.json").read_text())
@@ -420,18 +423,10 @@ def test_config_tells_every_setting(capsys: Capture) -> None:
 # --- models
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run, beside its split."""
-    import torch
-
-    from fer_pipeline.training.train import train
-
-    torch.set_num_threads(1)
-    home = tmp_path_factory.mktemp("trained")
-    write_split(home / "split", train=12, test=4)
-    train(tiny_training(home / "split", home / "run", network="simpleconv3"))
-    return home / "run"
+@pytest.fixture
+def run(trained: Path) -> Path:
+    """The folder of a finished run."""
+    return trained / "run"
 
 
 @pytest.fixture
@@ -442,8 +437,8 @@ def mixed(tmp_path: Path) -> Path:
     return tmp_path / "mixed"
 
 
-def test_predict_prints_one_json_object_a_line(trained: Path, mixed: Path, capsys: Capture) -> None:
-    assert main(["predict", str(trained), str(mixed), "--json"]) == 0
+def test_predict_prints_one_json_object_a_line(run: Path, mixed: Path, capsys: Capture) -> None:
+    assert main(["predict", str(run), str(mixed), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["path"], line["outcome"]) for line in lines] == [
         (str(mixed / "a.png"), "ok"),
@@ -457,8 +452,8 @@ def test_predict_prints_one_json_object_a_line(trained: Path, mixed: Path, capsy
     assert lines[1]["faces"] == []
 
 
-def test_predict_tells_people_label_and_share(trained: Path, mixed: Path, capsys: Capture) -> None:
-    assert main(["predict", str(trained / "model.onnx"), str(mixed), "--crops"]) == 0
+def test_predict_tells_people_label_and_share(run: Path, mixed: Path, capsys: Capture) -> None:
+    assert main(["predict", str(run / "model.onnx"), str(mixed), "--crops"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert re.fullmatch(rf"{re.escape(str(mixed / 'a.png'))}: (open|closed) \d+%", first)
     assert second == f"{mixed / 'b.jpg'}: bad_image"
@@ -476,20 +471,20 @@ def test_a_photo_without_a_face_is_an_outcome(tmp_path: Path, capsys: Capture) -
     assert json.loads(capsys.readouterr().out) == expected
 
 
-def test_several_processes_answer_the_same_in_the_same_order(trained: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_several_processes_answer_the_same_in_the_same_order(run: Path, tmp_path: Path, capsys: Capture) -> None:
     photos = write_classes(tmp_path / "photos", count=6)
     answers = []
     for workers in ("1", "2"):
-        assert main(["predict", str(trained), str(photos), "--json", "--workers", workers]) == 0
+        assert main(["predict", str(run), str(photos), "--json", "--workers", workers]) == 0
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1]
     assert len(answers[0].splitlines()) == 12
 
 
-def test_missing_photos_and_empty_folders_are_told(trained: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_missing_photos_and_empty_folders_are_told(run: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "empty").mkdir()
-    assert "gone.jpg: no such file" in fails(capsys, ["predict", str(trained), str(tmp_path / "gone.jpg")], 1)
-    assert "empty" in fails(capsys, ["predict", str(trained), str(tmp_path / "empty")], 1)
+    assert "gone.jpg: no such file" in fails(capsys, ["predict", str(run), str(tmp_path / "gone.jpg")], 1)
+    assert "empty" in fails(capsys, ["predict", str(run), str(tmp_path / "empty")], 1)
 
 
 def test_a_model_that_is_none_is_told_in_one_line(tmp_path: Path, mixed: Path, capsys: Capture) -> None:
@@ -498,17 +493,18 @@ def test_a_model_that_is_none_is_told_in_one_line(tmp_path: Path, mixed: Path, c
     assert "not a model ONNX Runtime can open" in told
 
 
-def test_predict_in_a_process_of_its_own_speaks_json_alone(trained: Path, mixed: Path) -> None:
-    done = run_fer("predict", str(trained), str(mixed), "--json")
+def test_predict_in_a_process_of_its_own_speaks_json_alone(run: Path, mixed: Path) -> None:
+    done = run_fer("predict", str(run), str(mixed), "--json")
     assert done.returncode == 0
     assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["ok", "bad_image"]
     assert done.stderr == ""
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_reader_that_has_seen_enough_is_no_error(run: Path, tmp_path: Path) -> None:
     photos = write_classes(tmp_path / "photos", count=30)
-    command = [sys.executable, "-m", "fer_pipeline", "predict", str(trained), *[str(photos)] * 40, "--workers", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "fer_pipeline", "predict", str(run), *[str(photos)] * 40, "--workers", "1"]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -517,13 +513,14 @@ def test_a_reader_that_has_seen_enough_is_no_error(trained: Path, tmp_path: Path
         process.wait(timeout=60)
 
 
-def test_eval_measures_another_folder(trained: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_eval_measures_another_folder(run: Path, tmp_path: Path, capsys: Capture) -> None:
     other = write_classes(tmp_path / "other", count=2)
-    assert main(["eval", str(trained), "--data", str(other), "--out", str(tmp_path / "scores"), "--allow-leakage"]) == 0
+    assert main(["eval", str(run), "--data", str(other), "--out", str(tmp_path / "scores"), "--allow-leakage"]) == 0
     assert "4 images" in capsys.readouterr().out
     assert (tmp_path / "scores" / "confusion.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_training_shows_no_warnings_of_the_libraries_it_uses(tmp_path: Path) -> None:
     write_split(tmp_path / "data" / "drawn" / "split", train=8, test=2)
     config = write_config(tmp_path, TRAINING)
@@ -539,7 +536,7 @@ def test_a_training_shows_no_warnings_of_the_libraries_it_uses(tmp_path: Path) -
 def interrupt(arguments: list[str], sign: Path) -> tuple[int, str]:
     """Run a command, press Ctrl-C as soon as `sign` is there and filled; returns exit code and stderr."""
     command = [sys.executable, "-m", "fer_pipeline", "--quiet", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with started(command, stderr=subprocess.PIPE, start_new_session=True) as process:
         end = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < end:
             if sign.is_file() and sign.stat().st_size:
@@ -551,6 +548,7 @@ def interrupt(arguments: list[str], sign: Path) -> tuple[int, str]:
     return process.returncode, told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_in_a_stage_is_one_line_and_leaves_the_journal(tmp_path: Path, workers: int) -> None:
     raw = tmp_path / "data" / "drawn" / "raw"
@@ -567,6 +565,7 @@ def test_ctrl_c_in_a_stage_is_one_line_and_leaves_the_journal(tmp_path: Path, wo
     assert not journal.with_name("manifest.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_training_is_one_line(tmp_path: Path) -> None:
     write_split(tmp_path / "data" / "drawn" / "split")
     config = write_config(tmp_path, "train: {epochs: 9000, size: 32, batch: 4, device: cpu}")
@@ -586,6 +585,7 @@ def test_verbose_tells_the_settings_of_a_stage_and_quiet_says_nothing(tmp_path: 
     assert "'smallest': 16" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_any_folder_of_class_folders_is_trained_on_and_measured(tmp_path: Path, capsys: Capture) -> None:
     for part, count in (("training", 12), ("validation", 4)):
         write_classes(tmp_path / "mine" / part, count=count)
@@ -632,16 +632,16 @@ def test_data_that_is_not_there_is_told_at_once(tmp_path: Path, command: list[st
 
 
 def test_an_answer_that_is_not_sure_enough_is_uncertain_and_keeps_its_guess(
-    trained: Path, mixed: Path, capsys: Capture
+    run: Path, mixed: Path, capsys: Capture
 ) -> None:
     photo = str(mixed / "a.png")
-    assert main(["predict", str(trained), photo, "--json", "--uncertain", "1"]) == 0
+    assert main(["predict", str(run), photo, "--json", "--uncertain", "1"]) == 0
     face = json.loads(capsys.readouterr().out)["faces"][0]
     assert (face["outcome"], face["label"]) == ("uncertain", "uncertain")
     assert face["probabilities"][face["guess"]] == face["confidence"] == max(face["probabilities"].values())
-    assert main(["predict", str(trained), photo, "--uncertain", "1"]) == 0
+    assert main(["predict", str(run), photo, "--uncertain", "1"]) == 0
     assert re.search(r": uncertain \((open|closed) \d+%\)", capsys.readouterr().out)
-    assert main(["predict", str(trained), photo, "--json", "--uncertain", "0"]) == 0
+    assert main(["predict", str(run), photo, "--json", "--uncertain", "0"]) == 0
     face = json.loads(capsys.readouterr().out)["faces"][0]
     assert (face["outcome"], face["label"]) == ("answered", face["guess"])
 

@@ -271,6 +271,7 @@ def test_the_command_says_what_changed_and_status_what_is_next(tmp_path: Path, c
     assert "ends here" not in told
 
 
+@pytest.mark.slow
 def test_a_killed_split_ends_with_the_same_bytes(config: Config) -> None:
     pout = [row for row in read_rows(config.crop.output) if row.label == "pout"]
     (view,) = lost(config, "no_face", "filter")

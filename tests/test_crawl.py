@@ -22,7 +22,6 @@ from fer_pipeline.sources.crawl.crawler import crawl
 from fer_pipeline.sources.crawl.host_queue import HostQueue, Task
 from fer_pipeline.sources.crawl.host_stats import HOST_STATS
 from fer_pipeline.sources.crawl.ledger import Ledger, Origin, name_problem
-from fer_pipeline.sources.crawl.pools import PageParser
 from fer_pipeline.vision.image_io import FORMATS, sniff_suffix
 from fer_pipeline.vision.signatures import sniff_signature
 
@@ -89,7 +88,7 @@ def test_no_decoder_is_opened_by_a_crawl(tmp_path: Path) -> None:
     with Web({"/a": Reply(picture(1, "TGA")), "/b": Reply(picture(2, "AVIF")), "/c": Reply(b"II*\0 torn")}) as web:
         config = listed(tmp_path, web, "/a", "/b", "/c")
         look = f"{CRAWL}; assert not any(name.endswith('ImagePlugin') for name in sys.modules)"
-        assert subprocess.run([sys.executable, "-c", look, config.model_dump_json()], check=False).returncode == 0
+        subprocess.run([sys.executable, "-c", look, config.model_dump_json()], check=True, timeout=120)
     assert {Path(row.path).suffix for row in read_rows(config.output)} == {".bin", ".avif", ".tif"}
 
 
@@ -199,17 +198,20 @@ def test_pictures_of_one_name_and_two_formats_meet_in_no_later_folder(tmp_path: 
 
 
 def test_a_host_that_does_not_answer_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    others, listing, get, work = [f"/{n}.png" for n in range(6)], threading.Event(), HostQueue.get, PageParser._work
+    others, listed_all, get, put = [f"/{n}.png" for n in range(6)], threading.Event(), HostQueue.get, HostQueue.put
+    found: list[str] = []
 
-    def work_and_tell(parser: PageParser) -> None:
-        work(parser)
-        listing.set()
+    def put_and_count(urls: HostQueue, url: str, *more: object) -> None:
+        put(urls, url, *more)
+        found.append(url)
+        if len(found) == len(others) + 4:
+            listed_all.set()
 
     def get_of_all(urls: HostQueue, timeout: float) -> Task:
-        listing.wait()
+        listed_all.wait(60)
         return get(urls, timeout)
 
-    monkeypatch.setattr(PageParser, "_work", work_and_tell)
+    monkeypatch.setattr(HostQueue, "put", put_and_count)
     monkeypatch.setattr(HostQueue, "get", get_of_all)
     with Web({path: Reply(picture(number)) for number, path in enumerate(others)}) as web:
 
@@ -233,7 +235,7 @@ def test_what_a_stopping_crawl_hung_up_on_is_no_failure(tmp_path: Path, monkeypa
         return SILENCE if number == 1 else Reply(picture(1))
 
     def answer_then(_: int) -> Reply:
-        asked.wait()
+        asked.wait(60)
         return Reply(picture(2))
 
     def fill_the_disk(ledger: Ledger, origin: Origin, url: str, answer: Answer) -> None:
@@ -346,6 +348,7 @@ def test_a_killed_import_of_the_same_bytes_takes_no_address_and_licence_away(tmp
     assert sorted(one.reason for one in read_rows(tmp_path / "raw")) == ["", "", "same_bytes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_killed_crawl_goes_on_where_it_stopped_and_ends_with_the_same_rows(tmp_path: Path, threads: int) -> None:
     pages: dict[str, Script] = {**pictures(12)}
@@ -375,6 +378,7 @@ def test_a_killed_crawl_goes_on_where_it_stopped_and_ends_with_the_same_rows(tmp
     assert (tmp_path / "raw" / MANIFEST).read_bytes() == (whole.output / MANIFEST).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_kills_of_the_command_lose_nothing_and_bring_nothing_twice(tmp_path: Path) -> None:
     child: list[subprocess.Popen[bytes]] = []
     deaths: list[str] = []
@@ -430,6 +434,7 @@ def test_a_file_that_did_not_come_to_the_disk_is_fetched_again(tmp_path: Path) -
     assert all(hash_file(config.output / row.path) == row.sha256 for row in rows)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_crawl_that_waits_for_a_server(tmp_path: Path) -> None:
     asked = threading.Event()
 
@@ -454,7 +459,7 @@ def test_an_answer_that_comes_after_ctrl_c_changes_nothing(tmp_path: Path) -> No
 
     def late(_: int) -> Reply:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        released.wait()
+        released.wait(60)
         return Reply(picture(1))
 
     with Web({"/late.png": late}) as web:

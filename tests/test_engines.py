@@ -321,10 +321,10 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("engine", [name for name, engine in ENGINES.items() if engine.parse])
-@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
-def test_no_page_breaks_a_parser(engine: Any, body: bytes) -> None:
-    with suppress(ValueError):  # the one error that a crawl expects
-        assert all(url.encode() and url.startswith("http") for url in parse(engine, body))
+def test_no_page_breaks_a_parser(engine: Any) -> None:
+    for body in HOSTILE:
+        with suppress(ValueError):  # the one error that a crawl expects
+            assert all(url.encode() and url.startswith("http") for url in parse(engine, body))
 
 
 def test_addresses_can_be_written_to_a_file_even_if_json_held_half_a_character() -> None:
@@ -352,8 +352,8 @@ def test_a_srcset_is_one_picture_in_several_sizes(srcset: str, largest: str) -> 
 
 @pytest.mark.parametrize("part", ["a,", ", ", "a", " ", "a 1", "a b ", ",", "1x,"])
 def test_a_srcset_costs_no_more_than_its_length(part: str) -> None:
-    """What takes the square of it would take hours, and the whole program with it."""
-    assert len(largest_candidate(part * 3_000_000)) <= 1
+    """What takes the square of it would take minutes, and of a real page hours, and the whole program with it."""
+    assert len(largest_candidate(part * 300_000)) <= 1
 
 
 def test_an_attribute_longer_than_anything_sensible_is_passed_over() -> None:

@@ -21,7 +21,7 @@ from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.compare import compare_runs
 from fer_pipeline.evaluation.evaluate import evaluate
 from fer_pipeline.evaluation.scores import FoldScores, write_record
-from fer_pipeline.files import write_csv
+from fer_pipeline.files import write_aside, write_csv
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import hash_data
 from fer_pipeline.models.model_file import Card, write_bundle
@@ -179,6 +179,7 @@ def test_what_any_member_learned_from_is_noted(home: Path, tmp_path: Path) -> No
         assert [line["path"] for line in csv.DictReader(file)] == ["train/open/000.png"]
 
 
+@pytest.mark.slow
 def test_prediction_needs_neither_torch_nor_the_members(home: Path, data: Path, tmp_path: Path) -> None:
     make(home, tmp_path / "run", "one", "ratios")
     code = (
@@ -250,11 +251,12 @@ def test_a_finished_ensemble_is_left_alone_and_another_refused(
 def test_a_killed_one_leaves_no_model_and_the_same_command_makes_it(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: Any) -> None:
+    def write_and_die(path: Path, parts: list[bytes]) -> None:
+        write_aside(path, parts)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_check_parity", die)
+        patched.setattr(module, "write_aside", write_and_die)
         with pytest.raises(KeyboardInterrupt):
             make(home, tmp_path / "run", "one", "two")
     assert not (tmp_path / "run" / "model.onnx").exists()

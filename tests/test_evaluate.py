@@ -18,13 +18,10 @@ from fer_pipeline.training.train import train
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def home(trained_copy: Path) -> Path:
     """A split folder and a run trained on it."""
-    home = tmp_path_factory.mktemp("home")
-    write_split(home / "split")
-    train(tiny_training(home / "split", home / "run", network="simpleconv3"))
-    return home
+    return trained_copy
 
 
 def test_metrics_hold_every_figure_with_its_interval(home: Path) -> None:

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from support.judges import CRASH, INVERT, LINKED, SETTLED
+from support.killed import hear_from, started
 from support.pictures import draw_noise, list_files, make_folder, make_noise_folder
 
 from fer_pipeline.config.schema import UnifyConfig
@@ -20,8 +22,8 @@ from fer_pipeline.dataset.rows import MANIFEST, Status, read_rows
 from fer_pipeline.errors import InputError, SetupError
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.vision.image_io import link_image
-from fer_pipeline.workers import stage_workers as workers
 
+pytestmark = pytest.mark.slow
 COMMAND = """
 import sys
 from support import judges
@@ -47,7 +49,6 @@ import itertools, time
 leaps, real = itertools.cycle((-3600.0, 31e6)), time.time
 time.time = lambda: real() + next(leaps)
 """
-# Killed, as by `kill -9`, when it is about to remove its third picture.
 
 
 @pytest.fixture
@@ -64,7 +65,9 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1", **more}
 
 
-def start(stage: str, config: UnifyConfig, before: str = "", *options: str, **more: str) -> subprocess.Popen[str]:
+def start(
+    stage: str, config: UnifyConfig, before: str = "", *options: str, **more: str
+) -> AbstractContextManager["subprocess.Popen[str]"]:
     """`fer unify` as a person starts it, but for what its judge does."""
     folder = config.output.parent
     (folder / "c.yaml").write_text(
@@ -72,7 +75,7 @@ def start(stage: str, config: UnifyConfig, before: str = "", *options: str, **mo
         "crawl: {engines: [sample], keywords: {a: [a]}}\n"
     )
     words = [sys.executable, "-c", before + COMMAND, stage, "unify", "--config", str(folder / "c.yaml"), *options]
-    return subprocess.Popen(words, env=environment(**more), stderr=subprocess.PIPE, text=True)
+    return started(words, env=environment(**more), stderr=subprocess.PIPE)
 
 
 @pytest.fixture(params=["size=64k", "ro"])
@@ -86,8 +89,9 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     subprocess.run(["umount", folder], check=True)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_command_that_is_ended_goes_on_and_ends_the_same(source: Path, kind: signal.Signals) -> None:
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_a_command_that_is_ended_goes_on_and_ends_the_same(source: Path, name: str) -> None:
+    kind = signal.Signals[name]
     ended, whole = settings(source, "ended"), settings(source, "whole")
     with start("OR_END", ended, DIE_AT="a/03.jpg", END_BY=str(int(kind))) as process:
         _, told = process.communicate(timeout=60)
@@ -117,7 +121,7 @@ def test_a_second_command_is_refused_and_a_killed_one_leaves_no_lock(source: Pat
     config, pipe = settings(source), source.parent / "pipe"
     os.mkfifo(pipe)
     with start("OR_WAIT", config, DIE_AT="a/02.jpg", WAIT_IN=str(pipe)) as first:
-        assert pipe.read_text() == "here"
+        assert hear_from(first, pipe) == "here"
         with start("INVERT", config) as second:
             _, told = second.communicate(timeout=60)
         assert second.returncode == 1
@@ -130,7 +134,7 @@ def test_an_image_that_crashes_a_native_library_costs_itself(tmp_path: Path) -> 
     pictures = {f"a/{name}.jpg": draw_noise(1) for name in ("1", "2", "segfault", "z")}
     source = make_folder(tmp_path / "in", pictures)
     command = [sys.executable, "-c", WORKERS, str(source), str(tmp_path / "out")]
-    alone = subprocess.run([*command, "1"], env=environment(), check=False)
+    alone = subprocess.run([*command, "1"], env=environment(), check=False, timeout=120)
     assert alone.returncode == -signal.SIGSEGV  # with one worker all is done in the command's own process
     assert not (tmp_path / "out" / MANIFEST).exists()
     summary = run_stage(CRASH, settings(source), workers=2)
@@ -140,9 +144,7 @@ def test_an_image_that_crashes_a_native_library_costs_itself(tmp_path: Path) -> 
     assert (summary.kept, summary.reasons) == (3, {"WorkerCrash": 1})
 
 
-def test_a_worker_killed_for_memory_costs_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ONCE", str(tmp_path / "killed"))
-    workers.stop_workers()  # processes of an earlier test do not have it in their environment
+def test_a_worker_killed_for_memory_costs_no_image(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "in", {f"a/{name}.jpg": draw_noise(1) for name in ("1", "2", "once", "z")})
     summary = run_stage(CRASH, settings(source), workers=2)
     assert (tmp_path / "killed").exists()

@@ -92,6 +92,7 @@ def tuned(home: Path) -> Gains:
     return gains
 
 
+@pytest.mark.slow
 def test_a_session_of_somebody_else_under_the_same_cast_is_told_apart_after_it(tuned: Gains) -> None:
     (camera,) = [gain for name, gain in tuned.sources.items() if name.startswith("webcam")]
     assert list(tuned.sources) == ["drawn", SECOND]
@@ -104,6 +105,7 @@ def test_a_session_of_somebody_else_under_the_same_cast_is_told_apart_after_it(t
     assert re.fullmatch(rf"gained [0-9.]+ points on {SECOND} \(n=40, p=[-0-9.e]+\)", camera.summary)
 
 
+@pytest.mark.slow
 def test_what_it_cost_elsewhere_is_told_with_its_interval(home: Path, tuned: Gains) -> None:
     old = tuned.old
     assert old is not None
@@ -114,6 +116,7 @@ def test_what_it_cost_elsewhere_is_told_with_its_interval(home: Path, tuned: Gai
     assert old.summary.endswith("within chance)") or old.p < 0.05 or old.gain == 0
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_both_model_files(home: Path, tuned: Gains) -> None:
     assert Gains.model_validate_json((home / "run-tuned/finetune_report.json").read_bytes()) == tuned
     rows = [row for row in list_crops(home / "camera", "test") if row.group == SECOND]
@@ -124,12 +127,14 @@ def test_the_figures_are_those_of_both_model_files(home: Path, tuned: Gains) -> 
         assert getattr(tuned, side).model == hash_file(run / "model.onnx")
 
 
+@pytest.mark.slow
 def test_the_model_it_began_from_is_left_as_it_was_and_named(home: Path, tuned: Gains) -> None:
     provenance = json.loads((home / "run-tuned/provenance.json").read_text())
     assert provenance["base"] == hash_file(home / "run/model.onnx") == Predictor(home / "run-tuned").card.base
     assert "base" not in json.loads((home / "run/provenance.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_finished_one_is_left_alone_and_told_again(home: Path, tuned: Gains) -> None:
     before = (home / "run-tuned/model.onnx").stat().st_mtime_ns
     again = finetune(config_of(home, home / "run"), home / "run", {"epochs"})
@@ -138,6 +143,7 @@ def test_a_finished_one_is_left_alone_and_told_again(home: Path, tuned: Gains) -
     assert (home / "run-tuned/model.onnx").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_another_model_to_begin_from_is_another_training(home: Path, tuned: Gains, tmp_path: Path) -> None:
     other = train(TrainConfig(input=home / "plain", output=tmp_path / "run", **(BASE | {"seed": 1}))).model.parent
     shutil.copytree(home / "run-tuned", tmp_path / "mine-tuned")
@@ -146,6 +152,7 @@ def test_another_model_to_begin_from_is_another_training(home: Path, tuned: Gain
     assert (tmp_path / "mine-tuned.1/model.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_a_kill_and_ends_with_the_same_weights(home: Path, tuned: Gains, tmp_path: Path) -> None:
     del tuned
     whole = torch.load(home / "run-tuned/checkpoints/last.ckpt", weights_only=True)
@@ -260,6 +267,7 @@ def test_test_images_that_the_first_model_learned_from_are_left_out(home: Path, 
     assert gains.old.count == len(tests) - 7
 
 
+@pytest.mark.slow
 def test_what_an_earlier_model_of_a_chain_learned_from_is_left_out_also_in_another_class(
     home: Path, tmp_path: Path
 ) -> None:

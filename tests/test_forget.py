@@ -186,6 +186,7 @@ forgetting.forget(plan)
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_the_same_command_finishes(made: Path, tmp_path: Path) -> None:
     digest = row_of(made, "a/1.png").sha256
     never = without(made, tmp_path / "never", lambda row: row.sha256 == digest)

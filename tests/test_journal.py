@@ -85,10 +85,12 @@ def test_a_new_folder_has_no_rows_yet_and_a_finished_one_has_them(tmp_path: Path
     assert existing_rows(tmp_path) == [Row(path="a.jpg")]
 
 
+DAMAGED = ['{"item": "d", "rows": 3}', '"d"', "[" * 100_000, '{"item": ["d"], "rows": []}', "\0\0"]
+
+
 @pytest.mark.parametrize(
-    "line", ['{"item": "d"}', '{"item": "d", "rows": 3}', '"d"', "[" * 100_000, '{"item": ["d"], "rows": []}', "\0\0"]
+    ("line", "place"), [*(('{"item": "d"}', place) for place in (0, 1, 3)), *((one, 1) for one in DAMAGED)]
 )
-@pytest.mark.parametrize("place", [0, 1, 3])
 def test_a_damaged_line_is_reported_and_takes_no_other_along(
     tmp_path: Path, line: str, place: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

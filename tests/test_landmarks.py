@@ -1,5 +1,7 @@
-"""Faces and landmarks of drawn photos, whose truth is known."""
+"""Faces and landmarks of drawn photos, whose truth is known, and the packaged models that find them."""
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from fer_pipeline.errors import SetupError
 from fer_pipeline.vision.boxes import Box, bounding_box, overlap
 from fer_pipeline.vision.landmarks import detect_faces, embed_face, find_landmarks, load_detector, load_landmarks
 from fer_pipeline.vision.mouth import MOUTH, eye_distance
+from fer_pipeline.vision.weights import CNN_DETECTOR, EMBEDDING, LANDMARKS, find_weights
 
 HAAR = Detector(detector="haar", sides=(320,))
 HOG = Detector(detector="hog", sides=(240, 480))
@@ -134,3 +137,21 @@ def test_a_file_that_is_no_model_is_a_lack_of_the_machine_too(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["none", "haar", "hog"])
 def test_the_packaged_detectors_load(name: str) -> None:
     load_detector(Detector.model_validate({"detector": name}))
+
+
+@pytest.mark.parametrize("name", [LANDMARKS, EMBEDDING, CNN_DETECTOR])
+def test_the_packaged_models_are_there(name: str) -> None:
+    assert find_weights(name).stat().st_size > 100_000
+    assert "face_recognition_models" not in sys.modules
+
+
+def test_a_model_of_the_users_own_comes_first(tmp_path: Path) -> None:
+    path = tmp_path / "mine.dat"
+    path.write_bytes(b"x")
+    assert find_weights(LANDMARKS, path, "crop.landmarks") == path
+
+
+def test_without_the_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SetupError, match="pip install face_recognition_models"):
+        find_weights(LANDMARKS)

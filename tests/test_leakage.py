@@ -138,6 +138,7 @@ def test_another_folder_is_held_against_the_training_images(home: Path, tmp_path
     assert "without" not in metrics["leakage"]
 
 
+@pytest.mark.slow
 def test_without_the_training_images_it_says_that_nothing_was_checked(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

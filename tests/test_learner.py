@@ -147,6 +147,7 @@ def test_bf16_is_computed_where_asked_for_or_where_the_processor_does(
     assert computes_bf16(config) == expected
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_that_of_the_highest_accuracy_if_asked_for(tmp_path: Path) -> None:
     data = write_split(tmp_path / "split", train=12, test=1)
     # A rate at which accuracy and loss do not agree on the best epoch.

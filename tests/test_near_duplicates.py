@@ -57,7 +57,7 @@ HASHES = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(HASHES, st.integers(0, 20), st.data())
 def test_near_hashes_are_those_of_brute_force_whatever_the_keys(hashes: Hashes, distance: int, data: Any) -> None:
     keys = data.draw(st.sampled_from(list(key_sets(distance))))
@@ -69,7 +69,7 @@ def test_near_hashes_are_those_of_brute_force_whatever_the_keys(hashes: Hashes, 
         assert group_hashes(hashes, distance).tolist() == group_by(len(hashes), wanted)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(HASHES, st.integers(0, 20), st.integers(0, 2**32))
 def test_those_set_apart_are_tied_to_the_others_only(hashes: Hashes, distance: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -114,13 +114,13 @@ def test_keys_are_chosen_for_many_hashes_and_no_pair_is_missed(distance: int) ->
     assert wanted
 
 
-@pytest.mark.parametrize("distance", range(21))
-def test_every_set_of_keys_has_one_for_any_few_errors(distance: int) -> None:
-    rng = np.random.default_rng(distance)
-    for keys in key_sets(distance):
-        for _ in range(30):
-            errors = np.bitwise_or.reduce(np.uint64(1) << rng.choice(64, distance, replace=False).astype(np.uint64))
-            assert any(key & errors == 0 for key in keys)
+def test_every_set_of_keys_has_one_for_any_few_errors() -> None:
+    rng = np.random.default_rng(0)
+    for distance in range(21):
+        for keys in key_sets(distance):
+            for _ in range(30):
+                errors = np.bitwise_or.reduce(np.uint64(1) << rng.choice(64, distance, replace=False).astype(np.uint64))
+                assert any(key & errors == 0 for key in keys), distance
 
 
 def test_all_hashes_equal_are_one_group_at_once() -> None:

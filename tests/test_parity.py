@@ -74,7 +74,7 @@ def ask(*arguments: object) -> list[float]:
     return list(json.loads(done.stdout.splitlines()[-1])["faces"][0]["probabilities"].values())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in list(KINDS)[:3]), "both"])
 def test_all_ways_to_an_answer_agree(home: Path, tmp_path: Path, kept: list[ModelModule], kind: str) -> None:
     settings = {"size": 48, "epochs": 2, "batch": 4, "device": "cpu", "validation_share": 0.3, **KINDS[kind]}
     run = training.train(TrainConfig(input=home / "split", output=tmp_path / "run", **settings)).model.parent

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -48,6 +49,7 @@ async def outcomes(pool: Pool, *pictures: bytes) -> list[str]:
     return [one.outcome for one in prepared]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_picture_that_fails_or_crashes_costs_only_itself(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
@@ -60,6 +62,7 @@ def test_a_picture_that_fails_or_crashes_costs_only_itself(workers: int, monkeyp
     assert sorted(use(workers, 60, talk)) == ["died", "died", "raised", "raised"]
 
 
+@pytest.mark.slow
 def test_a_picture_that_holds_its_process_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
 
@@ -82,6 +85,7 @@ def test_a_pool_is_closed_at_once_although_a_process_is_at_work(monkeypatch: pyt
     assert use(1, 600, talk) == []
 
 
+@pytest.mark.slow
 def test_what_no_client_waits_for_any_more_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
 
@@ -109,6 +113,7 @@ def test_what_a_picture_raises_is_an_outcome_and_is_counted(
     assert told.splitlines() == ["a picture of 6 bytes is a bad image: AssertionError: !ssize.empty() in resize"]
 
 
+@pytest.mark.slow
 def test_a_frame_that_fails_or_holds_its_process_is_answered_and_so_is_the_next(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +125,7 @@ def test_a_frame_that_fails_or_holds_its_process_is_answered_and_so_is_the_next(
         assert 'fer_pictures_failed_total{reason="late"} 1.0' in requests.get(f"{url}/metrics", timeout=60).text
 
 
+@pytest.mark.slow
 def test_a_live_connection_that_cannot_be_answered_is_closed(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,10 +141,12 @@ def test_a_live_connection_that_cannot_be_answered_is_closed(
 
 def wait_for(url: str, text: str) -> None:
     """Until the metrics say so."""
+    end = time.monotonic() + 120
     while text not in requests.get(f"{url}/metrics", timeout=60).text:
-        pass
+        assert time.monotonic() < end, f"never {text}"
 
 
+@pytest.mark.slow
 def test_a_client_that_left_is_counted_and_its_picture_does_not_keep_a_server_from_stopping(run: Path) -> None:
     body = slow_jpeg()
     with fer_serve(str(run), "--workers", "1", "--timeout", "600") as (process, url):
@@ -156,6 +164,7 @@ def test_a_client_that_left_is_counted_and_its_picture_does_not_keep_a_server_fr
         assert process.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_missing_weights_are_told_in_one_line_before_any_address_is(tmp_path: Path) -> None:
     preprocessing = PREPROCESSING.model_copy(
         update={"cut": PREPROCESSING.cut.model_copy(update={"landmarks": tmp_path / "gone.dat"})}

@@ -5,25 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.drawn import tiny_training, write_split
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.errors import InputError
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.training.quantise import quantise
-from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(trained_copy: Path) -> Path:
     """A run with its quantised model."""
-    home = tmp_path_factory.mktemp("quantised")
-    write_split(home / "split")
-    train(tiny_training(home / "split", home / "run", network="simpleconv3"))
-    assert main(["-q", "quantise", str(home / "run")]) == 0
-    return home / "run"
+    assert main(["-q", "quantise", str(trained_copy / "run")]) == 0
+    return trained_copy / "run"
 
 
 def test_the_small_model_keeps_the_card_and_says_what_it_is(run: Path) -> None:

@@ -21,6 +21,7 @@ from fer_pipeline.review.app import make_app
 from fer_pipeline.review.decision_log import Log
 from fer_pipeline.vision.image_io import write_image
 
+pytestmark = pytest.mark.slow
 NO_FACE = f"smile/{name(903)}"
 NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 740}}
 expect.set_options(timeout=20_000)  # a machine may be busy with something else

@@ -130,6 +130,7 @@ def test_the_input_folder_is_not_changed(source: Path) -> None:
 # 2. a killed run goes on where it stopped
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bytes_as_one_that_was_not(source: Path) -> None:
     killed, whole = settings(source, "killed"), settings(source, "whole")
     run_stage(OR_DIE, whole)
@@ -143,6 +144,7 @@ def test_a_killed_run_ends_with_the_same_bytes_as_one_that_was_not(source: Path)
     assert (killed.output / "a/00.jpg").stat().st_mtime_ns == done  # it was not judged again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("torn", [1, 30])
 def test_a_torn_last_line_changes_nothing_in_the_end(source: Path, torn: int) -> None:
     killed, whole = settings(source, "killed"), settings(source, "whole")
@@ -154,6 +156,7 @@ def test_a_torn_last_line_changes_nothing_in_the_end(source: Path, torn: int) ->
     assert list_files(killed.output) == list_files(whole.output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [".00.jpg.part", ".00.jpg.0123abcd.part"])
 def test_half_a_file_that_a_killed_process_left_does_not_stay(source: Path, name: str) -> None:
     killed, whole = settings(source, "killed"), settings(source, "whole")
@@ -164,6 +167,7 @@ def test_half_a_file_that_a_killed_process_left_does_not_stay(source: Path, name
     assert list_files(killed.output) == list_files(whole.output)
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_and_then_settled_ends_the_same(source: Path) -> None:
     killed, whole = settings(source, "killed"), settings(source, "whole")
     run_killed(killed, "a/01.jpg", "SETTLED")
@@ -310,6 +314,7 @@ def test_force_processes_every_image_again(source: Path) -> None:
     assert is_clean_start(config)
 
 
+@pytest.mark.slow
 def test_a_folder_killed_while_it_was_brought_up_to_date_ends_as_a_clean_start(source: Path) -> None:
     config = settings(source)
     run_stage(OR_DIE, config)
@@ -324,6 +329,7 @@ def test_a_folder_killed_while_it_was_brought_up_to_date_ends_as_a_clean_start(s
     assert not (config.output / FILES).exists()
 
 
+@pytest.mark.slow
 def test_a_folder_killed_while_files_were_put_in_place_ends_as_a_clean_start(source: Path) -> None:
     config = settings(source)
     run_killed(config, "a/02.jpg", "LINKED")
@@ -466,6 +472,7 @@ def test_a_disk_that_takes_no_more_is_told_in_one_line(
     assert run_stage(INVERT, settings(source)).kept == 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_journal_that_takes_no_more_stops_the_stage_in_one_line(source: Path) -> None:
     config = settings(source)
@@ -511,6 +518,7 @@ def test_one_worker_and_two_write_the_same_bytes(tmp_path: Path) -> None:
     assert list_files(tmp_path / "by1") == list_files(tmp_path / "by2")
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_one_image(tmp_path: Path) -> None:
     pictures = {f"a/{name}.jpg": draw_noise(1) for name in ("1", "2", "die", "exit", "fine")}
     summary = run_stage(BAD, settings(make_folder(tmp_path / "in", pictures)), workers=2)

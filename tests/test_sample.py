@@ -16,9 +16,12 @@ from fer_pipeline.vision.image_io import BadImage, hash_image, read_image
 from fer_pipeline.vision.mouth import measure_mouth
 
 
-def test_the_same_arguments_give_the_same_bytes(gallery: Path, tmp_path: Path) -> None:
-    draw_gallery(tmp_path, per_label=4)
+def test_the_same_arguments_give_the_same_bytes_and_progress_counts_every_file(gallery: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    draw_gallery(tmp_path, per_label=4, progress=lambda done, total: told.append((done, total)))
     assert list_files(tmp_path) == list_files(gallery)
+    total = len(read_index(tmp_path))
+    assert told == [(done, total) for done in range(1, total + 1)]
 
 
 def test_another_seed_draws_other_faces() -> None:
@@ -97,10 +100,3 @@ def test_the_drawn_mouth_shows_its_label() -> None:
         means[label] = {key: np.mean([shape[key] for shape in shapes]) for key in shapes[0]}
     assert means["smile"]["width"] > means["neutral"]["width"] > means["pout"]["width"]
     assert means["open"]["inner_height_over_width"] > means["neutral"]["inner_height_over_width"] + 0.1
-
-
-def test_progress_counts_every_file(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    draw_gallery(tmp_path, per_label=4, progress=lambda done, total: told.append((done, total)))
-    total = len(read_index(tmp_path))
-    assert told == [(done, total) for done in range(1, total + 1)]

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import requests
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
-from schemathesis.core.result import Ok
 from support.hostile import prepare_or_fail
 from support.served import ask_json, draw_people, fer_serve, predict, serving, write_run
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -159,6 +158,7 @@ def test_a_file_name_is_only_told_back(url: str) -> None:
     assert ask_json(answer)["results"][0]["path"].endswith(".jpg")
 
 
+@pytest.mark.slow
 def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path]) -> None:
     with serving(runs[0], queue=1) as url:
         parts = urlsplit(url)
@@ -175,6 +175,7 @@ def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path]) -> None:
         assert predict(url, b"x").status_code == 422
 
 
+@pytest.mark.slow
 def test_an_upload_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> None:
     with serving(runs[0], upload=0.2) as url:
         parts = urlsplit(url)
@@ -183,6 +184,7 @@ def test_an_upload_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> No
             assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.slow
 def test_a_picture_that_kills_its_process_costs_only_itself(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,8 +243,12 @@ def test_our_pages_load_nothing_from_elsewhere(url: str) -> None:
     assert requests.get(f"{url}/docs", timeout=60).status_code == 404
 
 
+@pytest.mark.slow
 def test_no_request_makes_the_server_fail(url: str) -> None:
     """What schemathesis makes of the OpenAPI description: no answer is a server's error, all follow the description."""
+    import schemathesis
+    from schemathesis.core.result import Ok
+
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     for result in schema.get_all_operations():
         assert isinstance(result, Ok)
@@ -298,6 +304,7 @@ def test_the_gate_counts_requests_and_bytes() -> None:
     assert (gate.requests, gate.bytes) == (0, 0)
 
 
+@pytest.mark.slow
 def test_requests_in_flight_finish_when_the_server_is_stopped(runs: tuple[Path, Path]) -> None:
     with fer_serve(str(runs[0])) as (process, url), ThreadPoolExecutor(1) as client:
         assert requests.get(f"{url}/readyz", timeout=60).status_code == 200
@@ -311,13 +318,15 @@ def test_requests_in_flight_finish_when_the_server_is_stopped(runs: tuple[Path, 
             refused = threading.Event()
 
             def wait_until_it_listens_no_more() -> None:
-                while not refused.is_set():
+                end = time.monotonic() + 60
+                while not refused.is_set() and time.monotonic() < end:
                     try:
                         socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60).close()
                     except OSError:
                         refused.set()
 
-            client.submit(wait_until_it_listens_no_more).result(timeout=60)
+            client.submit(wait_until_it_listens_no_more).result(timeout=120)
+            assert refused.is_set()
             slow.sendall(body)
             assert slow.recv(100).startswith(b"HTTP/1.1 200 ")
         assert process.wait(timeout=60) == 0
@@ -348,6 +357,7 @@ def test_a_model_is_named_by_its_folder_and_a_name_of_its_own(runs: tuple[Path, 
     assert [Model(tmp_path / "mine" / file).name for file in files] == ["mine", "mine-int8", "mine-best"]
 
 
+@pytest.mark.slow
 def test_a_camera_without_frames_gives_its_place_to_another(runs: tuple[Path, Path]) -> None:
     with serving(runs[0], connections=1, idle=0.5) as url:
         limits = requests.get(f"{url}/version", timeout=60).json()["limits"]

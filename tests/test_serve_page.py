@@ -18,6 +18,7 @@ from support.served import predict, serving, write_run
 from fer_pipeline.sources.sample import LABELS
 from fer_pipeline.sources.sample.junk import to_jpeg
 
+pytestmark = pytest.mark.slow
 READY = "body[data-ready]"
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 NARROW = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark", "is_mobile": True, "has_touch": True}

@@ -55,6 +55,7 @@ def test_a_worker_uses_one_thread() -> None:
     assert {result for _, result in work(tell_threads, range(2), 2)} == {("1", 1)}
 
 
+@pytest.mark.slow
 def test_a_death_costs_the_item_that_caused_it() -> None:
     results = dict(work(die_at_three, range(5), 2))
     assert isinstance(results.pop(3), WorkerCrash)
@@ -66,6 +67,7 @@ def tell_process_but_die_at_thirteen(number: int) -> int:
     return die_at_three(number - 10) and os.getpid()
 
 
+@pytest.mark.slow
 def test_a_death_starts_two_processes_however_much_is_on_its_way() -> None:
     results = dict(work(tell_process_but_die_at_thirteen, range(11, 12 * CHUNK), 2))
     assert [number for number, result in results.items() if isinstance(result, WorkerCrash)] == [13]

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,8 +33,14 @@ SIMPLE: dict[str, Any] = {"network": "simpleconv3"}
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_split(tmp_path_factory.mktemp("drawn") / "split")
+def data(trained: Path) -> Path:
+    return trained / "split"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run that all tests share."""
+    return Path(shutil.copytree(trained / "run", tmp_path / "run"))
 
 
 def probabilities(run: Path, data: Path) -> NDArray[np.float32]:
@@ -64,12 +71,11 @@ def test_a_run_learns_the_drawn_mouths_and_leaves_all_it_promises(data: Path, tm
     assert left == []
 
 
-def test_the_card_tells_labels_size_data_and_settings(data: Path, tmp_path: Path) -> None:
-    config = tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE)
-    card = Predictor(train(config).model).card
+def test_the_card_tells_labels_size_data_and_settings(data: Path, run: Path) -> None:
+    card = Predictor(run).card
     assert (card.labels, card.size, card.network) == (["closed", "open"], 32, "simpleconv3")
     assert card.data == hash_file(data / "manifest.jsonl")
-    assert card.settings["epochs"] == 1
+    assert card.settings["epochs"] == 3
     assert card.settings["input"] == str(data)
 
 
@@ -83,19 +89,16 @@ def test_the_same_settings_end_with_the_same_probabilities(data: Path, tmp_path:
     assert not np.array_equal(first, probabilities(tmp_path / "other", data))
 
 
-def test_a_finished_run_is_left_alone(data: Path, tmp_path: Path) -> None:
-    config = tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE)
-    train(config)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"}
-    assert not train(config).fresh
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"} == before
+def test_a_finished_run_is_left_alone(data: Path, run: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"}
+    assert not train(tiny_training(data, run, **SIMPLE)).fresh
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"} == before
 
 
-def test_other_settings_make_another_run_and_the_old_one_is_kept(data: Path, tmp_path: Path) -> None:
-    train(tiny_training(data, tmp_path / "run", epochs=1, **SIMPLE))
+def test_other_settings_make_another_run_and_the_old_one_is_kept(data: Path, run: Path, tmp_path: Path) -> None:
     changed = tiny_training(data, tmp_path / "run", epochs=1, seed=7, **SIMPLE)
     assert train(changed).fresh
-    assert Predictor(tmp_path / "run").card.settings["seed"] == 7
+    assert Predictor(run).card.settings["seed"] == 7
     assert Predictor(tmp_path / "run.1").card.settings["seed"] == 0
     assert not train(changed).fresh
     assert train(changed, force=True).fresh
@@ -159,6 +162,7 @@ def test_an_unknown_network_or_weights_is_a_usage_error(data: Path, tmp_path: Pa
         train(tiny_training(data, tmp_path / "run", **changes))
 
 
+@pytest.mark.slow
 def test_keep_says_which_epoch_becomes_the_model(data: Path, tmp_path: Path) -> None:
     # With a rate this high the epochs differ, so that last and best are not the same.
     changes = {"epochs": 4, "learning_rate": 0.02, "schedule": "constant", **SIMPLE}
@@ -182,6 +186,7 @@ def test_early_stopping_ends_a_run_that_gains_nothing(data: Path, tmp_path: Path
     assert (tmp_path / "run" / "model.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_the_averaged_weights_differ_from_the_trained_and_become_the_model(data: Path, tmp_path: Path) -> None:
     for name, ema in (("plain", 0.0), ("averaged", 0.9)):
         train(tiny_training(data, tmp_path / name, ema=ema, epochs=3, keep="last", **SIMPLE))
@@ -239,6 +244,7 @@ def kill_when(config: TrainConfig, is_time: Callable[[], bool]) -> None:
         assert process.wait(timeout=30) == -signal.SIGKILL, "the training ended before it could be killed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [{**SIMPLE, "ema": 0.0}, {"network": "compact_resnet", "ema": 0.9}])
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     data: Path, tmp_path: Path, own: dict[str, Any]
@@ -271,12 +277,11 @@ def test_a_run_killed_before_its_export_only_exports(data: Path, tmp_path: Path)
     assert read_history(tmp_path / "run") == history
 
 
-def test_a_resumed_run_knows_the_best_epoch_so_far(data: Path, tmp_path: Path) -> None:
-    train(tiny_training(data, tmp_path / "run", **SIMPLE))
-    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
-    resumed = Checkpoints(tmp_path / "run" / "checkpoints")
+def test_a_resumed_run_knows_the_best_epoch_so_far(run: Path) -> None:
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    resumed = Checkpoints(run / "checkpoints")
     resumed.load_state_dict(checkpoint["callbacks"][resumed.state_key])
-    best = min(row["val_loss"] for row in read_history(tmp_path / "run"))
+    best = min(row["val_loss"] for row in read_history(run))
     assert resumed.best == pytest.approx(best, abs=1e-6)
 
 
@@ -310,8 +315,7 @@ def test_few_images_of_a_class_are_told_with_what_a_score_of_them_is_worth(
     assert "mostly chance" not in capsys.readouterr().err
 
 
-def test_what_a_run_learned_from_is_noted(data: Path, tmp_path: Path) -> None:
-    run = train(tiny_training(data, tmp_path / "run", epochs=1, network="simpleconv3")).model.parent
+def test_what_a_run_learned_from_is_noted(data: Path, run: Path) -> None:
     with (run / "seen.csv").open(newline="") as file:
         seen = {row["path"]: row["part"] for row in csv.DictReader(file)}
     expected = {f"train/{row.path}" for row in read_rows(data) if row.split == "train"}

@@ -82,7 +82,7 @@ def dropouts_before_the_end(network: nn.Module) -> list[float]:
 @pytest.mark.parametrize(
     ("name", "size"),
     [("compact_resnet", 32), ("vgg_small", 16), ("simpleconv3", 16), ("resnet50", 32), ("resnet18", 32),
-     ("mobilenet_v3_small", 32), ("googlenet", 32), ("vit_b_32", 32)],
+     ("mobilenet_v3_small", 32), ("googlenet", 32), pytest.param("vit_b_32", 32, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_dropout_stands_before_the_last_layer_once(name: str, size: int) -> None:
     network = build_network(name, 2, size, dropout=0.4)

@@ -73,8 +73,8 @@ def crash(image: Image, row: Row, config: UnifyConfig) -> Keep:
     name = row.path.rpartition("/")[2].partition(".")[0]
     if name == "segfault":
         ctypes.string_at(0)
-    if name == "once" and not Path(os.environ["ONCE"]).exists():
-        Path(os.environ["ONCE"]).touch()
+    if name == "once" and not (killed := config.output.with_name("killed")).exists():
+        killed.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return invert(image, row, config)
 

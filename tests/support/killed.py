@@ -1,9 +1,14 @@
-"""A Python that kills itself at the n-th step of what it does, as a power cut would."""
+"""Processes that end before their work does: a Python that kills itself at its n-th step, and some that a test ends."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 COUNTING = """
 import os, signal, sys
@@ -34,3 +39,24 @@ def run_until(step: int, script: str, *arguments: str | Path) -> bool:
     ended = done.stdout == "finished\n"
     assert ended or done.returncode == -signal.SIGKILL, done.stderr
     return ended
+
+
+@contextmanager
+def started(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive its test, also where that fails before it has ended it."""
+    with subprocess.Popen(command, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def hear_from(process: subprocess.Popen[str], pipe: Path, seconds: float = 60) -> str:
+    """What a process says in a named pipe; an error if it ends, or takes too long, without a word."""
+    end = time.monotonic() + seconds
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+        while not (said := file.read(100)):
+            assert process.poll() is None, "it ended without a word"
+            assert time.monotonic() < end, "it says nothing"
+            time.sleep(0.01)
+        return said.decode()

@@ -1,7 +1,6 @@
 """Promises of `fer collect`: what is kept of a camera's frames, and that no crash, copy or second session harms it."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from support.browser import running
-from support.killed import run_until
+from support.killed import run_until, started
 from support.pictures import draw_noise, draw_view, list_files, make_folder
 from support.webcam import draw_crop, draw_frame, to_jpeg
 from websockets.exceptions import InvalidStatus
@@ -76,7 +75,7 @@ KEEP = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_collect import photo
+from test_camera import photo
 from fer_pipeline.sources.camera.capture_store import CaptureStore
 with CaptureStore(Path(sys.argv[1])) as store:
     for number in range(3):
@@ -86,13 +85,14 @@ with CaptureStore(Path(sys.argv[1])) as store:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_server_loses_no_photo_and_the_next_one_adds_to_them(tmp_path: Path) -> None:
     raw = make_folder(tmp_path / "raw", {"pout/000000000000.jpg": draw_noise(9)}, source={"name": "web"})
     write_provenance(raw, {"stage": "raw"})
     command = [sys.executable, "-c", KEEP, str(raw), str(Path(__file__).parent)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)) as process:
+    with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"kept\n"
+        assert process.stdout.readline() == "kept\n"
         process.send_signal(signal.SIGKILL)
     assert len(read_rows(raw)) == 1, "usable as it was before"
     assert find_labels(find_target(raw.parent, None)) == ["pout", "smile"]
@@ -273,7 +273,7 @@ def test_frames_are_kept_until_the_target_and_each_refusal_is_told(page: ClientC
     assert last["state"]["classes"][0]["kept"] == 3
     assert last["state"]["refused"] == {"same": 1, "no_face": 1, "bad_image": 1, "full": 1}
     assert [one["label"] for one in last["state"]["recent"]] == ["smile"] * 3
-    with urllib.request.urlopen(f"{url}/crops/{first['photo']}.png") as answer:
+    with urllib.request.urlopen(f"{url}/crops/{first['photo']}.png", timeout=60) as answer:
         assert PIL.Image.open(answer).size == (48, 48)
 
 
@@ -293,6 +293,7 @@ def test_a_new_session_has_another_name_and_counts_anew(page: ClientConnection) 
     assert two["classes"][1]["before"] == one["classes"][1]["before"] + 1
 
 
+@pytest.mark.slow
 def test_a_long_pause_ends_a_session_of_a_server_that_runs_on(tmp_path: Path) -> None:
     options, frame = SessionOptions(("smile",), 1, PREPROCESSING), draw_frame(3, "smile", 1)
     with (
@@ -340,7 +341,7 @@ def test_pages_of_other_sites_get_nothing(url: str) -> None:
 @pytest.mark.parametrize("path", ["/crops/000000000000.png", "/crops/..%2f..%2fetc%2fpasswd", "/own/../session.py"])
 def test_only_crops_just_kept_and_the_page_are_served(url: str, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(url + path)
+        urllib.request.urlopen(url + path, timeout=60)
 
 
 # The folders after raw
@@ -396,6 +397,7 @@ for _ in refreshing.refresh(of_home(Path(arguments[0]))):
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_the_next_one_brings_the_new_photos_along(tmp_path: Path) -> None:
     config = experiment(tmp_path)
     home, raw = config.crawl.output.parent, config.crawl.output
@@ -473,6 +475,7 @@ def test_a_command_that_cannot_work_says_what_is_wrong(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tmp_path: Path) -> None:
     make_folder(
         tmp_path / "photos",
@@ -483,8 +486,8 @@ def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tm
     config.write_text("name: mine\nworkers: 1\nfilter: {detector: none}\ncrop: {region: whole, size: 32}\n")
     command = [sys.executable, "-m", "fer_pipeline", "collect", "--config", "c.yaml", "--port", "0", "--label", "smile"]
     made = [*command[:3], "run", "--config", "c.yaml", "--until", "split"]
-    subprocess.run(made, cwd=tmp_path, capture_output=True, check=True)
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    subprocess.run(made, cwd=tmp_path, capture_output=True, check=True, timeout=120)
+    with started(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         url = next(line.split()[1] for line in process.stderr if "http://" in line)
         with connect(url.replace("http", "ws") + "/session", open_timeout=60) as socket:
@@ -492,7 +495,7 @@ def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tm
             assert show(socket, "smile", photo(50))["outcome"] == "kept"
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-        assert process.wait() == 0
+        assert process.wait(60) == 0
     assert "photos of all sessions in data/mine/raw: 1" in said
     assert "split: kept 9 of 9; reused 8, new 1, gone 0" in said
     assert "fer train --config c.yaml --from runs/mine" in said

@@ -129,6 +129,7 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
             assert answer.status == 404
 
 
+@pytest.mark.slow
 def test_a_missing_gallery_is_drawn_first(tmp_path: Path) -> None:
     config = settings(tmp_path, engines=("sample",), sample=SampleConfig(per_label=4), keywords={"pout": ("x",)})
     assert crawl(config).kept >= 4

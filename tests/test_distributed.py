@@ -6,18 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.drawn import tiny_training, write_config, write_split
+from support.killed import started
 
 from fer_pipeline.models.distributed import previous_in_batch, take_share
 from fer_pipeline.training.history import read_history
 from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
+
 # All that is drawn by chance, a batch that two cannot halve, and batch norm.
 CHANGES: dict[str, Any] = {
     "batch": 9, "epochs": 6, "augment": "strong", "mixup": 0.2, "dropout": 0.3, "precision": "32", "keep": "last",
@@ -34,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def torchrun(home: Path, *overrides: str) -> subprocess.Popen[str]:
+def torchrun(home: Path, *overrides: str) -> AbstractContextManager["subprocess.Popen[str]"]:
     settings = {**tiny_training(Path("in"), Path("out"), **CHANGES).model_dump(mode="json", exclude_unset=True)}
     lines = [
         f"  {key}: {value if key != 'precision' else chr(34) + value + chr(34)}" for key, value in settings.items()
@@ -44,7 +47,7 @@ def torchrun(home: Path, *overrides: str) -> subprocess.Popen[str]:
     torch_run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     command = [*torch_run, "-m", "fer_pipeline", "train", "--config", str(config), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return started(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -56,6 +59,7 @@ def lines_of(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(("fer:", "train:", "decode:"))]
 
 
+@pytest.mark.slow
 def test_two_processes_killed_and_resumed_end_with_the_weights_of_one(home: Path) -> None:
     run = home / "runs" / "drawn"
     with torchrun(home) as begun:
@@ -84,6 +88,7 @@ def test_two_processes_killed_and_resumed_end_with_the_weights_of_one(home: Path
     assert not [path for path in run.rglob("*") if path.name.endswith(".part")]
 
 
+@pytest.mark.slow
 def test_a_failing_process_ends_both_with_one_line(home: Path) -> None:
     (home / "mine").mkdir()
     (home / "mine" / "thesis.txt").write_text("dear")

@@ -14,6 +14,7 @@ from fer_pipeline.sources.camera.app import make_app
 from fer_pipeline.sources.camera.capture_store import CaptureStore
 from fer_pipeline.sources.camera.session import SessionOptions
 
+pytestmark = pytest.mark.slow
 PREPROCESSING = Preprocessing.model_validate(
     {"detector": {"sides": [200]}, "cut": {"scale": "eyes", "align": True, "size": 64}}
 )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.drawn import write_config
+from support.killed import started
 from support.pictures import draw_portrait, draw_view, list_files, make_folder
 
 from fer_pipeline.config.schema import CropConfig, DedupeConfig, FilterConfig, StageConfig, UnifyConfig
@@ -164,6 +165,7 @@ def clean_and_crop(raw: Path, home: Path, workers: Workers) -> None:
     run_stage(CROP, CropConfig(input=home / "faces", output=home / "crops"), workers=workers)
 
 
+@pytest.mark.slow
 def test_without_a_cluster_the_way_to_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands first, since later there is one; nothing is removed although --force was given."""
     if load_ray()._private.services.find_gcs_addresses():
@@ -179,6 +181,7 @@ def test_without_a_cluster_the_way_to_one_is_told(tmp_path: Path, monkeypatch: p
     assert not run_stage(UNIFY, config, workers="ray").fresh  # what is finished needs none
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_rows_and_bytes_of_one_process(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +195,7 @@ def test_a_cluster_gives_the_rows_and_bytes_of_one_process(
     assert sum(row.status is Status.KEPT for row in read_rows(tmp_path / "ray" / "crops")) >= 8
 
 
+@pytest.mark.slow
 def test_shards_are_done_on_all_nodes_in_few_processes_of_one_thread(cluster: Any) -> None:
     results = [result for _, result in work_on_cluster(tell_place, range(40 * shards.SHARD))]
     places = [result for result in results if not isinstance(result, WorkerCrash)]
@@ -200,6 +204,7 @@ def test_shards_are_done_on_all_nodes_in_few_processes_of_one_thread(cluster: An
     assert {(name, threads) for _, _, name, threads in places} == {("1", 1)}
 
 
+@pytest.mark.slow
 def test_results_come_in_order_and_items_are_not_read_far_ahead(cluster: Any) -> None:
     read: list[int] = []
 
@@ -216,11 +221,13 @@ def test_results_come_in_order_and_items_are_not_read_far_ahead(cluster: Any) ->
     assert list(work_on_cluster(square, [])) == []
 
 
+@pytest.mark.slow
 def test_an_error_of_the_set_up_comes_through_as_it_is(cluster: Any) -> None:
     with pytest.raises(SetupError, match=r"^no room: make some$"):
         list(work_on_cluster(lack_something, range(3)))
 
 
+@pytest.mark.slow
 def test_an_image_that_kills_its_process_costs_that_image(cluster: Any, tmp_path: Path) -> None:
     pictures: dict[str, Image | bytes] = {f"a/{n:02}.png": np.full((16, 16, 3), 10 * n, np.uint8) for n in range(10)}
     source = make_folder(tmp_path / "in", pictures)
@@ -231,6 +238,7 @@ def test_an_image_that_kills_its_process_costs_that_image(cluster: Any, tmp_path
     assert len(outcomes) == 9
 
 
+@pytest.mark.slow
 def test_a_node_killed_in_the_middle_costs_no_image(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +266,7 @@ def test_a_node_killed_in_the_middle_costs_no_image(
     assert list_files(tmp_path / "ray") == list_files(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_the_shards_of_a_stage_that_was_stopped(cluster: Any, tmp_path: Path) -> None:
     sign = tmp_path / "done"
     results = work_on_cluster(hold, ((number, str(sign)) for number in range(3 * shards.SHARD)))
@@ -267,6 +276,7 @@ def test_nobody_waits_for_the_shards_of_a_stage_that_was_stopped(cluster: Any, t
     assert not sign.exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_leaves_the_journal(cluster: Any, tmp_path: Path) -> None:
     photo = make_folder(tmp_path / "one", {"a/0.png": draw_view(0, side=600)}) / "a" / "0.png"
     raw = make_folder(tmp_path / "data" / "drawn" / "raw", {f"a/{number}.png": b"" for number in range(400)})
@@ -276,8 +286,9 @@ def test_ctrl_c_is_one_line_and_leaves_the_journal(cluster: Any, tmp_path: Path)
     config = write_config(tmp_path, "workers: ray")
     journal = tmp_path / "data" / "drawn" / "unified" / OUTCOMES
     command = [sys.executable, "-m", "fer_pipeline", "--quiet", "unify", "-c", str(config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        while process.poll() is None and not (journal.is_file() and journal.stat().st_size):
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        end = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < end and not (journal.is_file() and journal.stat().st_size):
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=120)[0]
@@ -287,6 +298,7 @@ def test_ctrl_c_is_one_line_and_leaves_the_journal(cluster: Any, tmp_path: Path)
     assert not journal.with_name(MANIFEST).exists()
 
 
+@pytest.mark.slow
 def test_other_versions_on_a_node_are_refused_by_name(cluster: Any, tmp_path: Path) -> None:
     source = make_folder(tmp_path / "in", {})
     check_nodes(source / MANIFEST)
@@ -294,6 +306,7 @@ def test_other_versions_on_a_node_are_refused_by_name(cluster: Any, tmp_path: Pa
         check_nodes(source / MANIFEST, look_through_old_glasses)
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_node_does_not_see_is_refused(cluster: Any, tmp_path: Path) -> None:
     source = make_folder(tmp_path / "in", {})
     unseen = r"does not share .*/in \(.*No such file.*\): mount it on every node under the same path"
@@ -308,6 +321,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused(cluster: Any, tmp_path: Pa
     assert [path.read_text() for path in source.glob(f"{PROBE}*")] == ["a file of the user's"]
 
 
+@pytest.mark.slow
 def test_a_node_that_joined_later_and_sees_another_file_is_refused(cluster: Any, tmp_path: Path) -> None:
     unlike = Path("/proc/self/cmdline")  # another in every process
     if not unlike.exists():
@@ -320,6 +334,7 @@ def test_a_node_that_joined_later_and_sees_another_file_is_refused(cluster: Any,
         list(work_on_cluster(square, range(3), [unlike]))
 
 
+@pytest.mark.slow
 def test_what_went_to_a_folder_that_is_no_longer_shared_does_not_count(cluster: Any, tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     file = tmp_path / "share" / "token"
@@ -328,6 +343,7 @@ def test_what_went_to_a_folder_that_is_no_longer_shared_does_not_count(cluster: 
         list(work_on_cluster(unmount, ((number, file) for number in range(5)), [file]))
 
 
+@pytest.mark.slow
 def test_a_node_that_loses_the_output_stops_the_stage_before_a_manifest_exists(cluster: Any, tmp_path: Path) -> None:
     source = make_folder(tmp_path / "in", {f"a/{number}.png": draw_view(0, side=16) for number in range(3)})
     config = StageConfig(input=source, output=tmp_path / "out")
@@ -337,6 +353,7 @@ def test_a_node_that_loses_the_output_stops_the_stage_before_a_manifest_exists(c
     assert not (tmp_path / "unmounted" / MANIFEST).exists()
 
 
+@pytest.mark.slow
 def test_what_two_nodes_write_at_once_is_what_one_writes(cluster: Any, tmp_path: Path) -> None:
     picture = make_folder(tmp_path / "in", {"a/0.png": draw_view(0)}) / "a" / "0.png"
     jobs = [(picture, tmp_path / "out")] * (8 * shards.SHARD)
@@ -345,6 +362,7 @@ def test_what_two_nodes_write_at_once_is_what_one_writes(cluster: Any, tmp_path:
     assert (tmp_path / "out" / "linked.png").samefile(picture)
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_process_in_another_folder_have_absolute_paths(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
