@@ -36,7 +36,7 @@ def compose_config(recipe: str, name: str) -> str:
     about = [line for line in comments if not line.startswith("#  ")]  # not the commands to use the recipe as it is
     head = [
         f"# Made from the recipe {recipe} of fer {__version__}; `fer config` explains every setting.",
-        *_first_steps(settings),
+        *_first_steps(comments, settings),
         "#   fer run                      does every step that is not done yet",
         "#   fer status                   says what there is and what comes next",
         "#",
@@ -47,8 +47,11 @@ def compose_config(recipe: str, name: str) -> str:
     return "\n".join(head) + "\n" + re.sub(r"^name:.*$", lambda _: f"name: {text}", settings, count=1, flags=re.M)
 
 
-def _first_steps(settings: str) -> list[str]:
-    """What brings the images, where that is up to the user."""
+def _first_steps(comments: list[str], settings: str) -> list[str]:
+    """What brings the images, where that is up to the user: as the recipe says, else photos of one's own."""
+    own = [re.sub(r" (-c|--config) \S+", "", line) for line in comments if re.match(r"#\s+fer import", line)]
+    if own:
+        return own
     if re.search(r"engines: \[sample\]", settings) or "input: data/" in settings:
         return []
     return ["#   fer import folder photos     copies your photos, in folders named by class"] + (
