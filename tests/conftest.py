@@ -1,5 +1,6 @@
 """What many tests share: a drawn gallery, plain photos in class folders, and a trained run."""
 
+import gc
 import os
 import shutil
 import signal
@@ -21,6 +22,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Begun first, since each is long and lies in one process: the short ones then fill up the others to the end.
 LONGEST = ("distributed", "train", "ray_cluster", "serve_page", "review_page", "serve", "picture_pool", "cli")
+
+
+# What is imported stays, and is large: looking through it for garbage would take a tenth of the tests' time.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but no longer among what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -72,7 +72,7 @@ def test_the_card_tells_what_the_graph_wants(runs: dict[str, Path]) -> None:
     assert wanted["geometry"].measures == wanted["both"].measures == list(OUTLINE)
 
 
-@pytest.mark.parametrize("kind", ["hog_svm", "geometry", "both"])
+@pytest.mark.parametrize("kind", ["hog_svm", "geometry", pytest.param("both", marks=pytest.mark.slow)])
 def test_the_same_data_gives_the_same_file(data: Path, tmp_path: Path, runs: dict[str, Path], kind: str) -> None:
     again = train(tiny_training(data, tmp_path / "again", epochs=4, batch=4, **KINDS[kind])).model
     crops = np.stack([draw_mouth("open", number, 32) for number in range(4)])

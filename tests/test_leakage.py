@@ -124,7 +124,9 @@ def test_eval_fails_above_the_limit_with_the_figures_written(home: Path, capsys:
     assert (home / "run" / "reliability.png").is_file()
 
 
-@pytest.mark.parametrize("options", [["--allow-leakage"], ["--max-leakage", "0.1"]])
+@pytest.mark.parametrize(
+    "options", [["--allow-leakage"], pytest.param(["--max-leakage", "0.1"], marks=pytest.mark.slow)]
+)
 def test_eval_passes_where_leakage_is_allowed(home: Path, options: list[str]) -> None:
     assert main(["-q", "eval", str(home / "run"), *options]) == 0
 

@@ -18,12 +18,12 @@ from fer_pipeline.training.train import train
 
 torch.set_num_threads(1)
 RECIPES = sorted(list_recipes())
-LARGE = {"faces5", "fer2013", "resnet50"}
+SMALL = {"sample", "lips", "tutorial"}
 
 
-def mark_large(names: Iterable[str]) -> list[Any]:
-    """The same names; those of large networks are for the slow tests."""
-    return [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in sorted(names)]
+def mark_others(names: Iterable[str]) -> list[Any]:
+    """The same names; all but those that most begin with are for the slow tests."""
+    return [pytest.param(name, marks=() if name in SMALL else pytest.mark.slow) for name in sorted(names)]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def smaller(config: TrainConfig, data: Path, run: Path) -> TrainConfig:
     return TrainConfig.model_validate(config.model_dump() | changes)
 
 
-@pytest.mark.parametrize("name", mark_large(RECIPES))
+@pytest.mark.parametrize("name", mark_others(RECIPES))
 def test_every_recipe_trains_an_epoch(name: str, data: Path, tmp_path: Path) -> None:
     config = smaller(load(name).train, data, tmp_path / "run")
     train(config)
@@ -52,7 +52,7 @@ def test_every_recipe_trains_an_epoch(name: str, data: Path, tmp_path: Path) -> 
 TRAINED = {load(name).train.network for name in RECIPES}
 
 
-@pytest.mark.parametrize("network", mark_large({*OWN, "resnet50"} - TRAINED))
+@pytest.mark.parametrize("network", mark_others({*OWN, "resnet50"} - TRAINED))
 def test_every_other_network_trains_an_epoch(network: str, data: Path, tmp_path: Path) -> None:
     train(tiny_training(data, tmp_path / "run", network=network, epochs=1, dropout=0.5))
     assert len(read_history(tmp_path / "run")) == 1

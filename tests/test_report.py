@@ -52,6 +52,7 @@ def test_what_a_path_holds_tells_the_page(home: Path, name: str, capsys: Capture
     check_page(page)
 
 
+@pytest.mark.slow
 def test_both_pages_open_in_the_browser_where_there_is_a_screen(
     done: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -336,8 +336,8 @@ def test_requests_in_flight_finish_when_the_server_is_stopped(runs: tuple[Path, 
     ("arguments", "told"),
     [
         (["missing"], "run `fer train` first"),
-        (["lips", "lips"], "served already"),
-        (["lips", "--host", "no.such.host.invalid"], "no such address"),
+        pytest.param(["lips", "lips"], "served already", marks=pytest.mark.slow),
+        pytest.param(["lips", "--host", "no.such.host.invalid"], "no such address", marks=pytest.mark.slow),
     ],
 )
 def test_mistakes_are_told_in_one_line(runs: tuple[Path, Path], arguments: list[str], told: str) -> None:

@@ -199,7 +199,9 @@ def test_the_averaged_weights_differ_from_the_trained_and_become_the_model(data:
     assert all(torch.equal(trained[name], plain[name]) for name in plain), "averaging disturbed the training"
 
 
-@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "step", "constant"])
+@pytest.mark.parametrize(
+    "schedule", ["step", "constant", *(pytest.param(name, marks=pytest.mark.slow) for name in ("onecycle", "cosine"))]
+)
 def test_every_schedule_and_optimizer_trains(data: Path, tmp_path: Path, schedule: str) -> None:
     optimizer = "adam" if schedule in {"step", "cosine"} else "adamw"
     changes = {"schedule": schedule, "optimizer": optimizer, "step_epochs": 1, "class_weights": "balanced", **SIMPLE}
@@ -208,7 +210,7 @@ def test_every_schedule_and_optimizer_trains(data: Path, tmp_path: Path, schedul
     assert (rates[1] == rates[0]) == (schedule == "constant")
 
 
-@pytest.mark.parametrize("batch", [2, 4, 8, 20, 40])
+@pytest.mark.parametrize("batch", [2, 40, *(pytest.param(count, marks=pytest.mark.slow) for count in (4, 8, 20))])
 def test_a_run_of_few_steps_ends_too(data: Path, tmp_path: Path, batch: int) -> None:
     assert train(tiny_training(data, tmp_path / "run", epochs=1, batch=batch, **SIMPLE)).fresh
 
