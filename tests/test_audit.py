@@ -113,6 +113,7 @@ def test_light_is_a_hint_and_no_alarm() -> None:
     assert any(said.startswith("Hint") and "brightness" in said for said in format_bias(bias))
 
 
+@pytest.mark.slow
 def test_unknown_values_and_names_are_facts_too() -> None:
     rows = label_rows(80)
     known = {"quality": [90.0 if row.label == "open" else None for row in rows]}
@@ -121,6 +122,7 @@ def test_unknown_values_and_names_are_facts_too() -> None:
     assert check(named, rows).attributes[0].balanced == 1
 
 
+@pytest.mark.slow
 def test_the_limit_decides() -> None:
     rows = label_rows(400)
     widths = [float((row.label == "open") ^ (number % 10 in {0, 6})) for number, row in enumerate(rows)]

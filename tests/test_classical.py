@@ -79,6 +79,7 @@ def test_the_same_data_gives_the_same_file(data: Path, tmp_path: Path, runs: dic
     np.testing.assert_array_equal(Predictor(runs[kind]).classify(crops), Predictor(again).classify(crops))
 
 
+@pytest.mark.slow
 def test_cross_validation_takes_them_too(data: Path, tmp_path: Path) -> None:
     result = cross_validate(tiny_training(data, tmp_path / "run", network="geometry"), 2)
     assert result.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)

@@ -471,6 +471,7 @@ def test_a_photo_without_a_face_is_an_outcome(tmp_path: Path, capsys: Capture) -
     assert json.loads(capsys.readouterr().out) == expected
 
 
+@pytest.mark.slow
 def test_several_processes_answer_the_same_in_the_same_order(run: Path, tmp_path: Path, capsys: Capture) -> None:
     photos = write_classes(tmp_path / "photos", count=6)
     answers = []
@@ -604,6 +605,7 @@ def test_any_folder_of_class_folders_is_trained_on_and_measured(tmp_path: Path, 
     assert (tmp_path / "runs" / "drawn.1" / "model.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_test_part_is_trained_on_and_not_measured(tmp_path: Path, capsys: Capture) -> None:
     data = write_classes(tmp_path / "mine", count=8)
     config = write_config(tmp_path, TRAINING)

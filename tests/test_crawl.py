@@ -84,6 +84,7 @@ def test_every_kind_of_picture_is_known_by_its_beginning_without_a_decoder(kind:
     assert (sniff_signature(body), name_problem(body)) == (known, "")
 
 
+@pytest.mark.slow
 def test_no_decoder_is_opened_by_a_crawl(tmp_path: Path) -> None:
     with Web({"/a": Reply(picture(1, "TGA")), "/b": Reply(picture(2, "AVIF")), "/c": Reply(b"II*\0 torn")}) as web:
         config = listed(tmp_path, web, "/a", "/b", "/c")

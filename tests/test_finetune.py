@@ -200,6 +200,7 @@ def test_other_classes_are_refused_with_the_remedy(home: Path, tmp_path: Path, l
         finetune(TrainConfig(input=data, output=tmp_path / "run", **BASE), home / "run")
 
 
+@pytest.mark.slow
 def test_a_class_that_would_be_forgotten_is_named(home: Path, tmp_path: Path) -> None:
     three = tmp_path / "three"
     rows = [row.replace(path=f"{row.split}/{row.path}") for row in read_rows(home / "plain")]
@@ -247,6 +248,7 @@ def test_weights_of_another_training_or_none_are_refused(home: Path, tmp_path: P
         read_weights(base, config)
 
 
+@pytest.mark.slow
 def test_a_model_without_weights_is_refused(home: Path, tmp_path: Path) -> None:
     run = train(TrainConfig(input=home / "plain", output=tmp_path / "svm", network="hog_svm")).model.parent
     with pytest.raises(UsageError, match="is a hog_svm, which has no weights to go on from"):

@@ -49,6 +49,7 @@ def test_five_hundred_spoilt_inputs_are_read_or_refused() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_the_fuzzer_sees_what_no_reader_may_do() -> None:
     ended = run_python("-c", MISBEHAVE)
     assert ended.returncode == 0, ended.stderr

@@ -131,6 +131,7 @@ def test_eval_passes_where_leakage_is_allowed(home: Path, options: list[str]) ->
     assert main(["-q", "eval", str(home / "run"), *options]) == 0
 
 
+@pytest.mark.slow
 def test_another_folder_is_held_against_the_training_images(home: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(home / "data" / "train" / "dark", other / "dark")

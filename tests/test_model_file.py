@@ -120,8 +120,6 @@ def test_a_run_folder_or_its_file_names_a_model(tmp_path: Path) -> None:
     [
         ("vgg_small", 1),
         ("vgg_small", 5),
-        ("medium_resnet", 1),
-        ("fer_cnn", 1),
         *(pytest.param(one, 5, marks=pytest.mark.slow) for one in ("medium_resnet", "fer_cnn", "prelu_cnn")),
     ],
 )

@@ -72,6 +72,7 @@ def test_a_picture_that_holds_its_process_costs_only_itself(monkeypatch: pytest.
     assert use(1, 2, talk) == ["late"]
 
 
+@pytest.mark.slow
 def test_a_pool_is_closed_at_once_although_a_process_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
 

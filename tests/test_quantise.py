@@ -43,6 +43,7 @@ def test_predict_takes_the_small_model(run: Path, capsys: pytest.CaptureFixture[
     assert str(picture) in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_its_evaluation_does_not_overwrite_the_float_one(run: Path) -> None:
     assert main(["-q", "eval", str(run / "model.int8.onnx"), "--allow-leakage"]) == 0
     assert (run / "eval-model.int8" / "metrics.json").is_file()

@@ -43,7 +43,14 @@ def test_split_and_eval_leave_their_pages(done: Path) -> None:
     check_page(done / "runs" / "drawn" / "report.html")
 
 
-@pytest.mark.parametrize("name", ["runs/drawn", "runs/drawn/model.onnx", "data/drawn", "data/drawn/crops"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "runs/drawn",
+        "data/drawn",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("runs/drawn/model.onnx", "data/drawn/crops")),
+    ],
+)
 def test_what_a_path_holds_tells_the_page(home: Path, name: str, capsys: Capture) -> None:
     page = home / "/".join(name.split("/")[:2]) / "report.html"
     page.unlink()

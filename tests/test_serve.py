@@ -195,6 +195,7 @@ def test_a_picture_that_kills_its_process_costs_only_itself(
         assert list(outcomes) == ["bad_image", "no_face", "no_face"]
 
 
+@pytest.mark.slow
 def test_less_confident_answers_are_uncertain(runs: tuple[Path, Path]) -> None:
     with serving(runs[0], uncertain=1.0) as url:
         (result,) = ask_json(predict(url, draw_people(1)))["results"]

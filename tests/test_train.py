@@ -177,6 +177,7 @@ def test_keep_says_which_epoch_becomes_the_model(data: Path, tmp_path: Path) -> 
     assert not np.array_equal(probabilities(tmp_path / "best", data), probabilities(tmp_path / "last", data))
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_a_run_that_gains_nothing(data: Path, tmp_path: Path) -> None:
     changes = {"epochs": 60, "patience": 2, "learning_rate": 0.5, "schedule": "constant", **SIMPLE}
     train(tiny_training(data, tmp_path / "run", **changes))
@@ -294,6 +295,7 @@ def test_a_run_is_written_by_one_command_at_a_time(data: Path, tmp_path: Path) -
         train(tiny_training(data, tmp_path / "run", **SIMPLE))
 
 
+@pytest.mark.slow
 def test_threshold_and_temperature_are_told_by_the_card(data: Path, tmp_path: Path) -> None:
     card = Predictor(train(tiny_training(data, tmp_path / "run", epochs=1, uncertain=0.4, **SIMPLE)).model).card
     assert card.uncertain == 0.4
@@ -303,6 +305,7 @@ def test_threshold_and_temperature_are_told_by_the_card(data: Path, tmp_path: Pa
     assert plain.card.calibration is None
 
 
+@pytest.mark.slow
 def test_few_images_of_a_class_are_told_with_what_a_score_of_them_is_worth(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

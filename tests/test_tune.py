@@ -70,6 +70,7 @@ def test_all_trials_are_judged_on_the_same_validation_images_and_none_on_test(fo
     assert lengths == {found.comparison.count}
 
 
+@pytest.mark.slow
 def test_the_same_search_ends_the_same_and_is_added_to_by_a_larger_number(
     found: Tuning, data: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_search_killed_within_a_trial_goes_on_and_ends_the_same(found: Tuning,
     assert [one.curve for one in again.trials] == [one.curve for one in found.trials]
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_worse_than_the_median_is_broken_off(data: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("fer_pipeline.training.search_space.UNPRUNED", 0)
     monkeypatch.setattr("optuna.Trial.should_prune", lambda _: True)
@@ -117,6 +119,7 @@ def test_a_trial_that_is_worse_than_the_median_is_broken_off(data: Path, tmp_pat
     assert result.best.number == 0
 
 
+@pytest.mark.slow
 def test_no_trial_begins_when_time_is_over_and_what_was_begun_is_kept(
     data: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
