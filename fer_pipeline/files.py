@@ -12,6 +12,13 @@ from typing import Any
 from fer_pipeline.errors import UsageError
 
 MARK = "fer-pipeline"  # in the metadata of every page and picture
+MARKED = (  # how that reads in a page, a PNG, a JPEG, an SVG and a PDF; a person's own text about fer has none of these
+    f'<meta name="generator" content="{MARK} '.encode(),
+    b"Software\0" + MARK.encode(),
+    b"\xff\xfe\0\x0e" + MARK.encode(),
+    f"<dc:title>{MARK}</dc:title>".encode(),
+    f"/Creator ({MARK})".encode(),
+)
 WRITER = "FER_WRITER"  # in the environment of a process that may write a file while another writes the same: its mark
 BLOCK = 65_536  # bytes that are written at once
 
@@ -98,7 +105,7 @@ def is_own_file(path: Path, begins: bytes = b"") -> bool:
             head = file.read(4096)
     except OSError:
         return False
-    return MARK.encode() in head or (begins != b"" and head.startswith(begins))
+    return any(mark in head for mark in MARKED) or (begins != b"" and head.startswith(begins))
 
 
 def check_target(path: Path, *, force: bool = False, begins: bytes = b"") -> None:
