@@ -12,7 +12,8 @@ from support.sequences import seeds
 from fer_pipeline.__main__ import main
 from fer_pipeline.dataset.provenance import locked_run
 from fer_pipeline.dataset.rows import read_rows
-from fer_pipeline.errors import FerError
+from fer_pipeline.errors import FerError, UsageError
+from fer_pipeline.files import check_target
 from fer_pipeline.vision.image_io import write_image
 
 SETTINGS = "name: mine\nworkers: 1\nfilter: {detector: none}\ncrop: {region: whole, size: 32}\n"
@@ -130,3 +131,17 @@ def test_no_sequence_of_commands_loses_a_file_of_the_users(
         if tree.rng.random() < 0.2:
             tree.train(turn)
         tree.check((seed, turn, before[1][:2]))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("notes.html", "<html><p>My notes on fer-pipeline</p></html>"),
+        ("sheet.png", "a list of fer-pipeline's pictures"),
+    ],
+)
+def test_a_file_that_only_mentions_fer_is_the_users(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UsageError, match="fer did not write it"):
+        check_target(path)
