@@ -9,8 +9,7 @@ from fer_pipeline.config.schema import FOLDERS, Config
 from fer_pipeline.dataset.journal import JOURNAL
 from fer_pipeline.dataset.naming import photo_of
 from fer_pipeline.dataset.provenance import PROVENANCE, RAW, read_provenance
-from fer_pipeline.dataset.rows import MANIFEST, Row, parse_row
-from fer_pipeline.errors import InputError
+from fer_pipeline.dataset.rows import MANIFEST, Row, manifest_lines, parse_row
 
 PARTS = ("train", "test")  # the folders of a split
 MARKS = (MANIFEST, JOURNAL, PROVENANCE)  # files of which a stage's folder has one
@@ -82,16 +81,8 @@ def strip_part(path: str) -> str:
 def rows_with(folder: Path, *texts: str) -> Iterator[Row]:
     """The rows of a finished stage whose line holds one of some texts; only those lines are parsed."""
     needles = [json.dumps(text, ensure_ascii=False)[1:-1].encode(errors="backslashreplace") for text in texts]
-    path = folder / MANIFEST
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if any(needle in line for needle in needles):
-                    yield parse_row(line, f"{path}:{number}")
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): fix it or rebuild the folder") from None
+    found = ((where, line) for where, line in manifest_lines(folder) if any(needle in line for needle in needles))
+    return (parse_row(line, where) for where, line in found)
 
 
 def rows_of(folder: Path, photo: str) -> list[Row]:

@@ -88,12 +88,22 @@ def is_inside(path: str) -> bool:
 
 def iter_rows(folder: Path) -> Iterator[Row]:
     """The rows of a finished stage, one at a time, in the order of their paths."""
-    path = folder / MANIFEST
-    if not path.is_file():
+    if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder} holds no finished stage ({MANIFEST} is missing): run the stage that makes it first")
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            yield parse_row(line, f"{path}:{number}")
+    for where, line in manifest_lines(folder):
+        yield parse_row(line, where)
+
+
+def manifest_lines(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The lines of a manifest, each with its file and number for an error; none if it is missing."""
+    path = folder / MANIFEST
+    try:
+        with path.open("rb") as lines:
+            yield from ((f"{path}:{number}", line) for number, line in enumerate(lines, start=1))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): fix it or rebuild the folder") from None
 
 
 def read_rows(folder: Path) -> list[Row]:
