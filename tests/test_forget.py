@@ -347,6 +347,14 @@ def test_an_unfinished_stage_loses_its_file_too(home: Path) -> None:
     assert row.sha256 not in (crops / MANIFEST).read_text()
 
 
+def test_a_split_killed_while_its_files_were_put_in_place_loses_them_too(home: Path) -> None:
+    split = home / "data/x/split"
+    row = next(row for row in read_rows(split) if row.source["file"] == "a/0.png")
+    (split / MANIFEST).rename(split / f".{MANIFEST}.part")
+    forget_one(home, "a/0.png")
+    assert not (split / str(row.split) / row.path).exists()
+
+
 # --- whose word is matched to which image
 
 

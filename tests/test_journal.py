@@ -37,6 +37,13 @@ def test_a_last_line_torn_at_any_byte_is_cut_off_and_costs_only_its_item(tmp_pat
         assert (tmp_path / JOURNAL).read_bytes() == whole
 
 
+def test_who_only_reads_a_journal_cuts_nothing_off(tmp_path: Path) -> None:
+    torn = fill(tmp_path)[:-1]
+    (tmp_path / JOURNAL).write_bytes(torn)
+    assert [entry.item for entry in Journal(tmp_path).entries()] == ["b", "a"]
+    assert (tmp_path / JOURNAL).read_bytes() == torn
+
+
 def test_a_folder_without_journal_has_no_entries(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         assert list(journal.entries()) == []

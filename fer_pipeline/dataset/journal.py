@@ -62,8 +62,9 @@ class Journal:
     def entries(self) -> Iterator[Entry]:
         """Yield the finished items.
 
-        A torn last line is cut off, since its item was not finished. A damaged line elsewhere is reported and passed
-        over: what stands behind it still counts.
+        A torn last line is passed over, since its item was not finished, and cut off by who holds the folder: to
+        others it may be one that is being written. A damaged line elsewhere is reported and passed over: what stands
+        behind it still counts.
         """
         if not self.path.is_file():
             return
@@ -76,10 +77,10 @@ class Journal:
                 elif line.endswith(b"\n"):
                     note(f"{self.path}:{number}: damaged, passed over: what it told of is not known any more")
                 else:
-                    break
+                    if self._lock.is_locked:
+                        os.truncate(self.path, offset)
+                    return
                 offset += len(line)
-        if offset < self.path.stat().st_size:
-            os.truncate(self.path, offset)
 
     def append(self, item: str, rows: Sequence[Row], key: str = "") -> None:
         """Note that an item is finished and what became of it."""

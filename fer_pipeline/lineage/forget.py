@@ -32,7 +32,7 @@ from fer_pipeline.lineage.find import find_below, find_photos
 from fer_pipeline.lineage.run_usage import RunUsage, find_data, find_runs, run_usage
 from fer_pipeline.sources.crawl.host_stats import HOST_STATS, write_host_stats
 from fer_pipeline.stages.records import recorded_files
-from fer_pipeline.stages.refresh import list_current, refresh
+from fer_pipeline.stages.refresh import STAGES, list_current, refresh
 
 SHOWN = 20  # files to be removed that are named one by one
 ARRAY = re.compile(r"(measures-)?crops-\d+-[0-9a-f]{16}(-[0-9a-f]{8})?\.npy")  # how a run's cache names decoded crops
@@ -206,7 +206,7 @@ def _find_files(stage: str, folder: Path, blocklist: Blocklist) -> list[str]:
         rows = [row for row in iter_rows(folder) if row.status is Status.KEPT]
         gone = [row for row in rows if blocklist.knows_row(row) or name_of(row) in blocklist.photos]
         names = {file_of(stage, folder, row).relative_to(folder).as_posix() for row in gone}
-    others = recorded_files(folder) if stage != "crawl" else ()
+    others = recorded_files(folder, STAGES[stage]) if stage in STAGES else ()
     names |= {name for name in others if photo_of(strip_part(name)) in blocklist.photos}
     return sorted(name for name in names if (folder / name).is_file())
 

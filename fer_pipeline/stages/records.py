@@ -38,7 +38,7 @@ class Records:
         before = {str(row.attributes.get("moved_from", row.path)) for row in self._rows(MANIFEST)}
         if self._stage.process_image is not None:
             before = {entry.item for entry in self._journal.entries()}
-        names = set(self._names())
+        names = set(self.names())
         if names:
             write_aside(self._folder / FILES, (f"{json.dumps(name)}\n".encode() for name in sorted(names)))
         for name in (MANIFEST, WAITING):
@@ -76,7 +76,8 @@ class Records:
         """Drop what is only noted while a folder is being made."""
         (self._folder / FILES).unlink(missing_ok=True)
 
-    def _names(self) -> Iterator[str]:
+    def names(self) -> Iterator[str]:
+        """Yield the files of the folder, finished or not, by their relative names; some more than once."""
         yield from self._noted()
         for name in (MANIFEST, WAITING):
             yield from (self._stage.locate(row) for row in self._rows(name) if row.status is Status.KEPT)
@@ -117,11 +118,7 @@ def _read_names(path: Path) -> Iterator[str]:
         yield name
 
 
-def recorded_files(folder: Path) -> Iterator[str]:
-    """Yield the names of the files in an unfinished folder, as its records have them."""
-    path = folder / FILES
-    if path.is_file():
-        yield from _read_names(path)
-    if not (folder / MANIFEST).is_file():
-        with closing(Journal(folder, OUTCOMES)) as journal:
-            yield from (row.path for row in journal.rows() if row.status is Status.KEPT)
+def recorded_files(folder: Path, stage: Stage[Any]) -> Iterator[str]:
+    """Yield the files that a stage's folder has by its records, without holding it."""
+    with closing(Journal(folder, OUTCOMES)) as journal:
+        yield from Records(folder, stage, journal).names()
