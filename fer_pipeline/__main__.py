@@ -37,9 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _misused(error)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(INTERRUPTED, 1)
-    except BrokenPipeError:  # `fer predict ... | head` has seen enough
+    except OSError as error:
+        return _stopped(error)
+
+
+def _stopped(error: OSError) -> int:
+    """What the machine refuses: a full disk, a folder that may not be written, a name that is too long."""
+    if isinstance(error, BrokenPipeError):  # `fer predict ... | head` has seen enough
         sys.stderr.close()
         return 1
+    where = f"{error.filename}: " if error.filename else ""
+    return _fail(f"{where}{error.strerror or error}: make room, or name a file or folder that may be written", 1)
 
 
 def _misused(error: Any) -> int:

@@ -53,6 +53,12 @@ def replace_file(aside: str | Path, path: Path) -> None:
     os.replace(aside, path)  # noqa: PTH105
 
 
+def unshare(path: Path) -> None:
+    """Before a file is written in place: if it has another name too, as in a backup of hard links, go on in a copy."""
+    if path.is_file() and path.stat().st_nlink > 1:
+        write_aside(path, [path.read_bytes()])
+
+
 def remove_files(folder: Path, names: Iterable[str]) -> None:
     """Remove files below a folder by their relative names, and the folders that are empty without them."""
     parents = set()

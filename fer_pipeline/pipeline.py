@@ -85,6 +85,11 @@ def _do_step(name: str, config: Config, tell: Callable[[Event], None], *, force:
     if name != "crawl":
         return StepResult(name, getattr(config, name).output, make_stage(name, config, force=force, tell=tell).fresh)
     raw = config.crawl.output
+    from fer_pipeline.dataset.experiment import of_config
+    from fer_pipeline.lineage.forget import finish_forgetting
+
+    if left := finish_forgetting(of_config(config)):
+        tell(Event("crawl", f"forget: finished what was interrupted: {left:,} images are out of {raw}"))
     if is_filled(raw):
         tell(Event("crawl", f"crawl: {raw} is filled, nothing to do"))
         return StepResult(name, raw, False)
@@ -189,7 +194,7 @@ def evaluate_run(
     """Evaluate a run, with pictures and its page beside the figures; InputError for a score that leaks."""
     require_extra("train", "sklearn", "matplotlib")
     from fer_pipeline.dataset.rows import MANIFEST
-    from fer_pipeline.evaluation.evaluate import evaluate
+    from fer_pipeline.evaluation.evaluate import CONFUSION, RELIABILITY, evaluate
     from fer_pipeline.evaluation.leakage import refuse_leaks
     from fer_pipeline.report.plots import plot_confusion, plot_reliability
     from fer_pipeline.report.run_page import write_run_page
@@ -199,8 +204,8 @@ def evaluate_run(
         remedy = "whole photos must be cut first (`fer run --until crop`)"
         tell(Event("eval", f"eval: {data} is taken for crops, as they are; {remedy}"))
     result = evaluate(run, data, out, **gate)
-    plot_confusion(result.metrics, result.folder / "confusion.png")
-    plot_reliability(result.metrics.calibration, result.folder / "reliability.png")
+    plot_confusion(result.metrics, result.folder / CONFUSION)
+    plot_reliability(result.metrics.calibration, result.folder / RELIABILITY)
     tell(Event("eval", metrics=result.metrics))
     for sentence in warn_of_guessing(result.metrics):
         tell(Event("eval", f"eval: {sentence}"))
@@ -260,6 +265,11 @@ def plan(config: Config | str | Path | None = None, until: str = "eval") -> list
 def _find_reason(name: str, config: Config, before: str) -> str:
     """Why a step has something to do; empty if it has nothing. `before` is an earlier one that has."""
     if name == "crawl":
+        from fer_pipeline.dataset.experiment import of_config
+        from fer_pipeline.lineage.forget import list_unfinished
+
+        if left := list_unfinished(of_config(config)):
+            return f"will finish an interrupted `fer forget`: {len(left):,} images"
         return "" if is_filled(config.crawl.output) else f"will ask {', '.join(config.crawl.engines)}"
     if name == "eval":
         from fer_pipeline.evaluation.evaluate import is_evaluated
@@ -270,34 +280,37 @@ def _find_reason(name: str, config: Config, before: str) -> str:
 
 def _find_change(name: str, section: Any, before: str) -> str:
     """How a folder differs from what its stage would make now."""
-    from fer_pipeline.dataset.provenance import list_changes, make_provenance, read_provenance
+    from fer_pipeline.dataset.provenance import check_own
     from fer_pipeline.dataset.rows import MANIFEST
     from fer_pipeline.errors import FerError
-    from fer_pipeline.models.data import hash_data
     from fer_pipeline.models.model_file import MODEL
     from fer_pipeline.stages.records import OUTCOMES
-    from fer_pipeline.stages.refresh import STAGES as MADE_BY
 
-    made = read_provenance(section.output)
-    settings = section.model_dump(mode="json", exclude={"input", "output"})
-    changes = list_changes(made, {"stage": name, "settings": settings}) if made is not None else []
-    if changes:
-        return f"settings changed: {', '.join(changes)}"
-    if not (section.output / (MODEL if name == "train" else MANIFEST)).is_file():
-        begun = any((section.output / part).exists() for part in (OUTCOMES, "checkpoints"))
-        return "will go on where it stopped" if begun else "will run"
-    if before:
-        return f"will be brought up to date after {before}"
     try:
-        if name == "train":
-            wanted = make_provenance(name, section, hash_data(section.input))
-        else:
-            wanted = make_provenance(name, section, per_image=MADE_BY[name].per_image)
+        check_own(section.output, name)
+        if not (section.output / (MODEL if name == "train" else MANIFEST)).is_file():
+            begun = any((section.output / part).exists() for part in (OUTCOMES, "checkpoints"))
+            return "will go on where it stopped" if begun else "will run"
+        difference = "" if before else _find_difference(name, section)
     except FerError as error:
         return f"will fail: {error}"
-    if made is None or made.get("input") != wanted["input"]:
-        return "its input has changed"
-    return "decisions have changed" if made.get("decisions") != wanted.get("decisions") else ""
+    if before:
+        return f"will be brought up to date after {before}"
+    return f"will run again: it was {difference}" if difference else ""
+
+
+def _find_difference(name: str, section: Any) -> str:
+    """How the finished folder of a stage or a training was made otherwise; empty if it was not."""
+    from fer_pipeline.dataset.provenance import format_difference, make_provenance, read_provenance
+    from fer_pipeline.models.data import hash_data
+    from fer_pipeline.stages.refresh import STAGES as MADE_BY
+    from fer_pipeline.stages.runner import find_change
+
+    if name in MADE_BY:
+        return find_change(MADE_BY[name], section)
+    return format_difference(
+        read_provenance(section.output) or {}, make_provenance(name, section, hash_data(section.input))
+    )
 
 
 # --- what steps need

@@ -153,7 +153,7 @@ def test_commands_need_no_words_where_a_configuration_lies(here: Path, capsys: C
     assert len(read_rows(here / "data" / "me" / "raw")) == 16
     capsys.readouterr()
     assert main(["status"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "next: fer train"
+    assert capsys.readouterr().out.splitlines()[-1] == "next: fer run"
     assert main(["status", "--set", "crop.size=40"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("next: fer run --set crop.size=40")
     for words in (["eval"], ["quantise"], ["live", "--output", "seen.csv"]):
@@ -201,8 +201,8 @@ def test_a_dry_run_says_what_each_step_would_do_and_writes_nothing(here: Path, c
         "unify: nothing to do",
         "dedupe: nothing to do",
         "filter: nothing to do",
-        "crop: settings changed: crop.size 32 → 40",
-        'split: settings changed: split.labels [] → ["open"]',
+        "crop: will run again: it was made with other settings (crop.size 32 → 40)",
+        "split: will be brought up to date after crop",
         "train: will run",
         "eval: will run",
     ]
@@ -319,6 +319,12 @@ def test_what_is_not_there_is_named_with_exit_code_1(tmp_path: Path, capsys: Cap
 
 
 @pytest.mark.slow
+def test_a_name_that_no_disk_takes_is_told_in_one_line(tmp_path: Path, capsys: Capture) -> None:
+    write_classes(tmp_path / "photos", 1)
+    assert main(["show", str(tmp_path / "photos"), "--out", str(tmp_path / f"{'x' * 300}.png")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_mistakes_show_no_traceback_in_a_real_process(tmp_path: Path) -> None:
     for arguments, code in ((["crop", "-c", "none.yaml"], 2), (["eval", "nowhere"], 1), (["--nosuch"], 2)):
         done = run_fer(*arguments, cwd=tmp_path)
@@ -385,9 +391,9 @@ def test_status_shows_the_funnel_and_the_next_step(tmp_path: Path, capsys: Captu
     capsys.readouterr()
     assert main(["status", "-c", config, "--picture", str(tmp_path / "funnel.png")]) == 0
     told = capsys.readouterr().out
-    assert re.search(r"crawl +16 +1 +not_an_image 1", told)
+    assert re.search(r"raw +16 +1 +not_an_image", told)
     assert re.search(r"unify +16 +0 +-", told)
-    assert told.splitlines()[-1].startswith("next: fer dedupe --config ")
+    assert told.splitlines()[-1].startswith("next: fer run --config ")
     assert (tmp_path / "funnel.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -53,6 +53,14 @@ def test_few_images_show_nothing(tmp_path: Path) -> None:
     assert "no difference in accuracy that 4 images could show" in compare_runs(one, two).verdict
 
 
+def test_where_test_and_interval_disagree_the_verdict_says_so(tmp_path: Path) -> None:
+    one, two = write_run(tmp_path / "a", wrong(*range(5)), LABELS), write_run(tmp_path / "b", LABELS, LABELS)
+    result = compare_runs(one, two)
+    assert result.p > 0.05
+    assert result.accuracy[1] > 0
+    assert result.verdict.startswith("a difference in accuracy that is not certain: B less A is +2.5 points")
+
+
 def test_images_of_one_group_count_as_one(tmp_path: Path) -> None:
     """Ten photos of one person are no ten proofs."""
     groups = ["one person" if index < 10 else str(index) for index in range(200)]

@@ -44,6 +44,15 @@ def actions(home: Path) -> dict[str, str]:
     return {image: one.action for image, one in read_decisions(home).items()}
 
 
+def test_a_backup_of_hard_links_keeps_the_decisions_it_holds(tmp_path: Path) -> None:
+    write(tmp_path, line())
+    backup = tmp_path / "backup.csv"
+    backup.hardlink_to(tmp_path / DECISIONS)
+    before = backup.read_bytes()
+    Log(tmp_path).append(parse_decisions((HEAD + line("a/2.png")).encode(), ""))
+    assert backup.read_bytes() == before
+
+
 def test_without_a_file_nothing_was_decided(tmp_path: Path) -> None:
     assert read_decisions(tmp_path) == {}
     assert hash_decisions(tmp_path) == ""

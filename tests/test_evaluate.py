@@ -53,6 +53,16 @@ def test_there_is_a_prediction_for_every_test_image(home: Path) -> None:
         assert float(line["confidence"]) == max(values.values()) == values[line["predicted"]]
 
 
+@pytest.mark.parametrize("name", ["confusion.png", "metrics.json", "leaks.csv", "predictions.csv"])
+def test_a_file_of_the_users_is_not_replaced(home: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "scores"
+    evaluate(home / "run", out=out)
+    (out / name).write_text("mine")
+    with pytest.raises(InputError, match=f"{name}: fer did not write it: rename it"):
+        evaluate(home / "run", out=out)
+    assert (out / name).read_text() == "mine"
+
+
 def test_a_second_command_in_the_same_folder_is_refused(home: Path, tmp_path: Path) -> None:
     with Journal(tmp_path / "scores"), pytest.raises(InputError, match="another fer command is writing here"):
         evaluate(home / "run", out=tmp_path / "scores")

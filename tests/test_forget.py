@@ -18,6 +18,7 @@ from fer_pipeline.__main__ import main
 from fer_pipeline.config.loader import load_config
 from fer_pipeline.config.schema import FOLDERS, Config
 from fer_pipeline.dataset.blocklist import BLOCKLIST, Blocklist, extend_blocklist, read_blocklist
+from fer_pipeline.dataset.decisions import DECISIONS, HEADER
 from fer_pipeline.dataset.experiment import of_config, of_home
 from fer_pipeline.dataset.naming import photo_of
 from fer_pipeline.dataset.provenance import PROVENANCE
@@ -207,6 +208,24 @@ def test_killed_anywhere_the_same_command_finishes(made: Path, tmp_path: Path) -
 # --- what stays known
 
 
+def test_the_next_run_finishes_what_was_killed_after_its_first_line(
+    home: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = row_of(home, "a/1.png")
+    page = home / "data/x/report.html"
+    page.write_text(OWN_PAGE)
+    extend_blocklist(home / "data/x/raw", plan(home, "a/1.png").blocklist)
+    config = ["--config", str(home / "config.yaml"), "--until", "split"]
+    assert main(["run", *config, "--dry"]) == 0
+    assert "crawl: will finish an interrupted `fer forget`: 1 images" in capsys.readouterr().out
+    assert page.is_file()
+    assert main(["run", *config]) == 0
+    assert "finished what was interrupted" in capsys.readouterr().err
+    page.unlink()  # written anew by the split
+    clean = without(made, tmp_path / "clean", lambda row: row.sha256 == gone.sha256)
+    assert everything(home) == clean
+
+
 def test_the_note_holds_hashes_and_neither_image_nor_name(home: Path) -> None:
     row = row_of(home, "a/0.png")
     forget_one(home, "a/0.png")
@@ -371,6 +390,19 @@ def test_a_folder_means_what_lies_in_it_and_takes_more_than_a_yes(
 def test_with_all_a_folder_of_images_goes(home: Path) -> None:
     assert main(["forget", "a/", "--config", str(home / "config.yaml"), "--all"]) == 0
     assert {row.label for row in read_rows(home / "data/x/raw")} == {"b"}
+
+
+def test_a_class_of_the_test_part_means_its_test_images_alone_also_those_moved_there(home: Path) -> None:
+    config = configure(home)
+    moved = next(row for row in read_rows(config.split.output) if row.split == "test" and row.label == "b")
+    (home / "data/x" / DECISIONS).write_text(f"{','.join(HEADER)}\n2026-01-01T00:00:00,{moved.path},move,a,,me\n")
+    run_stages(config)
+    test = {row.sha256 for row in read_rows(config.split.output) if row.split == "test" and row.path.startswith("a/")}
+    assert len(test) > 1
+    before = read_rows(config.crawl.output)
+    place = str(config.split.output / "test" / "a")
+    assert main(["forget", place, "--config", str(home / "config.yaml"), "--all"]) == 0
+    assert {row.sha256 for row in before} - {row.sha256 for row in read_rows(config.crawl.output)} == test
 
 
 @pytest.mark.parametrize(("answer", "code"), [("12\n", 0), ("y\n", 1), ("13\n", 1), ("", 2)])

@@ -37,6 +37,14 @@ def test_a_last_line_torn_at_any_byte_is_cut_off_and_costs_only_its_item(tmp_pat
         assert (tmp_path / JOURNAL).read_bytes() == whole
 
 
+def test_a_backup_of_hard_links_keeps_what_it_holds(tmp_path: Path) -> None:
+    whole = fill(tmp_path / "made")
+    backup = tmp_path / "backup.jsonl"
+    backup.hardlink_to(tmp_path / "made" / JOURNAL)
+    fill(tmp_path / "made", ("d",))
+    assert backup.read_bytes() == whole
+
+
 def test_who_only_reads_a_journal_cuts_nothing_off(tmp_path: Path) -> None:
     torn = fill(tmp_path)[:-1]
     (tmp_path / JOURNAL).write_bytes(torn)

@@ -85,17 +85,28 @@ def test_a_plan_tells_of_settings_input_decisions_and_what_follows(config: Path)
     run(config, until="split")
     assert told_by(config) == nothing
     after = {"split": "will be brought up to date after crop"}
-    assert told_by(config, "crop.margin=1.2") == nothing | after | {"crop": "settings changed: crop.margin 1.05 → 1.2"}
+    assert told_by(config, "crop.margin=1.2") == nothing | after | {
+        "crop": "will run again: it was made with other settings (crop.margin 1.05 → 1.2)"
+    }
     assert told_by(config, "crop.margin=null", "crop.align=true") == nothing | after | {
-        "crop": "settings changed: crop.align false → true, crop.margin 1.05 → default"
+        "crop": "will run again: it was made with other settings (crop.align false → true, crop.margin 1.05 → default)"
     }
     more = write_classes(config.parent / "more", 9)
     import_images(find_in_folder(more), config.parent / "data" / "drawn" / "raw", "more")
     grown = told_by(config)
-    assert grown["unify"] == "its input has changed"
+    assert (
+        grown["unify"] == "will run again: it was made from another state of its input folder, which has changed since"
+    )
     assert set(list(grown.values())[2:]) == {"will be brought up to date after unify"} | {
         f"will be brought up to date after {name}" for name in ORDER[2:5]
     }
+
+
+def test_a_plan_sees_the_folder_that_the_run_will_refuse(config: Path) -> None:
+    foreign = config.parent / "data/drawn/unified/thesis.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    assert told_by(config)["unify"].startswith("will fail: ")
 
 
 def test_a_plan_of_an_empty_folder_asks_the_engines_and_makes_nothing(tmp_path: Path) -> None:

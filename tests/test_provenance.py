@@ -113,7 +113,7 @@ def test_a_folder_that_holds_no_run_yet_needs_no_number(tmp_path: Path) -> None:
 
 def test_a_provenance_nested_without_end_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / PROVENANCE).write_text("[" * 100_000)
-    with pytest.raises(InputError, match=r"provenance.json: unreadable .* delete the folder"):
+    with pytest.raises(InputError, match=r"provenance.json: unreadable .* delete it and run"):
         read_provenance(tmp_path)
 
 

@@ -388,10 +388,22 @@ def test_a_folder_made_by_another_stage_is_never_emptied(source: Path, force: bo
     assert list_files(folder) == before
 
 
+@pytest.mark.parametrize("stage", [INVERT, DEDUPE])
+def test_a_file_that_somebody_deleted_is_made_again(source: Path, stage: Stage[Any]) -> None:
+    kind = UnifyConfig if stage is INVERT else DedupeConfig
+    config = kind(input=source, output=source.parent / "out")
+    run_stage(stage, config)
+    before = list_files(config.output)
+    row = next(iter(kept_rows(config.output)))
+    (config.output / row.path).unlink()
+    run_stage(stage, config)
+    assert list_files(config.output) == before
+
+
 def test_an_unreadable_provenance_is_told_in_one_line(source: Path) -> None:
     run_stage(INVERT, settings(source))
     (source.parent / "out" / PROVENANCE).write_text("{")
-    with pytest.raises(InputError, match=r"provenance.json: unreadable .* delete the folder"):
+    with pytest.raises(InputError, match=r"provenance.json: unreadable .* delete it and run"):
         run_stage(INVERT, settings(source), force=True)
 
 

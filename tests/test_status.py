@@ -36,7 +36,7 @@ def told(config: Path, capsys: Capture, *extra: str) -> list[str]:
 
 def test_a_finished_experiment_up_to_the_split_lacks_the_training(config: Path, capsys: Capture) -> None:
     lines = told(config, capsys)
-    assert lines[-1] == f"next: fer train --config {config}"
+    assert lines[-1] == f"next: fer run --config {config}"
     assert not [line for line in lines if line.startswith("stale")]
 
 
@@ -62,7 +62,7 @@ def test_a_begun_training_has_a_row_and_is_not_done(config: Path, capsys: Captur
     (run / "history.csv").write_text("epoch,train_loss,val_loss,train_accuracy,val_accuracy\n1,1,1,.5,.75\n")
     lines = told(config, capsys)
     assert read_status(load_config(config))[-1].told == "begun: epoch 1, validation 75.0%"
-    assert lines[-1] == f"next: fer train --config {config}"
+    assert lines[-1] == f"next: fer run --config {config}"
 
 
 def test_training_and_measurement_have_rows_and_age(config: Path, capsys: Capture) -> None:

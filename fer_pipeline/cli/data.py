@@ -425,7 +425,7 @@ def forget(
     set_: Overrides = None,
     copies: Annotated[bool, typer.Option("--copies", help="Also the photos that look almost the same.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="All images that PATH means, if several; do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "--dry", help="Only say what would be done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, for one image.")] = False,
 ) -> None:
     """Take an image out of every folder for good.

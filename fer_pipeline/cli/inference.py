@@ -53,17 +53,21 @@ def predict(
 
     Example: fer predict runs/sample photo.jpg --json
     """
+    any_face = False
     given = {"--crops": crops, "--workers": workers, "--uncertain": uncertain}
     for prediction in (
         _predict_all(run, paths or [], crops, workers, uncertain)
         if url is None
         else _ask(url, [run, *(paths or [])], model, given)
     ):
+        any_face |= prediction.outcome != "no_face"
         if as_json:
             typer.echo(prediction.model_dump_json())
         else:
             faces = ", ".join(_format_face(face) for face in prediction.faces)
             typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
+    if not any_face:
+        console.note("predict: no face was found: if these are crops of faces or lips already, add --crops")
 
 
 def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -> Iterator[Prediction]:

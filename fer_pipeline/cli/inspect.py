@@ -140,7 +140,9 @@ def status(
     table = Table("step", "kept", "dropped", "why", "folder", box=None)
     stands = read_status(settings)
     for stand in stands:
-        table.add_row(stand.step, stand.kept, stand.dropped, stand.told, str(stand.folder))
+        table.add_row(
+            "raw" if stand.step == "crawl" else stand.step, stand.kept, stand.dropped, stand.told, str(stand.folder)
+        )
     console.out.print(table)
     for stand in stands:
         if stand.stale:
@@ -180,18 +182,23 @@ def _next_step(config: Config, stands: list[StageStatus], options: str) -> str:
     for name in ORDER:
         if name == "eval" and (name not in done or name in stale):
             return f"next: fer eval {config.train.output}"
-        if name not in done:
-            return f"next: fer {name}{options}{' (or fer import)' if name == 'crawl' else ''}"
-        if name in stale:
+        if name == "crawl" and name not in done:
+            return f"next: fer crawl{options} (or fer import)"
+        if name not in done or name in stale:
             return f"next: fer run{options}"
     return f"all done: see {config.train.output}"
 
 
 @command("show")
 def show(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished stage, as in data/sample/crops.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a finished stage, as in data/sample/crops; default: the configuration's crops."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("sheet.png"),
     columns: Annotated[int, typer.Option(min=1, max=100, help="Pictures per class.")] = 12,
+    config: ConfigFile = None,
+    set_: Overrides = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that fer did not write.")] = False,
 ) -> None:
     """Draw a sheet with a row of pictures per class.
@@ -201,6 +208,8 @@ def show(
     from fer_pipeline.report.plots import check_picture, contact_sheet
 
     check_picture(out, (".png", ".jpg", ".jpeg"), force=force)
+    if folder is None:
+        folder = read_config_instead(config, set_, "the folder of a stage").crop.output
     rows = contact_sheet(folder, out, columns)
     console.note(f"show: {rows} classes in {out}")
 

@@ -43,7 +43,7 @@ def run(
         str,
         typer.Option("--until", autocompletion=lambda: list(ORDER), help=f"Last step: {', '.join(ORDER)}."),
     ] = "eval",
-    dry: Annotated[bool, typer.Option("--dry", help="Only say what would be done.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", "--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Do every step that is not done yet, from crawl to eval.
 

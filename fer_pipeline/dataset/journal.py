@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from fer_pipeline.console import note
 from fer_pipeline.dataset.rows import MANIFEST, Row, iter_rows, parse_row, write_rows
 from fer_pipeline.errors import FerError, InputError, SetupError
-from fer_pipeline.files import write_aside
+from fer_pipeline.files import unshare, write_aside
 
 JOURNAL = "journal.jsonl"
 LOCK = ".lock"
@@ -78,6 +78,7 @@ class Journal:
                     note(f"{self.path}:{number}: damaged, passed over: what it told of is not known any more")
                 else:
                     if self._lock.is_locked:
+                        unshare(self.path)
                         os.truncate(self.path, offset)
                     return
                 offset += len(line)
@@ -85,6 +86,7 @@ class Journal:
     def append(self, item: str, rows: Sequence[Row], key: str = "") -> None:
         """Note that an item is finished and what became of it."""
         if self._file is None:
+            unshare(self.path)
             self._file = self.path.open("ab", buffering=0)  # a full disk shows here, not when the file is closed
         line = to_line(item, rows, key)
         if self._file.write(line) != len(line):

@@ -59,16 +59,24 @@ def decided(stage: str, source: Path) -> dict[str, str]:
 
 
 def read_provenance(folder: Path) -> dict[str, Any] | None:
-    """Read how a folder was made; None where nothing tells."""
+    """Read how a folder was made; None where nothing tells, or somebody else's file of that name lies."""
     try:
         provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError, RecursionError) as error:
         raise InputError(
-            f"{folder / PROVENANCE}: unreadable ({error}): delete the folder and run its stage again"
+            f"{folder / PROVENANCE}: unreadable ({error}): if fer made this folder, delete it and run its stage again"
         ) from None
-    return provenance if isinstance(provenance, dict) else None
+    return provenance if _is_ours(provenance) else None
+
+
+def _is_ours(provenance: Any) -> bool:
+    while isinstance(provenance, dict):
+        if not isinstance(provenance.get("stage"), str) or not isinstance(provenance.get("settings", {}), dict):
+            return False
+        provenance = provenance.get("upstream")
+    return provenance is None
 
 
 def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:

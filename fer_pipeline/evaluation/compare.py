@@ -49,6 +49,11 @@ class Comparison:
             ends = sorted((sign * 100 * low, sign * 100 * high))
             span = f"{ends[0]:.1f} to {ends[1]:.1f}"
             return f"{name} is better by {abs(100 * difference):.1f} points of accuracy ({span}), {told}"
+        if low > 0 or high < 0:
+            return (
+                f"a difference in accuracy that is not certain: B less A is {_points(self.accuracy)}, {told}; "
+                "test and interval disagree, more images would tell"
+            )
         shown = f"no difference in accuracy that {len(self.paths):,} images could show"
         return f"{shown}: B less A is {_points(self.accuracy)}, p = {self.p:.2g}"
 

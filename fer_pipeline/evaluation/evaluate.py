@@ -16,12 +16,15 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.confidence import measure_calibration, measure_selective
 from fer_pipeline.evaluation.leakage import LEAKS, LIMIT, Gate, check_leakage
 from fer_pipeline.evaluation.metrics import score
-from fer_pipeline.evaluation.predictions import score_sources, write_predictions
+from fer_pipeline.evaluation.predictions import COLUMNS, PREDICTIONS, score_sources, write_predictions
 from fer_pipeline.evaluation.scores import METRICS, Metrics, SourceScore, read_record, write_record
-from fer_pipeline.files import hash_file, write_csv
+from fer_pipeline.files import hash_file, is_own_file, write_csv
 from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops
 from fer_pipeline.models.model_file import MODEL, Card, find_model
 from fer_pipeline.models.predictor import Predictor
+
+PAIR = ("test", "train", "kind", "distance")  # the columns of leaks.csv
+CONFUSION, RELIABILITY = "confusion.png", "reliability.png"
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,23 @@ def evaluate(
     predictor = Predictor(run)
     target = out or _target(run, data)
     with locked_results(target, "eval"):
+        _check_place(target)
         crops = read_test(run, predictor.card, data, target)
         folder = data or predictor.card.training_folder
         return _evaluate(run, predictor, crops, folder, target, Gate(max_leakage, allow_leakage))
+
+
+def _check_place(target: Path) -> None:
+    """Refuse to replace a file of somebody else's that bears the name of one of an evaluation's."""
+    begins = {
+        METRICS: f'{{\n  "{next(iter(Metrics.model_fields))}"',
+        PREDICTIONS: ",".join(COLUMNS),
+        LEAKS: ",".join(PAIR),
+    }
+    for name in (*begins, CONFUSION, RELIABILITY):
+        path = target / name
+        if path.exists() and not is_own_file(path, begins.get(name, "").encode()):
+            raise InputError(f"{path}: fer did not write it: rename it, or name another folder by --out")
 
 
 def _evaluate(run: Path, predictor: Predictor, crops: Crops, folder: Path, target: Path, gate: Gate) -> Evaluation:
@@ -69,7 +86,7 @@ def _evaluate(run: Path, predictor: Predictor, crops: Crops, folder: Path, targe
         }
     )
     write_predictions(target, crops, probabilities)
-    write_csv(target / LEAKS, ["test", "train", "kind", "distance"], check.lines)
+    write_csv(target / LEAKS, PAIR, check.lines)
     write_record(target / METRICS, metrics)
     return Evaluation(metrics, target)
 

@@ -16,11 +16,12 @@ from fer_pipeline.models.data import Crops, source_of
 
 PREDICTIONS = "predictions.csv"
 SEEN = "seen.csv"
+COLUMNS = ("path", "label", "predicted", "confidence")  # the first of predictions.csv
 
 
 def write_predictions(folder: Path, crops: Crops, probabilities: NDArray[np.float32]) -> None:
     """Write a row per crop: path, label, predicted, confidence, the probability of each class, and its group if any."""
-    header = ["path", "label", "predicted", "confidence", *(f"p_{label}" for label in crops.labels), "group"]
+    header = [*COLUMNS, *(f"p_{label}" for label in crops.labels), "group"]
     write_csv(folder / PREDICTIONS, header, _lines(crops, probabilities))
 
 

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from fer_pipeline.dataset.experiment import (
     Experiment,
+    file_of,
     find_homes,
     find_stage_folder,
     is_file,
+    name_of,
     of_home,
     rows_with,
     strip_part,
 )
 from fer_pipeline.dataset.naming import photo_of
-from fer_pipeline.dataset.rows import Row, iter_rows
+from fer_pipeline.dataset.rows import Row, Status, iter_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.files import hash_file
 from fer_pipeline.lineage.run_usage import find_data
@@ -125,18 +127,25 @@ def _ends_with(path: str, tail: str) -> bool:
 def find_below(what: str, experiment: Experiment) -> list[str]:
     """Names of the photos below a folder, which is named by whole parts of a path.
 
-    That is a folder of a stage, or one of what was imported, with or without the name of its source.
+    That is one of a stage, and means the images in it, or one of what was imported, with or without the name of its
+    source.
     """
     raw, folder = experiment.raw, find_stage_folder(Path(what) / "any")
     if raw is None or not what.strip("/."):
         return []
     if folder is not None:
-        inside = strip_part(f"{Path(what).relative_to(folder).as_posix()}/x").removesuffix("/x")
-        rows = iter_rows(raw) if inside in {".", ""} else rows_with(raw, inside)
-        return _names_below(inside, ((row, (row.path,)) for row in rows))
+        stage = next((name for name, one in experiment.folders.items() if one.resolve() == folder.resolve()), None)
+        return _names_in(stage, folder, Path(what)) if stage else []  # else it is another experiment's
     parts = what.strip("/")
     rows = rows_with(raw, parts.rpartition("/")[2])
     return _names_below(parts, ((row, _paths_of(row)) for row in rows))
+
+
+def _names_in(stage: str, folder: Path, place: Path) -> list[str]:
+    """The photos whose files lie below a place in a stage's folder; of raw also those that have no file."""
+    rows = (row for row in iter_rows(folder) if stage == "crawl" or row.status is Status.KEPT)
+    found = (row for row in rows if file_of(stage, folder, row).is_relative_to(place))
+    return list(dict.fromkeys(name_of(row) for row in found))
 
 
 def _paths_of(row: Row) -> tuple[str, ...]:

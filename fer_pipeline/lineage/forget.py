@@ -1,7 +1,7 @@
 """Take images out of an experiment for good: out of raw, onto the blocklist, then the stages run again.
 
-The blocklist is written first and decides what goes: killed at any point, the same command, or any other `fer forget`,
-finishes what was begun.
+The blocklist is written first and decides what goes, the rows of the raw folder go last: killed at any point, the same
+command, any other `fer forget`, or the next `fer run` finishes what was begun.
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_pipeline.config.schema import FOLDERS
-from fer_pipeline.dataset.blocklist import Blocklist, blocklist_of, extend_blocklist, read_blocklist
+from fer_pipeline.dataset.blocklist import BLOCKLIST, Blocklist, blocklist_of, extend_blocklist, read_blocklist
 from fer_pipeline.dataset.experiment import (
     Experiment,
     file_of,
@@ -182,14 +182,7 @@ def forget(plan: Plan) -> list[str]:
     current = list_current(experiment)
     with locked_raw(raw):
         extend_blocklist(raw, plan.blocklist)
-        blocklist = read_blocklist(raw)
-        for stage, folder in experiment.folders.items():
-            remove_files(folder, _find_files(stage, folder, blocklist))
-        for path in plan.pages:
-            path.unlink(missing_ok=True)
-        write_rows(raw, [row for row in iter_rows(raw) if not blocklist.knows_row(row)])
-        if (raw / HOST_STATS).is_file():
-            write_host_stats(raw, iter_rows(raw))
+        _remove(experiment, raw, read_blocklist(raw), plan.pages)
     try:
         for _ in refresh(experiment, current):
             pass
@@ -197,6 +190,39 @@ def forget(plan: Plan) -> list[str]:
         return [str(error)]
     stale = [stage for stage in experiment.folders if stage not in {"crawl", *current}]
     return [f"{experiment.folders[stale[0]]} was not up to date: `fer run` brings it up to date"] if stale else []
+
+
+def list_unfinished(experiment: Experiment) -> list[Row]:
+    """List the raw rows that a killed `fer forget` has left, though they are on the blocklist."""
+    raw = experiment.raw
+    if raw is None or not (raw / MANIFEST).is_file() or not (raw / BLOCKLIST).is_file():
+        return []
+    blocklist = read_blocklist(raw)
+    return [row for row in iter_rows(raw) if blocklist.knows_row(row)]
+
+
+def finish_forgetting(experiment: Experiment) -> int:
+    """Do to raw folder and pages what a killed `fer forget` has left undone; returns how many rows that were.
+
+    The stages' folders follow as they are brought up to date.
+    """
+    rows = list_unfinished(experiment)
+    if rows:
+        raw = _raw(experiment)
+        with locked_raw(raw):
+            _, pages = _find_runs(experiment, blocklist_of(rows))
+            _remove(experiment, raw, read_blocklist(raw), pages)
+    return len(rows)
+
+
+def _remove(experiment: Experiment, raw: Path, blocklist: Blocklist, pages: Iterable[Path]) -> None:
+    for stage, folder in experiment.folders.items():
+        remove_files(folder, _find_files(stage, folder, blocklist))
+    for path in pages:
+        path.unlink(missing_ok=True)
+    write_rows(raw, [row for row in iter_rows(raw) if not blocklist.knows_row(row)])
+    if (raw / HOST_STATS).is_file():
+        write_host_stats(raw, iter_rows(raw))
 
 
 def _find_files(stage: str, folder: Path, blocklist: Blocklist) -> list[str]:

@@ -45,6 +45,11 @@ def warn_of_guessing(metrics: Metrics) -> list[str]:
     share = metrics.per_class[label].support / max(1, metrics.count)
     if metrics.accuracy_ci95[0] > share:
         return []
+    if metrics.accuracy > share:
+        return [
+            f"Perhaps no better than guessing: always predicting {label} is right for {share:.1%}, "
+            f"within the interval. Measure on more images, or train longer."
+        ]
     return [
         f"No better than guessing: always predicting {label} is right for {share:.1%}. Train longer, or on more data."
     ]

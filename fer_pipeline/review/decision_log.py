@@ -27,6 +27,7 @@ from fer_pipeline.dataset.decisions import (
     to_line,
 )
 from fer_pipeline.errors import InputError, SetupError
+from fer_pipeline.files import unshare
 
 LOCK = ".decisions.lock"
 LOCK_TIMEOUT = 10  # seconds to wait for another process that is writing
@@ -89,6 +90,7 @@ def _repair_end(path: Path) -> int:
 
     Only what a kill of fer may have left is cut off: InputError for an open line that a person must have written.
     """
+    unshare(path)
     data = read_bytes(path)
     start = max(map(data.rfind, ENDS)) + 1
     if start == len(data):

@@ -76,6 +76,11 @@ class Records:
         """Drop what is only noted while a folder is being made."""
         (self._folder / FILES).unlink(missing_ok=True)
 
+    def are_complete(self) -> bool:
+        """Whether every file that the manifest names is there: somebody may have deleted some by hand."""
+        kept = (row for row in self._rows(MANIFEST) if row.status is Status.KEPT)
+        return all((self._folder / self._stage.locate(row)).is_file() for row in kept)
+
     def names(self) -> Iterator[str]:
         """Yield the files of the folder, finished or not, by their relative names; some more than once."""
         yield from self._noted()

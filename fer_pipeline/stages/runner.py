@@ -76,8 +76,10 @@ def run_stage(stage: Stage[C], config: C, *, workers: Workers = 1, force: bool =
     with locked_output(config.output, stage.name, journal=OUTCOMES) as journal:
         made = read_provenance(config.output)
         if made == provenance and (config.output / MANIFEST).is_file() and not force:
-            Records(config.output, stage, journal).forget()
-            return summarise(stage.name, config.output)
+            records = Records(config.output, stage, journal)
+            records.forget()
+            if records.are_complete():
+                return summarise(stage.name, config.output)
         _check_ready(stage, config)
         if workers == "ray" and stage.process_image is not None:
             join_cluster(config)
