@@ -185,19 +185,20 @@ def _process_all(stage: Stage[C], config: C, journal: Journal, images: str, work
     known = {entry.item: entry for entry in journal.entries()}
     folder = config.output
 
-    def is_done(row: Row) -> bool:
-        entry = known.get(row.path)
+    def is_done(item: str, key: str) -> bool:
+        entry = known.get(item)
         return (
             entry is not None
-            and entry.key == _key(images, row)
+            and entry.key == key
             and all(_is_valid(stage, folder, outcome) for outcome in journal.rows_at(entry))
         )
 
-    done = {row.path for row in stage.gather(config.input) if is_done(row)}
-    total = sum(1 for _ in stage.gather(config.input))
-    todo = (row for row in stage.gather(config.input) if row.path not in done)
+    keys = {row.path: _key(images, row) for row in stage.gather(config.input)}
+    done = {item for item, key in keys.items() if is_done(item, key)}
+    total, left = len(keys), len(keys) - len(done)
+    todo = (row for row in (stage.gather(config.input) if left else ()) if row.path not in done)
     sent = share(config) if workers == "ray" else config
-    task, left = partial(process_one, stage, sent), total - len(done)
+    task = partial(process_one, stage, sent)
     if workers == "ray":
         results = work_on_cluster(task, todo, (config.input / MANIFEST, folder / LOCK))
     else:
@@ -206,10 +207,10 @@ def _process_all(stage: Stage[C], config: C, journal: Journal, images: str, work
         advance(len(done))
         for row, result in results:
             outcome = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
-            journal.append(row.path, outcome, _key(images, row))
+            journal.append(row.path, outcome, keys[row.path])
             advance(1)
     known = {entry.item: entry for entry in journal.entries()}
-    entries = [known[row.path] for row in stage.gather(config.input)]
+    entries = [known[item] for item in keys]
 
     def rows() -> Iterator[Row]:
         for row, entry in zip(stage.gather(config.input), entries, strict=True):
