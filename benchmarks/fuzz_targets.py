@@ -23,8 +23,9 @@ from fer_pipeline.dataset.provenance import (
 )
 from fer_pipeline.dataset.rows import MANIFEST, iter_rows, parse_row
 from fer_pipeline.models.model_file import KEY, open_session, read_card
+from fer_pipeline.sources.celeba import find_celeba
+from fer_pipeline.sources.fer2013 import find_fer2013
 from fer_pipeline.sources.importers import import_images
-from fer_pipeline.sources.published import find_celeba, find_fer2013
 from fer_pipeline.vision import image_io as images
 from fer_pipeline.vision.image_io import BadImage, read_header, read_image, sniff_suffix
 

@@ -42,6 +42,11 @@ def detail(text: str) -> None:
         err.print(text)
 
 
+def is_quiet() -> bool:
+    """Whether only results and errors are wanted."""
+    return _level["quiet"]
+
+
 def is_live() -> bool:
     """Whether a moving progress bar can be shown."""
     return err.is_terminal and not _level["quiet"]

@@ -17,7 +17,8 @@ from support.pictures import draw_portrait
 import fer_pipeline as fer
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.models.prediction import Prediction
-from fer_pipeline.sources.importers import find_in_folder, import_images
+from fer_pipeline.sources.folders import find_in_folder
+from fer_pipeline.sources.importers import import_images
 from fer_pipeline.vision.image_io import read_image, write_image
 
 torch.set_num_threads(1)

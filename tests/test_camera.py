@@ -37,7 +37,8 @@ from fer_pipeline.sources.camera.capture_store import CaptureStore
 from fer_pipeline.sources.camera.frame_selection import FrameSelector
 from fer_pipeline.sources.camera.session import SessionOptions
 from fer_pipeline.sources.camera.target import find_labels, find_target
-from fer_pipeline.sources.importers import find_in_folder, import_images
+from fer_pipeline.sources.folders import find_in_folder
+from fer_pipeline.sources.importers import import_images
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER

@@ -27,7 +27,8 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.files import write_csv
 from fer_pipeline.lineage.forget import Plan, forget, plan_forget
 from fer_pipeline.sources.crawl.crawler import crawl
-from fer_pipeline.sources.importers import find_in_folder, import_images
+from fer_pipeline.sources.folders import find_in_folder
+from fer_pipeline.sources.importers import import_images
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER

@@ -22,7 +22,8 @@ from fer_pipeline.dataset.rows import MANIFEST, Status, read_rows
 from fer_pipeline.errors import FerError
 from fer_pipeline.lineage.forget import forget, plan_forget
 from fer_pipeline.sources.camera.capture_store import CaptureStore
-from fer_pipeline.sources.importers import find_in_folder, import_images
+from fer_pipeline.sources.folders import find_in_folder
+from fer_pipeline.sources.importers import import_images
 from fer_pipeline.stages.refresh import STAGES
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.vision.image_io import write_image

@@ -9,7 +9,8 @@ from fer_pipeline.config.loader import load_config
 from fer_pipeline.dataset.rows import read_rows
 from fer_pipeline.errors import UsageError
 from fer_pipeline.pipeline import ORDER, Event, StepResult, plan, run
-from fer_pipeline.sources.importers import find_in_folder, import_images
+from fer_pipeline.sources.folders import find_in_folder
+from fer_pipeline.sources.importers import import_images
 
 SETTINGS = """workers: 1
 dedupe: {distance: 0, group_distance: 0}

@@ -21,7 +21,8 @@ from fer_pipeline.lineage.find import find_photos
 from fer_pipeline.lineage.trace import Trace
 from fer_pipeline.lineage.trace import trace as follow
 from fer_pipeline.sources.crawl.crawler import crawl
-from fer_pipeline.sources.importers import find_in_folder, import_images
+from fer_pipeline.sources.folders import find_in_folder
+from fer_pipeline.sources.importers import import_images
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.dedupe import DEDUPE
 from fer_pipeline.stages.filter import FILTER

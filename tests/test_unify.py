@@ -10,7 +10,8 @@ from support.pictures import draw_noise, make_folder, read_index
 
 from fer_pipeline.config.schema import UnifyConfig
 from fer_pipeline.dataset.rows import Row, Status, read_rows
-from fer_pipeline.sources.importers import find_in_folder, import_images
+from fer_pipeline.sources.folders import find_in_folder
+from fer_pipeline.sources.importers import import_images
 from fer_pipeline.sources.sample.junk import ENCODINGS, HTML, encode, to_jpeg
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.unify import UNIFY

@@ -30,6 +30,7 @@ from fer_pipeline.cli.completion import complete_run
 from fer_pipeline.pipeline import available_cores, crawl_photos, make_stage, require_extra
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable, Sequence
 
     from fer_pipeline.config.schema import Config, Preprocessing
@@ -53,6 +54,9 @@ Of = Annotated[
     Path | None,
     typer.Option("--run", autocompletion=complete_run, help="Run whose tables name PATH, as in runs/sample."),
 ]
+
+Link = Annotated[bool, typer.Option("--link", help="Hard-link files in place of copying, where the disk allows it.")]
+Dry = Annotated[bool, typer.Option("--dry", "--dry-run", help="Only say what would be done.")]
 
 # --- bring images in
 
@@ -84,60 +88,110 @@ def crawl(config: ConfigFile = None, set_: Overrides = None, force: Force = Fals
 
 @imports.command("folder")
 def import_folder(
-    source: Annotated[Path, typer.Argument(help="Class folders, or a flat folder for unlabelled images.")],
+    source: Annotated[Path, typer.Argument(help="Class folders at any depth, a flat folder, or one with a list.")],
     output: Output = None,
     config: ConfigFile = None,
     set_: Overrides = None,
     name: Annotated[str, typer.Option("--source", help="Name of the source; default: the folder's.")] = "",
+    labels: Annotated[Path | None, typer.Option(help="List of files and labels: csv, tsv or blanks.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of the list, by number or name: path=1,label=2,split=3,group=4.")
+    ] = None,
+    names: Annotated[str | None, typer.Option(help="What codes stand for: 1=surprise,2=fear, or a file.")] = None,
+    match: Annotated[
+        str | None, typer.Option(help="What a listed name is called on disk: '{stem}_aligned.jpg'.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Regular expression whose parenthesis, in a relative path, names the class.")
+    ] = None,
     group: Annotated[
         str | None, typer.Option(help="Regular expression whose parenthesis, in a file name, names the person.")
     ] = None,
+    link: Link = False,
+    dry: Dry = False,
 ) -> None:
-    """Copy a folder of images.
+    """Copy a folder of images, as people have them.
+
+    Folders called train, test, val and the like are official parts. What was taken for what is said before anything is
+    copied.
 
     Example: fer import folder photos --group '(.+)_[0-9]+'
     """
-    from fer_pipeline.sources.importers import check_apart, find_in_folder
+    from fer_pipeline.cli.tables import print_selection
+    from fer_pipeline.sources.folders import Reading, select
+    from fer_pipeline.sources.importers import check_apart
 
     raw = _choose_raw(output, config, set_)
     check_apart(source, raw)
-    _bring(find_in_folder(source, group), raw, name or source.resolve().name)
+    chosen = select(source, Reading(labels, columns, names, match, label, group))
+    print_selection(chosen)
+    if not dry:
+        _bring(chosen.found, raw, name or source.resolve().name, link=link)
 
 
 @imports.command("fer2013")
 def import_fer2013(
-    source: Annotated[Path, typer.Argument(help="fer2013.csv, a folder USAGE/CLASS, or its .tar.gz.")],
+    source: Annotated[Path, typer.Argument(help="fer2013.csv, icml_face_data.csv, a folder, or an archive of either.")],
     output: Output = None,
     config: ConfigFile = None,
     set_: Overrides = None,
+    votes: Annotated[
+        Path | None, typer.Option(help="Votes of FERPlus; default: fer2013new.csv beside the list, if there.")
+    ] = None,
 ) -> None:
     """Read FER2013 with its official parts.
 
     Example: fer import fer2013 fer2013.csv --config fer2013
     """
-    from fer_pipeline.sources.published import find_fer2013
+    from fer_pipeline.sources.fer2013 import find_fer2013
 
-    _bring(find_fer2013(source), _choose_raw(output, config, set_), "fer2013")
+    _bring(find_fer2013(source, votes), _choose_raw(output, config, set_), "fer2013")
 
 
 @imports.command("celeba")
 def import_celeba(
     images: Annotated[Path, typer.Argument(help="Folder with 000001.jpg and so on.")],
-    attributes: Annotated[Path, typer.Argument(help="list_attr_celeba.txt")],
+    attributes: Annotated[Path, typer.Argument(help="list_attr_celeba.txt or .csv")],
     output: Output = None,
     config: ConfigFile = None,
     set_: Overrides = None,
     attribute: Annotated[str, typer.Option(help="Attribute that makes the two classes.")] = "Smiling",
-    per_class: Annotated[int, typer.Option(min=1, help="Images per class.")] = 1000,
+    per_class: Annotated[int, typer.Option(min=2, help="Images per class.")] = 1000,
+    partition: Annotated[
+        Path | None, typer.Option(help="List of the official parts; default: list_eval_partition beside the list.")
+    ] = None,
 ) -> None:
     """Take images with and without an attribute.
 
     Example: fer import celeba img_align_celeba list_attr_celeba.txt --output data/smiles/raw
     """
-    from fer_pipeline.sources.published import find_celeba
+    from fer_pipeline.sources.celeba import find_celeba
 
     raw = _choose_raw(output, config, set_)
-    _bring(find_celeba(images, attributes, attribute, per_class), raw, "celeba")
+    _bring(find_celeba(images, attributes, attribute, per_class, partition), raw, "celeba")
+
+
+@imports.command("video")
+def import_video(
+    films: Annotated[list[Path], typer.Argument(help="Films, each in the folder of its class, or folders of films.")],
+    output: Output = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between frames.")] = 1.0,
+    label: Annotated[str | None, typer.Option(help="Class of all films; default: the folder each lies in.")] = None,
+) -> None:
+    """Take frames out of films: sharp ones that differ; a split never parts a film.
+
+    Example: fer import video films/smile/ann.mp4 films/neutral/ann.mp4 --every 0.5
+    """
+    from fer_pipeline.sources.films import find_frames, list_films
+    from fer_pipeline.sources.importers import import_images
+
+    raw = _choose_raw(output, config, set_)
+    for name, frames in find_frames(list_films(films), every, label):
+        counts = import_images(frames, raw, name)
+        console.note(f"import: {name}: {_format_counts(counts)}")
+    _print_classes(raw)
 
 
 def _choose_raw(output: Path | None, config: str | None, overrides: list[str] | None) -> Path:
@@ -145,13 +199,16 @@ def _choose_raw(output: Path | None, config: str | None, overrides: list[str] | 
     return output or read_config(config, overrides).crawl.output
 
 
-def _bring(found: Iterable[Found], output: Path, name: str) -> None:
+def _bring(found: Iterable[Found], output: Path, name: str, *, link: bool = False) -> None:
     from fer_pipeline.sources.importers import import_images
 
-    counts = import_images(found, output, name)
-    told = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common()) or "nothing new"
-    console.note(f"import: {told} -> {output}")
+    counts = import_images(found, output, name, link=link)
+    console.note(f"import: {_format_counts(counts)} -> {output}")
     _print_classes(output)
+
+
+def _format_counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common() if count) or "nothing new"
 
 
 def _print_classes(output: Path) -> None:
@@ -425,7 +482,7 @@ def forget(
     set_: Overrides = None,
     copies: Annotated[bool, typer.Option("--copies", help="Also the photos that look almost the same.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="All images that PATH means, if several; do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "--dry", help="Only say what would be done.")] = False,
+    dry_run: Dry = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, for one image.")] = False,
 ) -> None:
     """Take an image out of every folder for good.

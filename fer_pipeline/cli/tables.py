@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from fer_pipeline.lineage.run_usage import RunUsage
     from fer_pipeline.lineage.trace import Step, Trace
+    from fer_pipeline.sources.folders import Selection
     from fer_pipeline.training.tune import Tuning
 
 TRIALS_SHOWN = 10
@@ -98,6 +99,21 @@ def _format_selective(selective: Selective) -> str:
     if selective.accuracy is None:
         return answered
     return f"{answered}, accuracy {selective.accuracy:.1%} (95 %: {format_interval(selective.accuracy_ci95)})"
+
+
+def print_selection(chosen: Selection) -> None:
+    """Print what an import takes for what: pictures of each class and part, and what it passes over."""
+    from rich.table import Table
+
+    table = Table("part", "class", "pictures", box=None)
+    table.columns[2].justify = "right"
+    for part, counts in sorted(chosen.count().items()):
+        for label, count in sorted(counts.items()):
+            table.add_row(part, label, f"{count:,}")
+    if not console.is_quiet():
+        console.err.print(table)
+    for sentence in chosen.told:
+        console.note(f"import: {sentence}")
 
 
 def print_comparison(result: Comparison, first: str, second: str) -> None:

@@ -22,7 +22,17 @@ FOLDERS: dict[str, tuple[str | None, str]] = {
 Share = Annotated[float, Field(gt=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 EngineName = Literal["sample", "urls", "site", "bing", "baidu", "google", "flickr", "openverse"]
-Label = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f][^/\\\x00-\x1f]*$", max_length=64)]
+
+
+def _check_label(value: str) -> str:
+    if value.lower().endswith((".json", ".jsonl")):
+        raise ValueError("ends as records of fer do, so that no folder can bear it")
+    return value
+
+
+Label = Annotated[
+    str, Field(pattern=r"^[^/\\.\x00-\x1f][^/\\\x00-\x1f]*$", max_length=64), AfterValidator(_check_label)
+]
 
 
 def _workers(value: Any) -> Any:

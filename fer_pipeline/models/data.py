@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fer_pipeline import __version__
 from fer_pipeline.config.schema import CropSettings
-from fer_pipeline.console import progress
+from fer_pipeline.console import note, progress
+from fer_pipeline.dataset.class_folders import EMPTY, read_tree
 from fer_pipeline.dataset.experiment import file_below
 from fer_pipeline.dataset.rows import MANIFEST, Row, kept_rows
 from fer_pipeline.errors import InputError
@@ -21,7 +22,6 @@ from fer_pipeline.files import hash_file
 from fer_pipeline.vision.crop import as_crop, measure_crops
 from fer_pipeline.vision.image_io import BadImage, read_image
 
-PARTS = {"train": ("train", "training"), "test": ("test", "validation", "val", "valid")}
 FOLDS = "folds.json"  # what a cross-validation writes
 WHOLE = CropSettings(region="whole")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
@@ -57,21 +57,10 @@ def list_crops(folder: Path, part: str | None = None) -> list[Row]:
         rows = [row.replace(path=file_below(folder, row).relative_to(folder).as_posix()) for row in kept_rows(folder)]
         rows = [row for row in rows if row.label is not None and (part is None or row.split in {part, None})]
     else:
-        rows = _walk_parts(folder, part)
+        rows = _list_labelled(folder, part)
     if not rows:
         raise InputError(f"{folder} holds no labelled images{f' for {part}' if part else ''}: run `fer split` first")
     return rows
-
-
-def _walk_parts(folder: Path, part: str | None) -> list[Row]:
-    """List the images of the wanted parts, by the names people give them, or of a folder without parts."""
-    found = {
-        name: next((folder / one for one in names if (folder / one).is_dir()), None) for name, names in PARTS.items()
-    }
-    if found["train"] is None and (part is None or found[part] is None):
-        return _walk(folder, folder)
-    wanted = [(name, root) for name, root in found.items() if root is not None and part in {name, None}]
-    return [row.replace(split=name) for name, root in wanted for row in _walk(root, folder)]
 
 
 def hash_data(folder: Path) -> str:
@@ -79,21 +68,30 @@ def hash_data(folder: Path) -> str:
     if (folder / MANIFEST).is_file():
         return hash_file(folder / MANIFEST)
     digest = hashlib.sha256()
-    for row in _walk(folder, folder):
+    for row in _list_labelled(folder):
         digest.update(f"{row.path} {(folder / row.path).stat().st_size}\n".encode())
     return digest.hexdigest()
 
 
-def _walk(root: Path, folder: Path) -> list[Row]:
-    if not root.is_dir():
+def _list_labelled(folder: Path, part: str | None = None) -> list[Row]:
+    """List the images of class folders as an import reads them: of the wanted part, if the folder has parts."""
+    if not folder.is_dir():
         raise InputError(
             f"{folder} holds no finished stage and no folder per class: run `fer split` first, or name another"
         )
-    files = sorted(path for path in root.glob("*/**/*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return [
-        Row(path=path.relative_to(folder).as_posix(), label=path.relative_to(root).parts[0], source={"name": root.name})
-        for path in files
+    tree = read_tree(folder)
+    # Beside a test part what a set calls its validation part is for choosing, and no test.
+    is_tested = any(one.usage.lower().startswith("test") for one in tree.members)
+    rows = [
+        Row(path=one.path.relative_to(folder).as_posix(), label=one.label, split=one.part, source={"name": folder.name})
+        for one in tree.members
+        if one.label is not None and one.path.suffix.lower() in SUFFIXES
+        if not (is_tested and one.part == "test" and not one.usage.lower().startswith("test"))
     ]
+    if part == "train" and tree.passed[EMPTY]:
+        note(f"{folder}: passed over, since they hold no file: {', '.join(tree.passed[EMPTY])}")
+    has_parts = {"train", part} & {row.split for row in rows}
+    return [row for row in rows if row.split == part] if part and has_parts else rows
 
 
 def load_crops(

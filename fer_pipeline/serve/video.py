@@ -14,6 +14,7 @@ from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.smoothing import Tracker
 from fer_pipeline.serve.video_writer import VIDEOS, open_output
 from fer_pipeline.vision.crop import as_crop, prepare
+from fer_pipeline.vision.films import open_film, open_quietly, rate_of, read_frames
 from fer_pipeline.vision.image_io import Image
 
 
@@ -49,7 +50,7 @@ def watch(source: int | Path, run: Path, output: Path, *, seconds: float | None,
     capture, rate = open_source(source)
     tracker, summary = Tracker(window), Summary(0, 0, 0.0)
     total = None if isinstance(source, int) else max(int(capture.get(7)), 0) or None  # CAP_PROP_FRAME_COUNT
-    moments = _by_clock(capture) if isinstance(source, int) else _by_number(capture, rate)
+    moments = _by_clock(capture) if isinstance(source, int) else read_frames(capture)
     began = time.monotonic()
     with open_output(output, predictor, rate / every) as writer, console.progress("live", total) as advance:
         try:
@@ -72,41 +73,20 @@ def watch(source: int | Path, run: Path, output: Path, *, seconds: float | None,
 
 def open_source(source: int | Path) -> tuple[Any, float]:
     """Open a camera or video; returns it with its frames per second."""
-    import cv2
-
-    if isinstance(source, Path) and not source.is_file():
-        raise InputError(f"{source}: no such file: name a video, or a camera by --camera 0")
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV logs every driver that it tried
-    try:
-        capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    if isinstance(source, Path):
+        return open_film(source)
+    capture = open_quietly(source)
     if not capture.isOpened():
-        if isinstance(source, int):
-            raise SetupError(
-                f"camera {source} cannot be opened: plug it in, close other programs that use it, or name a --video"
-            )
-        raise InputError(f"{source}: not a video OpenCV can read: convert it to .mp4")
-    rate = float(capture.get(cv2.CAP_PROP_FPS))
-    return capture, rate if 1 <= rate <= 240 else 25.0
-
-
-def _by_number(capture: Any, rate: float) -> Iterator[tuple[int, float, Image]]:
-    """Number, time in seconds and pixels of the frames of a video."""
-    number = 0
-    while True:
-        there, frame = capture.read()
-        if not there:
-            return
-        yield number, number / rate, np.ascontiguousarray(frame[:, :, ::-1])
-        number += 1
+        raise SetupError(
+            f"camera {source} cannot be opened: plug it in, close other programs that use it, or name a --video"
+        )
+    return capture, rate_of(capture)
 
 
 def _by_clock(capture: Any) -> Iterator[tuple[int, float, Image]]:
-    """The same of a camera, timed by the clock; the first frame is at 0 s."""
+    """Number, time in seconds and pixels of what a camera sees, timed by the clock; the first frame is at 0 s."""
     started = None
-    for number, _, frame in _by_number(capture, 1):
+    for number, _, frame in read_frames(capture):
         now = time.monotonic()
         started = now if started is None else started
         yield number, now - started, frame

@@ -1,11 +1,10 @@
-"""Bring images that exist already into a raw folder: class folders, FER2013, CelebA.
+"""Bring images that exist already into a raw folder, each with what its source knows of it.
 
 Originals are copied and never touched. Several imports and crawls may fill one raw folder; each row keeps its source.
 """
 
 import errno
 import hashlib
-import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
@@ -15,6 +14,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
+from fer_pipeline.config.schema import Label
 from fer_pipeline.console import progress
 from fer_pipeline.dataset.blocklist import read_blocklist
 from fer_pipeline.dataset.journal import Journal, existing_rows
@@ -23,9 +25,10 @@ from fer_pipeline.dataset.provenance import locked_raw
 from fer_pipeline.dataset.rows import UNLABELLED, Row, Status
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.files import hash_file, write_aside
-from fer_pipeline.vision.image_io import sniff_suffix
+from fer_pipeline.vision.image_io import link_image, sniff_suffix
 from fer_pipeline.vision.signatures import sniff_signature
 
+LABEL: TypeAdapter[str] = TypeAdapter(Label)
 MAX_BYTES = 300_000_000  # of a file that may be a picture
 
 
@@ -52,20 +55,21 @@ class Found:
         return self.data.read_bytes()
 
 
-def import_images(found: Iterable[Found], output: Path, source: str) -> Counter[str]:
+def import_images(found: Iterable[Found], output: Path, source: str, *, link: bool = False) -> Counter[str]:
     """Copy images into a raw folder, one row each; what an earlier import brought is not brought again.
 
-    Returns how many were added, by reason (`kept` for those that go on).
+    With `link` files are hard-linked where the disk allows it. Returns how many were added, by reason (`kept` for those
+    that go on). Raises InputError for a class whose name no folder can bear.
     """
-    images = iter(found)
+    images = (_checked(one) for one in found)
     first = next(images, None)
     if first is None:
         raise InputError(f"{source}: holds no file to import: name a folder with images or class folders")
     with locked_raw(output) as journal:
-        return _import(chain([first], images), output, source, journal)
+        return _import(chain([first], images), output, source, journal, link=link)
 
 
-def _import(found: Iterable[Found], output: Path, source: str, journal: Journal) -> Counter[str]:
+def _import(found: Iterable[Found], output: Path, source: str, journal: Journal, *, link: bool) -> Counter[str]:
     old = existing_rows(output)
     # What is there, one row an image: an earlier command may have been killed between the manifest and the end of its
     # journal. An image that did not come to the disk is brought again.
@@ -82,7 +86,7 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
             if forgotten.knows_origin(item):
                 barred += 1
             elif item not in rows or rows[item].status is Status.FAILED:  # what failed is tried again
-                rows[item] = _bring(one, places, names, source, forgotten.contents)
+                rows[item] = _bring(one, places, names, source, forgotten.contents, link=link)
                 journal.append(item, [rows[item]])
             advance(1)
             if one.group is not None:
@@ -93,7 +97,22 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal)
     return Counter(row.reason or "kept" for row in marked if row.path in fresh) + Counter(forgotten=barred)
 
 
-def _bring(one: Found, places: Places, names: Names, source: str, barred: frozenset[str]) -> Row:
+def _checked(one: Found) -> Found:
+    if one.label is not None:
+        check_label(one.label, one.origin)
+    return one
+
+
+def check_label(label: str, where: str) -> None:
+    """Raise InputError for a class that a YAML file could not name either."""
+    try:
+        LABEL.validate_python(label)
+    except ValidationError:
+        rule = "up to 64 letters, none of them / or \\ or a control sign, no dot first, no .json or .jsonl last"
+        raise InputError(f"{where!r}: class {label!r}: not {rule}: rename its folder, or name it by --names") from None
+
+
+def _bring(one: Found, places: Places, names: Names, source: str, barred: frozenset[str], *, link: bool = False) -> Row:
     """Copy one image under the hash of its content; what cannot be read or is no image gets a row and no file."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
     origin = {"name": source, "file": one.origin, "time": time, **one.attributes}
@@ -121,7 +140,10 @@ def _bring(one: Found, places: Places, names: Names, source: str, barred: frozen
     path = places.folder / row.path
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or hash_file(path) != row.sha256:  # no row speaks of what lies there
-        write_aside(path, [data], sync=False)
+        if link and isinstance(one.data, Path):
+            link_image(one.data.resolve(), path)
+        else:
+            write_aside(path, [data], sync=False)
     return row
 
 
@@ -129,39 +151,3 @@ def check_apart(source: Path, output: Path) -> None:
     """Raises UsageError if an import would write among the originals."""
     if output.resolve().is_relative_to(source.resolve()):
         raise UsageError(f"--output {output}: lies in {source}, where the originals are: name a folder elsewhere")
-
-
-def find_in_folder(folder: Path, group: str | None = None) -> Iterable[Found]:
-    """The files below a folder; its class folders become labels, a flat folder stays unlabelled.
-
-    `group` is a regular expression whose first parenthesis, found in the file name, ties images (one person's photos).
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: name one that holds class folders or images")
-    pattern = _compile(group)
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if not path.is_file() or path.is_symlink() or any(part.startswith(".") for part in relative.parts):
-            continue
-        label = to_text(relative.parts[0]) if len(relative.parts) > 1 else None
-        match = pattern.search(to_text(path.name)) if pattern else None
-        yield Found(
-            to_text(relative.as_posix()), path, label, group=f"{folder.name}:{match.group(1)}" if match else None
-        )
-
-
-def to_text(name: str) -> str:
-    """A file name that is no UTF-8 (from an old archive, say) as text that can be hashed and written as JSON."""
-    return name.encode(errors="backslashreplace").decode()
-
-
-def _compile(group: str | None) -> re.Pattern[str] | None:
-    if group is None:
-        return None
-    try:
-        pattern = re.compile(group)
-    except re.error as error:
-        raise UsageError(f"--group {group}: not a regular expression ({error}): try '(.+)_[0-9]+'") from None
-    if pattern.groups < 1:
-        raise UsageError(f"--group {group}: put what names the person into parentheses, as in '(.+)_[0-9]+'")
-    return pattern

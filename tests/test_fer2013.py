@@ -1,8 +1,9 @@
-"""Readers of published data sets take them as they come, hostile archives included."""
+"""FER2013 is read in every shape people have it, hostile archives included."""
 
 import io
 import os
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from support.pictures import draw_noise, list_files
 
 from fer_pipeline.dataset.rows import read_rows
-from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.errors import InputError
+from fer_pipeline.sources.fer2013 import LABELS, find_fer2013
 from fer_pipeline.sources.importers import import_images
-from fer_pipeline.sources.published import FER_LABELS, find_celeba, find_fer2013
 from fer_pipeline.sources.sample.junk import to_jpeg
 from fer_pipeline.vision.image_io import read_image, write_image
 
@@ -62,7 +63,7 @@ def test_the_official_csv_gives_pixels_labels_and_parts(tmp_path: Path) -> None:
     assert len(rows) == 7
     for number, usage in enumerate(usages):
         row = rows[f"line {number + 2}"]
-        assert (row.label, row.source["usage"]) == (FER_LABELS[number], usage)
+        assert (row.label, row.source["usage"]) == (LABELS[number], usage)
         assert row.split == ("train" if usage == "Training" else "test")
         image = read_image(tmp_path / "raw" / row.path)
         assert np.array_equal(image, np.repeat(grey(number)[:, :, None], 3, axis=2))
@@ -140,7 +141,7 @@ def test_a_hostile_archive_writes_nothing_outside_the_raw_folder(tmp_path: Path)
 
 
 def test_an_archive_with_unprintable_names_is_read(tmp_path: Path) -> None:
-    source = write_tar(tmp_path / "odd.tar.gz", {"train/caf\udce9/1.jpg": photo(1), "train/a\nb/2.jpg": photo(2)})
+    source = write_tar(tmp_path / "odd.tar.gz", {"train/caf\udce9/1.jpg": photo(1), "train/a/b\n2.jpg": photo(2)})
     assert import_images(find_fer2013(source), tmp_path / "raw", "fer2013") == {"kept": 2}
 
 
@@ -165,46 +166,6 @@ def test_sources_without_a_picture_are_refused(tmp_path: Path) -> None:
         list(find_fer2013(tmp_path))
     with pytest.raises(InputError, match="holds no USAGE/CLASS/image files"):
         list(find_fer2013(write_tar(tmp_path / "x.tar.gz", {"readme": b"hi"})))
-
-
-@pytest.fixture
-def celeba(tmp_path: Path) -> tuple[Path, Path]:
-    """Six images, alternately smiling and not."""
-    lines = ["6", "Bald Smiling"]
-    for number in range(1, 7):
-        write_image(tmp_path / "images" / f"00000{number}.jpg", draw_noise(number))
-        lines.append(f"00000{number}.jpg -1 {1 if number % 2 else -1:2d}")
-    (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
-    return tmp_path / "images", tmp_path / "list.txt"
-
-
-def test_celeba_gives_the_first_images_with_and_without_an_attribute(celeba: tuple[Path, Path], tmp_path: Path) -> None:
-    import_images(find_celeba(*celeba, "Smiling", 2), tmp_path / "raw", "celeba")
-    files = {row.source["file"]: row.label for row in read_rows(tmp_path / "raw")}
-    assert files == {
-        "000001.jpg": "smiling",
-        "000002.jpg": "not_smiling",
-        "000003.jpg": "smiling",
-        "000004.jpg": "not_smiling",
-    }
-
-
-def test_celeba_refuses_what_it_does_not_know(celeba: tuple[Path, Path], tmp_path: Path) -> None:
-    images, attributes = celeba
-    with pytest.raises(UsageError, match=r"--attribute Smilng: .* it knows Bald, Smiling"):
-        list(find_celeba(images, attributes, "Smilng", 2))
-    with pytest.raises(InputError, match="no such folder"):
-        list(find_celeba(tmp_path / "none", attributes, "Smiling", 2))
-    with pytest.raises(InputError, match=r"none.txt: No such file"):
-        list(find_celeba(images, tmp_path / "none.txt", "Smiling", 2))
-
-
-@pytest.mark.parametrize("line", ["../secret.jpg -1 1", "1.jpg 1", "1.jpg 0 0", ""])
-def test_celeba_names_a_damaged_line(celeba: tuple[Path, Path], line: str) -> None:
-    images, attributes = celeba
-    attributes.write_text(f"1\nBald Smiling\n{line}\n1.jpg 1 1\n")
-    with pytest.raises(InputError, match=r"list.txt:3: not a file name and 2 values"):
-        list(find_celeba(images, attributes, "Smiling", 2))
 
 
 @pytest.mark.parametrize(
@@ -241,24 +202,94 @@ def test_names_in_names_without_end_are_refused(tmp_path: Path) -> None:
         list(find_fer2013(tmp_path / "deep.tar"))
 
 
-def test_links_and_pipes_in_a_folder_by_usage_are_left_out(tmp_path: Path) -> None:
-    folder = tmp_path / "fer" / "train" / "happy"
+def test_links_elsewhere_and_pipes_in_a_folder_by_usage_are_left_out(tmp_path: Path) -> None:
+    away = tmp_path / "sets" / "fer"
+    folder = away / "train" / "happy"
     folder.mkdir(parents=True)
     (folder / "1.jpg").write_bytes(photo(1))
     (tmp_path / "mine.jpg").write_bytes(photo(2))
     (folder / "link.jpg").symlink_to(tmp_path / "mine.jpg")
     os.mkfifo(folder / "pipe.jpg")
-    assert [one.origin for one in find_fer2013(tmp_path / "fer")] == ["train/happy/1.jpg"]
+    assert [one.origin for one in find_fer2013(away)] == ["train/happy/1.jpg"]
 
 
-def test_a_pipe_among_celeba_costs_a_row_and_no_time(celeba: tuple[Path, Path], tmp_path: Path) -> None:
-    (celeba[0] / "000001.jpg").unlink()
-    os.mkfifo(celeba[0] / "000001.jpg")
-    import_images(find_celeba(*celeba, "Smiling", 3), tmp_path / "raw", "celeba")
-    assert [row.reason for row in read_rows(tmp_path / "raw") if row.source["file"] == "000001.jpg"] == ["OSError"]
+# --- the shapes people have
 
 
-def test_a_name_with_a_zero_byte_is_a_damaged_line(celeba: tuple[Path, Path]) -> None:
-    celeba[1].write_text(celeba[1].read_text().replace("000001.jpg", "0\00001.jpg"))
-    with pytest.raises(InputError, match=r":3: not a file name"):
-        list(find_celeba(*celeba, "Smiling", 3))
+def brought(source: Path, raw: Path, votes: Path | None = None) -> list[tuple[str | None, str | None]]:
+    import_images(find_fer2013(source, votes), raw, "fer2013")
+    return [(row.label, row.split) for row in sorted(read_rows(raw), key=lambda row: str(row.source["file"]))]
+
+
+SHAPES = {
+    "as Kaggle has it, with blanks and in another order": (
+        "icml_face_data.csv", "emotion, Usage, pixels", "3,Training,{0}\n4,PublicTest,{1}\n", "\n"),
+    "saved by a spreadsheet": (
+        "fer2013.csv", "\ufeffemotion,pixels,Usage", "3,{0},Training\n4,{1},PublicTest\n", "\r\n"),
+    "with large letters": ("FER2013.CSV", "Emotion,Pixels,Usage", "3,{0},Training\n4,{1},PrivateTest\n", "\n"),
+}  # fmt: skip
+
+
+def write_shape(folder: Path, name: str, first: str, body: str, newline: str) -> Path:
+    lines = f"{first}\n{body.format(*(' '.join(map(str, grey(seed).ravel())) for seed in range(2)))}"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(lines.replace("\n", newline), encoding="utf-8", newline="")
+    return folder / name
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+def test_lists_of_pixels_keep_their_parts_however_they_are_written(tmp_path: Path, shape: tuple[str, ...]) -> None:
+    source = write_shape(tmp_path / "in", *shape)
+    assert brought(source, tmp_path / "raw") == [("happy", "train"), ("sad", "test")]
+    assert brought(source.parent, tmp_path / "raw2") == [("happy", "train"), ("sad", "test")]
+
+
+def test_the_competitions_own_files_have_no_parts_and_the_test_file_no_class(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write_shape(folder, "train.csv", "emotion,pixels", "3,{0}\n4,{1}\n", "\n")
+    write_shape(folder, "test.csv", "pixels", "{0}\n", "\n")
+    assert brought(folder / "train.csv", tmp_path / "raw") == [("happy", None), ("sad", None)]
+    assert import_images(find_fer2013(folder / "test.csv"), tmp_path / "raw", "fer2013")["kept"] == 1
+    assert sum(row.label is None for row in read_rows(tmp_path / "raw")) == 1
+    assert len(brought(folder, tmp_path / "raw2")) == 3
+
+
+def test_a_list_in_an_archive_is_read_without_unpacking_it(tmp_path: Path) -> None:
+    source = write_shape(tmp_path / "in", *SHAPES["saved by a spreadsheet"])
+    tar = write_tar(tmp_path / "fer2013.tar.gz", {"fer2013/README": b"hi", "fer2013/fer2013.csv": source.read_bytes()})
+    with zipfile.ZipFile(tmp_path / "fer2013.csv.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(source, "fer2013.csv")
+    for number, path in enumerate((tar, tmp_path / "fer2013.csv.zip")):
+        assert brought(path, tmp_path / f"raw{number}") == [("happy", "train"), ("sad", "test")]
+
+
+def test_a_zip_of_class_folders_is_read_like_the_folder(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for seed, name in enumerate(("train/happy/1.jpg", "test/sad/2.jpg", "__MACOSX/train/happy/._1.jpg")):
+            archive.writestr(name, photo(seed))
+    assert brought(tmp_path / "archive.zip", tmp_path / "raw") == [("sad", "test"), ("happy", "train")]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation"])
+def test_no_part_of_a_folder_is_lost_and_what_is_passed_over_is_named(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, path in enumerate(("train/happy/1.jpg", f"{name}/sad/2.jpg", "extra/sad/3.jpg")):
+        write_image(tmp_path / "in" / path, draw_noise(seed))
+    assert sorted(brought(tmp_path / "in", tmp_path / "raw"), key=str) == [("happy", "train"), ("sad", "test")]
+    assert "passed over, since they name no part: extra" in capsys.readouterr().err
+
+
+def test_the_votes_of_ferplus_name_the_class_and_a_tie_names_none(tmp_path: Path) -> None:
+    lines = [csv_line(6, seed, "Training") for seed in range(4)]
+    source = write_csv(tmp_path, *lines)
+    titles = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+    polls = ["1,7,0,0,0,0,0,0,2,0", "5,5,0,0,0,0,0,0,0,0", "0,0,0,0,0,0,0,0,0,10", "0,0,0,1,8,0,0,1,0,0"]
+    votes = tmp_path / "fer2013new.csv"
+    votes.write_text("\n".join([titles, *(f"Training,fer.png,{poll}" for poll in polls)]) + "\n")
+    assert [label for label, _ in brought(source, tmp_path / "raw")] == ["happy", None, None, "angry"]
+    row = next(row for row in read_rows(tmp_path / "raw") if row.label == "happy")
+    assert row.source["votes"] == {"neutral": 1, "happy": 7, "unknown": 2}
+    votes.write_text(titles + "\nPublicTest,fer.png,1,0,0,0,0,0,0,0,0,0\n")
+    with pytest.raises(InputError, match="is of another list than the pictures"):
+        list(find_fer2013(source))

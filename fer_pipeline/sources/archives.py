@@ -1,0 +1,93 @@
+"""Read the members of an archive one after another, as data alone: none is unpacked to a path of its own choosing."""
+
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Self
+
+from fer_pipeline.dataset.class_folders import to_text
+from fer_pipeline.errors import InputError
+
+MAX_NAME = 65_536  # bytes that an archive may use to name a member
+NAMES = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,  # a zip that asks for a password
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+class ArchiveMember(NamedTuple):
+    """A file in an archive: to be read before the next one is asked for."""
+
+    name: str
+    size: int
+    file: IO[bytes]
+
+
+def iter_members(archive: Path) -> Iterator[ArchiveMember]:
+    """Yield the files of a tar or zip archive, whatever it is called.
+
+    Raises InputError for what is no archive, or a damaged one.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            yield from _from_zip(archive)
+        else:
+            yield from _from_tar(archive)
+    except ERRORS as error:
+        raise broken(archive, error) from None
+
+
+def broken(archive: Path, error: Exception) -> InputError:
+    """What to say of an archive that ends early, also while a member is read."""
+    return InputError(f"{archive}: cannot be read as an archive ({error}): fetch it again")
+
+
+def _from_zip(path: Path) -> Iterator[ArchiveMember]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                with archive.open(info) as file:
+                    yield ArchiveMember(_clean(info.filename), info.file_size, file)
+
+
+class _TarMember(tarfile.TarInfo):
+    """A member that takes no more memory than it needs: names without end and holes come from no honest archive."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in NAMES and member.size > MAX_NAME:
+            raise tarfile.ReadError(f"name of {member.size:,} bytes")
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("file with holes")
+        return member
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        raise tarfile.ReadError("file with holes")
+
+
+def _from_tar(path: Path) -> Iterator[ArchiveMember]:
+    with tarfile.open(path, "r|*", tarinfo=_TarMember) as archive:
+        for member in archive:
+            archive.members.clear()  # type: ignore[attr-defined]  # else every header is held to the end
+            if len(archive.pax_headers) > 100:
+                raise tarfile.ReadError("headers without end")
+            file = archive.extractfile(member) if member.isreg() else None
+            if file is not None:
+                yield ArchiveMember(_clean(member.name), member.size, file)
+
+
+def _clean(name: str) -> str:
+    return to_text(name.replace("\0", "").replace("\\", "/"))

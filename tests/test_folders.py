@@ -1,0 +1,326 @@
+"""Folders of pictures are understood as people have them: every shape here was met in a public report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.pictures import draw_noise, list_files
+
+from fer_pipeline.__main__ import main
+from fer_pipeline.config.loader import load_config
+from fer_pipeline.dataset.rows import read_rows
+from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.models.data import list_crops
+from fer_pipeline.sources.folders import Reading, select
+from fer_pipeline.sources.importers import import_images
+from fer_pipeline.sources.sample.junk import to_jpeg
+from fer_pipeline.vision.image_io import write_image
+
+
+def draw(folder: Path, *names: str) -> Path:
+    for seed, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(to_jpeg(draw_noise(seed), 90))
+    return folder
+
+
+def known(folder: Path, reading: Reading | None = None) -> dict[str, tuple[str | None, str | None]]:
+    """The class and part of each picture, by its name."""
+    return {one.origin: (one.label, one.split) for one in select(folder, reading or Reading()).found}
+
+
+# --- parts and classes by folders
+
+
+@pytest.mark.parametrize("train", ["Train", "TRAIN", "train", "Training", "train_set"])
+@pytest.mark.parametrize("test", ["Test", "val", "valid", "Validation", "Testing", "PublicTest", "Private Test"])
+def test_folders_of_parts_are_parts_and_no_classes(tmp_path: Path, train: str, test: str) -> None:
+    draw(tmp_path, f"{train}/happy/1.jpg", f"{test}/happy/2.jpg", f"{test}/sad/3.jpg")
+    assert known(tmp_path) == {
+        f"{train}/happy/1.jpg": ("happy", "train"),
+        f"{test}/happy/2.jpg": ("happy", "test"),
+        f"{test}/sad/3.jpg": ("sad", "test"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (("archive/images/happy/1.jpg", "archive/images/sad/2.jpg"), ["happy", "sad"]),
+        (("data/train/images/happy/1.jpg", "data/test/images/sad/2.jpg"), ["happy", "sad"]),
+        (("happy/train/1.jpg", "sad/test/2.jpg"), ["happy", "sad"]),
+        (("happy/ann/1.jpg", "sad/ben/2020/2.jpg"), ["happy", "sad"]),
+        (("smile/ann/1.jpg", "smile/ben/2.jpg"), ["smile", "smile"]),
+        (("FER/train/happy/1.jpg", "FER/val/happy/2.jpg", "FER/readme.txt"), ["happy", "happy"]),
+        (("images/1.jpg", "images/2.jpg"), [None, None]),
+        (("train/1.jpg", "test/2.jpg"), [None, None]),
+        (("1.jpg", "2.jpg"), [None, None]),
+    ],
+)
+def test_classes_are_found_at_any_depth(tmp_path: Path, names: tuple[str, ...], labels: list[str | None]) -> None:
+    found = known(draw(tmp_path / "in", *names))
+    assert [found[name][0] for name in names if name.endswith(".jpg")] == labels
+
+
+def test_what_systems_leave_behind_is_no_picture(tmp_path: Path) -> None:
+    draw(tmp_path, "happy/1.jpg", "happy/._1.jpg", "happy/Thumbs.db", "@eaDir/happy/1.jpg", "__MACOSX/happy/1.jpg")
+    draw(tmp_path, ".ipynb_checkpoints/2.jpg", "sad/.DS_Store", "sad/3.jpg", "desktop.ini")
+    assert set(known(tmp_path)) == {"happy/1.jpg", "sad/3.jpg"}
+
+
+def test_training_on_class_folders_reads_them_as_an_import_does(tmp_path: Path) -> None:
+    draw(tmp_path, "Train/happy/1.jpg", "Test/happy/2.jpg", "Train/@eaDir/1.jpg", "__MACOSX/Train/happy/._1.jpg")
+    draw(tmp_path, "Train/.ipynb_checkpoints/1.jpg", "Train/sad/._4.jpg", "Train/sad/3.jpg")
+    rows = [(row.path, row.label, row.split) for row in list_crops(tmp_path)]
+    assert sorted(rows) == [
+        ("Test/happy/2.jpg", "happy", "test"),
+        ("Train/happy/1.jpg", "happy", "train"),
+        ("Train/sad/3.jpg", "sad", "train"),
+    ]
+
+
+def test_a_letter_that_a_disk_takes_apart_is_the_one_of_the_configuration(tmp_path: Path) -> None:
+    draw(tmp_path, "fro\u0308hlich/1.jpg", "sad/2.jpg")
+    assert {label for label, _ in known(tmp_path).values()} == {"fr\xf6hlich", "sad"}
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "provenance.json", "a\\b", "x" * 65])
+def test_a_class_that_no_configuration_could_name_is_refused_before_anything_is_copied(
+    tmp_path: Path, name: str
+) -> None:
+    draw(tmp_path / "in", f"{name}/1.jpg", "sad/2.jpg")
+    with pytest.raises(InputError, match="rename its folder, or name it by --names"):
+        select(tmp_path / "in", Reading())
+    config = tmp_path / "fer.yaml"
+    config.write_text(f"name: x\nsplit: {{labels: ['{name}']}}\n")
+    with pytest.raises(UsageError):
+        load_config(config)
+
+
+# --- links
+
+
+def test_links_are_followed_inside_and_beside_the_folder_and_named_elsewhere(tmp_path: Path) -> None:
+    away = draw(tmp_path / "far" / "away", "3.jpg")
+    home = draw(tmp_path / "home" / "in", "happy/1.jpg")
+    draw(tmp_path / "home" / "beside", "2.jpg")
+    (home / "happy" / "inside.jpg").symlink_to(home / "happy" / "1.jpg")
+    (home / "sad").symlink_to(tmp_path / "home" / "beside")
+    (home / "happy" / "away.jpg").symlink_to(away / "3.jpg")
+    (home / "happy" / "broken.jpg").symlink_to(home / "none.jpg")
+    (home / "happy" / "loop").symlink_to(home)
+    chosen = select(home, Reading())
+    assert {one.origin for one in chosen.found} == {"happy/1.jpg", "happy/inside.jpg", "sad/2.jpg"}
+    told = " ".join(chosen.told)
+    assert "1 links out of the folder: happy/away.jpg" in told
+    assert "1 links to nothing: happy/broken.jpg" in told
+    assert "1 links to a folder above: happy/loop" in told
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path, "happy/1.jpg", "sad/2.jpg")
+    from os import scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "sad":  # root may read anything
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    assert "1 cannot be read: sad: Permission denied" in select(tmp_path, Reading()).told
+
+
+# --- labels by a list
+
+
+LISTS: Mapping[str, tuple[str, str]] = {
+    "csv with a header": ("labels.csv", "filename,label\nimages/0.jpg,happy\nimages/1.jpg,sad\n"),
+    "in another order": ("labels.csv", "emotion,note,image\nhappy,x,0.jpg\nsad,y,1.jpg\n"),
+    "tabs": ("labels.tsv", "image\tclass\n0.jpg\thappy\n1.jpg\tsad\n"),
+    "blanks without a header": ("list.txt", "0.jpg happy\n1.jpg sad\n"),
+    "names without suffix": ("list.txt", "0 happy\n1 sad\n"),
+    "semicolons": ("labels.csv", "Datei;Label\n0.jpg;happy\n1.jpg;sad\n"),
+    "saved by a spreadsheet": ("labels.csv", "\ufefffile,label\r\n0.jpg,happy\r\n1.jpg,sad\r\n"),
+    "paths of another machine": (
+        "labels.csv",
+        "path,label\nC:\\set\\images\\0.jpg,happy\nC:\\set\\images\\1.jpg,sad\n",
+    ),
+    "one column per class": ("truth.csv", "image,happy,sad\n0.jpg,1,0\n1.jpg,0,1\n"),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_beside_the_pictures_names_their_classes(tmp_path: Path, name: str) -> None:
+    file, text = LISTS[name]
+    draw(tmp_path, "images/0.jpg", "images/1.jpg")
+    (tmp_path / file).write_text(text, encoding="utf-8", newline="")
+    assert known(tmp_path) == {"images/0.jpg": ("happy", None), "images/1.jpg": ("sad", None)}
+    assert import_images(select(tmp_path, Reading()).found, tmp_path / "raw", "x") == {"kept": 2}
+
+
+def test_lines_without_file_and_files_without_line_are_counted_and_named(tmp_path: Path) -> None:
+    draw(tmp_path, "images/0.jpg", "images/1.jpg", "images/2.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n0.jpg,happy\n1.jpg,sad\n9.jpg,sad\n")
+    chosen = select(tmp_path, Reading())
+    assert chosen.told == [
+        "labels from labels.csv: path = file, label = label",
+        "1 lines name no file that is there: 9.jpg",
+        "1 files have no line in labels.csv: images/2.jpg",
+    ]
+    assert {one.origin: one.label for one in chosen.found}["images/2.jpg"] is None
+
+
+def test_a_list_elsewhere_is_named_with_columns_codes_and_what_is_added_on_disk(tmp_path: Path) -> None:
+    """As RAF-DB comes."""
+    draw(tmp_path / "aligned", "train_0001_aligned.jpg", "test_0002_aligned.jpg")
+    lines = tmp_path / "list_patition_label.txt"
+    lines.write_text("train_0001.jpg 5\ntest_0002.jpg 4\n")
+    reading = Reading(labels=lines, match="{stem}_aligned.jpg", names="4=happy,5=sad")
+    assert known(tmp_path / "aligned", reading) == {
+        "train_0001_aligned.jpg": ("sad", None),
+        "test_0002_aligned.jpg": ("happy", None),
+    }
+    names = tmp_path / "names.txt"
+    names.write_text("# codes\n4 happy\n5 sad\n")
+    assert known(tmp_path / "aligned", Reading(lines, "path=1,label=2", str(names), "{stem}_aligned.jpg")) == known(
+        tmp_path / "aligned", reading
+    )
+
+
+def test_a_list_can_give_part_and_person(tmp_path: Path) -> None:
+    draw(tmp_path / "in", "0.jpg", "1.jpg")
+    (tmp_path / "list.csv").write_text("0.jpg,ann,happy,Training\n1.jpg,ben,sad,PublicTest\n")
+    found = select(tmp_path / "in", Reading(tmp_path / "list.csv", "path=1,group=2,label=3,split=4")).found
+    assert [(one.label, one.split, one.group) for one in found] == [
+        ("happy", "train", "in:ann"),
+        ("sad", "test", "in:ben"),
+    ]
+
+
+def test_a_list_for_each_part_gives_its_part(tmp_path: Path) -> None:
+    draw(tmp_path, "images/0.jpg", "images/1.jpg")
+    (tmp_path / "train_labels.csv").write_text("file,label\n0.jpg,happy\n")
+    (tmp_path / "test_labels.csv").write_text("file,label\n1.jpg,sad\n")
+    assert known(tmp_path) == {"images/0.jpg": ("happy", "train"), "images/1.jpg": ("sad", "test")}
+
+
+def test_of_several_labels_the_most_frequent_counts_and_a_tie_names_none(tmp_path: Path) -> None:
+    draw(tmp_path, "images/0.jpg", "images/1.jpg", "images/2.jpg")
+    votes = ["0.jpg,happy", "0.jpg,happy", "0.jpg,sad", "1.jpg,happy", "1.jpg,sad", "2.jpg,sad"]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *votes]))
+    chosen = select(tmp_path, Reading())
+    assert [one.label for one in chosen.found] == ["happy", None, "sad"]
+    assert "1 pictures have several labels: the one given most often counts" in chosen.told
+    assert "1 pictures have as many votes for one class as for another: images/1.jpg" in chosen.told
+
+
+def test_the_boxes_of_several_faces_are_kept_as_facts(tmp_path: Path) -> None:
+    draw(tmp_path, "images/0.jpg")
+    (tmp_path / "labels.csv").write_text("image,label,x,y,w,h\n0.jpg,happy,1,2,30,40\n0.jpg,happy,50,2,30,40\n")
+    (one,) = select(tmp_path, Reading()).found
+    assert one.label == "happy"
+    assert one.attributes["facts"] == [
+        {"label": "happy", "x": "1", "y": "2", "w": "30", "h": "40"},
+        {"label": "happy", "x": "50", "y": "2", "w": "30", "h": "40"},
+    ]
+    import_images([one], tmp_path / "raw", "x")
+    assert read_rows(tmp_path / "raw")[0].source["facts"] == one.attributes["facts"]
+
+
+def test_class_folders_count_more_than_a_list_that_nobody_named(tmp_path: Path) -> None:
+    draw(tmp_path, "happy/0.jpg", "sad/1.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n0.jpg,x\n1.jpg,y\n")
+    assert {label for label, _ in known(tmp_path).values() if label} == {"happy", "sad"}
+    assert {label for label, _ in known(tmp_path, Reading(labels=tmp_path / "labels.csv")).values()} == {"x", "y"}
+
+
+def test_names_that_mean_several_files_are_counted_and_taken_for_none(tmp_path: Path) -> None:
+    draw(tmp_path, "images/a/0.jpg", "images/b/0.jpg", "images/a/1.jpg")
+    (tmp_path / "list.csv").write_text("file,label\n0.jpg,x\na/1.jpg,y\n")
+    chosen = select(tmp_path, Reading(labels=tmp_path / "list.csv"))
+    assert "1 lines name several files: 0.jpg" in chosen.told
+    assert {one.label for one in chosen.found if one.origin.endswith(".jpg")} == {None, "y"}
+
+
+@pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        (Reading(columns="path"), "write as in path=1,label=2"),
+        (Reading(columns="path=9"), "has 2 columns: count from 1 on"),
+        (Reading(columns="path=nothing"), "has no such column"),
+        (Reading(names="x"), "--names x: cannot be read"),
+        (Reading(names="1=,2"), "is no code and name"),
+        (Reading(label="("), "--label (: not a regular expression"),
+        (Reading(label="a"), "put what names the class into parentheses"),
+    ],
+)
+def test_options_that_do_not_fit_are_told_in_one_line(tmp_path: Path, reading: Reading, said: str) -> None:
+    draw(tmp_path / "in", "0.jpg")
+    (tmp_path / "list.csv").write_text("0.jpg,happy\n")
+    with pytest.raises((InputError, UsageError)) as error:
+        select(tmp_path / "in", Reading(tmp_path / "list.csv", reading.columns, reading.names, None, reading.label))
+    assert said in str(error.value)
+
+
+def test_a_list_of_other_pictures_names_its_first_line_and_the_options(tmp_path: Path) -> None:
+    draw(tmp_path / "in", "0.jpg")
+    (tmp_path / "list.csv").write_text("file,label\nother.jpg,happy\n")
+    with pytest.raises(InputError, match=r"none of its 1 lines names a picture .*'other.jpg'.*--columns or --match"):
+        select(tmp_path / "in", Reading(labels=tmp_path / "list.csv"))
+
+
+# --- labels in file names
+
+
+@pytest.mark.parametrize(
+    ("files", "reading", "labels"),
+    [
+        (
+            ("AF01HAS.JPG", "BM02NES.JPG"),
+            Reading(label=r"^.{4}(..)", names="HA=happy,NE=neutral"),
+            ["happy", "neutral"],
+        ),
+        (("KA.HA1.29.tiff", "KM.NE2.5.tiff"), Reading(label=r"\.([A-Z]{2})\d", names="HA=happy"), ["happy", "NE"]),
+        (("s01/happy_1.jpg", "s02/sad_1.jpg"), Reading(label=r"/([a-z]+)_"), ["happy", "sad"]),
+    ],
+)
+def test_labels_in_file_names_are_found_by_a_regular_expression(
+    tmp_path: Path, files: tuple[str, ...], reading: Reading, labels: list[str]
+) -> None:
+    draw(tmp_path, *files)
+    found = known(tmp_path, reading)
+    assert [found[name][0] for name in files] == labels
+
+
+def test_codes_that_names_do_not_translate_are_told(tmp_path: Path) -> None:
+    draw(tmp_path, "1/a.jpg", "2/b.jpg")
+    chosen = select(tmp_path, Reading(names="1=happy"))
+    assert {one.label for one in chosen.found} == {"happy", "2"}
+    assert "--names does not translate 2" in chosen.told
+
+
+# --- at the prompt
+
+
+def test_a_dry_import_shows_what_it_understood_and_copies_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(tmp_path / "in", "Train/happy/1.jpg", "Train/happy/2.jpg", "Test/happy/3.jpg")
+    command = ["import", "folder", str(tmp_path / "in"), "--output", str(tmp_path / "raw")]
+    assert main([*command, "--dry"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "test happy 1 train happy 2" in told
+    assert not (tmp_path / "raw").exists()
+    assert main(command) == 0
+    assert {row.split for row in read_rows(tmp_path / "raw")} == {"train", "test"}
+
+
+def test_links_take_no_room_and_leave_the_originals_as_they_are(tmp_path: Path) -> None:
+    draw(tmp_path / "in", "happy/1.jpg", "sad/2.jpg")
+    before = list_files(tmp_path / "in")
+    assert main(["import", "folder", str(tmp_path / "in"), "--output", str(tmp_path / "raw"), "--link"]) == 0
+    row = next(row for row in read_rows(tmp_path / "raw") if row.label == "happy")
+    assert (tmp_path / "raw" / row.path).samefile(tmp_path / "in" / "happy" / "1.jpg")
+    write_image(tmp_path / "raw" / row.path, draw_noise(9))
+    assert list_files(tmp_path / "in") == before
