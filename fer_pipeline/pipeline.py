@@ -148,6 +148,10 @@ def format_summary(summary: Summary) -> Iterator[str]:
     lost = f" ({reasons})" if reasons else ""
     again = "" if summary.counts is None else "; reused {:,}, new {:,}, gone {:,}".format(*summary.counts)
     yield f"{stage}: kept {summary.kept:,} of {summary.total:,}{lost}{again} in {summary.seconds:.1f} s -> {folder}"
+    if "needs_heic" in summary.reasons:
+        yield f"{stage}: {summary.reasons['needs_heic']:,} are HEIC: `pip install 'fer-pipeline[heic]'`, then --force"
+    if summary.second_look:
+        yield f"{stage}: of these the face of {summary.second_look:,} was found by the second detector"
     if summary.kept == 0:
         yield f"{stage}: nothing is left: look at the reasons above and at {folder}"
 

@@ -33,8 +33,8 @@ def vary_rate(path: Path, counts: list[tuple[int, int]]) -> None:
     more = 8 * (len(counts) - 1)
     data[at + 8 : at + 20] = struct.pack(">I", len(counts)) + entries
     frames, length = sum(count for count, _ in counts), sum(count * units for count, units in counts)
-    for box, place in ((b"elst", 12), (b"mdhd", 20), (b"tkhd", 24), (b"mvhd", 20)):  # where each has its duration
-        place += data.index(box)
+    for box, inside in ((b"elst", 12), (b"mdhd", 20), (b"tkhd", 24), (b"mvhd", 20)):  # where each has its duration
+        place = data.index(box) + inside
         (duration,) = struct.unpack(">I", data[place : place + 4])
         data[place : place + 4] = struct.pack(">I", duration * length // frames)
     for box in (b"stts", b"stbl", b"minf", b"mdia", b"trak", b"moov"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import pillow_heif
 import pytest
 from support.pictures import draw_noise
 
@@ -30,6 +31,7 @@ from fer_pipeline.vision.image_io import (
     sniff_suffix,
     write_image,
 )
+from fer_pipeline.vision.signatures import sniff_signature
 
 
 def smooth(width: int = 96, height: int = 64) -> Image:
@@ -341,3 +343,27 @@ def test_threads_that_read_leave_the_limit_and_the_warnings_of_their_host(monkey
     assert all(image.shape == (64, 64, 3) for image in images)
     assert PIL.Image.MAX_IMAGE_PIXELS == 100
     assert list(warnings.filters) == filters
+
+
+def heic(image: Image) -> bytes:
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(PIL.Image.fromarray(image)).save(buffer, quality=90)
+    return buffer.getvalue()
+
+
+def test_a_phones_heic_is_read() -> None:
+    image = smooth()
+    data = heic(image)
+    assert sniff_signature(data) == ".heic"
+    read = read_image(data)
+    assert read.shape == image.shape
+    assert np.abs(read.astype(int) - image).mean() < 8
+    assert reason_of(data[:300]) == "unreadable"
+    with pytest.raises(BadImage, match="too_many_pixels"):
+        read_image(data, max_pixels=100)
+
+
+def test_without_the_extra_a_heic_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = heic(draw_noise(1, 64, 48))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert reason_of(data) == "needs_heic"

@@ -18,9 +18,10 @@ from fer_pipeline.vision.weights import CNN_DETECTOR, EMBEDDING, LANDMARKS, find
 
 HAAR = Detector(detector="haar", sides=(320,))
 HOG = Detector(detector="hog", sides=(240, 480))
+YUNET = Detector(detector="yunet", second="none")
 
 
-@pytest.mark.parametrize("detector", [HAAR, HOG], ids=lambda detector: detector.detector)
+@pytest.mark.parametrize("detector", [HAAR, HOG, YUNET], ids=lambda detector: detector.detector)
 def test_the_face_of_a_drawn_portrait_is_found_where_it_is(detector: Detector) -> None:
     found = 0
     for seed in range(6):
@@ -31,12 +32,12 @@ def test_the_face_of_a_drawn_portrait_is_found_where_it_is(detector: Detector) -
     assert found >= 5
 
 
-@pytest.mark.parametrize("detector", [HAAR, HOG], ids=lambda detector: detector.detector)
+@pytest.mark.parametrize("detector", [HAAR, HOG, YUNET], ids=lambda detector: detector.detector)
 def test_a_picture_without_a_face_shows_none(detector: Detector) -> None:
     assert [detect_faces(draw_view(seed), detector) for seed in range(4)] == [[]] * 4
 
 
-@pytest.mark.parametrize("detector", [HAAR, HOG], ids=lambda detector: detector.detector)
+@pytest.mark.parametrize("detector", [HAAR, HOG, YUNET], ids=lambda detector: detector.detector)
 @pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (401, 1), (1, 1)], ids=str)
 def test_a_picture_thinner_than_a_face_shows_none(detector: Detector, shape: tuple[int, int]) -> None:
     assert detect_faces(np.full((*shape, 3), 128, np.uint8), detector) == []
@@ -69,6 +70,24 @@ def test_a_small_photo_is_enlarged_only_when_asked() -> None:
     faces = detect_faces(photo, Detector(detector="hog", sides=(320,), enlarge=True))
     assert len(faces) == 1
     assert faces[0].box.right <= 100
+
+
+def test_a_second_detector_looks_where_the_first_sees_no_face() -> None:
+    photo, _ = draw_portrait(3)
+    blind = Detector(detector="haar", sides=(16,), second="yunet")
+    (face,) = detect_faces(photo, blind)
+    assert face.second
+    assert not detect_faces(photo, blind.model_copy(update={"second": "none"}))
+    (face,) = detect_faces(photo, Detector())
+    assert not face.second
+
+
+def test_looking_on_finds_the_smaller_faces_of_a_photo() -> None:
+    photo = np.full((480, 1400, 3), 160, np.uint8)
+    photo[:320, :320] = draw_portrait(3)[0]
+    photo[100:200, 1100:1200] = draw_portrait(4, side=100)[0]
+    assert len(detect_faces(photo, Detector())) == 1
+    assert len(detect_faces(photo, Detector(), every=True)) == 2
 
 
 def test_without_a_detector_the_whole_photo_is_the_face() -> None:
@@ -119,8 +138,6 @@ def test_missing_weights_are_a_lack_of_the_machine_that_names_the_setting(tmp_pa
         load_detector(Detector(detector="cnn", weights=missing))
     with pytest.raises(SetupError, match=r"fix the setting filter.weights"):
         load_detector(Detector(detector="yunet", weights=missing))
-    with pytest.raises(SetupError, match=r"set filter.weights"):
-        load_detector(Detector(detector="yunet"))
 
 
 def test_a_file_that_is_no_model_is_a_lack_of_the_machine_too(tmp_path: Path) -> None:
@@ -134,7 +151,7 @@ def test_a_file_that_is_no_model_is_a_lack_of_the_machine_too(tmp_path: Path) ->
         load_detector(Detector(detector="yunet", weights=rubbish))
 
 
-@pytest.mark.parametrize("name", ["none", "haar", "hog"])
+@pytest.mark.parametrize("name", ["none", "haar", "hog", "yunet"])
 def test_the_packaged_detectors_load(name: str) -> None:
     load_detector(Detector.model_validate({"detector": name}))
 

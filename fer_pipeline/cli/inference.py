@@ -53,7 +53,7 @@ def predict(
 
     Example: fer predict runs/sample photo.jpg --json
     """
-    any_face = False
+    any_face, heic = False, 0
     given = {"--crops": crops, "--workers": workers, "--uncertain": uncertain}
     for prediction in (
         _predict_all(run, paths or [], crops, workers, uncertain)
@@ -61,13 +61,23 @@ def predict(
         else _ask(url, [run, *(paths or [])], model, given)
     ):
         any_face |= prediction.outcome != "no_face"
+        heic += prediction.outcome == "bad_image" and Path(prediction.path).suffix.lower() in {".heic", ".heif"}
         if as_json:
             typer.echo(prediction.model_dump_json())
         else:
             faces = ", ".join(_format_face(face) for face in prediction.faces)
             typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
+    if heic and not has_heic():
+        console.note(f"predict: {heic:,} files are HEIC, as iPhones store photos: `pip install 'fer-pipeline[heic]'`")
     if not any_face:
         console.note("predict: no face was found: if these are crops of faces or lips already, add --crops")
+
+
+def has_heic() -> bool:
+    """Whether the extra is there that reads HEIC."""
+    from importlib.util import find_spec
+
+    return find_spec("pillow_heif") is not None
 
 
 def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -> Iterator[Prediction]:

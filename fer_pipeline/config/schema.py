@@ -122,22 +122,48 @@ class DedupeConfig(StageConfig):
 class Detector(Section):
     """How faces are found; a model file carries it along."""
 
-    detector: Literal["none", "haar", "hog", "cnn", "yunet"] = Field("hog", description="kind of face detector")
-    sides: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (200, 320, 480),
+    detector: Literal["none", "haar", "hog", "cnn", "yunet"] = Field("yunet", description="kind of face detector")
+    second: Literal["none", "hog", "cnn", "yunet"] | None = Field(
+        None, description="detector to ask where the first sees no face; default: hog (yunet), none (others)"
+    )
+    sides: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None,
         min_length=1,
-        description="longest sides to look at in turn until a face is found; 0: full size",
+        description="longest sides to look at in turn until a face is found; 0: full size; default: 160, 320, 640 "
+        "(yunet), 200, 320, 480 (others)",
     )
     enlarge: bool = Field(False, description="also enlarge smaller photos to those sides, for small faces")
-    threshold: float = Field(0.0, description="lowest score of a face (hog, cnn, yunet)")
+    threshold: float | None = Field(
+        None, description="lowest score of a face; default: 0.8 (yunet), 0 (hog, cnn); haar has none"
+    )
     scale_factor: float = Field(1.1, gt=1.0, le=2.0, description="step between two sizes (haar)")
     min_neighbors: int = Field(5, ge=0, le=50, description="hits that must agree (haar)")
     min_size: int = Field(30, ge=1, description="smallest face on the shrunk copy, in pixels (haar)")
-    weights: UserPath | None = Field(None, description="model file; needed for yunet, optional for cnn")
+    weights: UserPath | None = Field(None, description="model file in place of the packaged one (cnn, yunet)")
+
+    @property
+    def asked_next(self) -> "Detector | None":
+        """The detector of the second look, with its defaults; None if there is none."""
+        second = self.second or ("hog" if self.detector == "yunet" else "none")
+        return None if second in {"none", self.detector} else Detector(detector=second, second="none")
+
+    @property
+    def looked_at(self) -> tuple[int, ...]:
+        """The longest sides of the copies that are looked at, in pixels."""
+        return self.sides or ((160, 320, 640) if self.detector == "yunet" else (200, 320, 480))
+
+    @property
+    def least_score(self) -> float:
+        """The lowest score of a face."""
+        return self.threshold if self.threshold is not None else 0.8 if self.detector == "yunet" else 0.0
 
 
 class FilterConfig(Detector, StageConfig):
     """Drop photos without a face."""
+
+    every: bool = Field(
+        False, description="look on for smaller faces once one is found; default: true where crop.faces is not largest"
+    )
 
 
 class CropSettings(Section):
@@ -323,6 +349,8 @@ def with_folders(settings: dict[str, Any]) -> dict[str, Any]:
         folders = {"output": str(home / folder)} | ({} if source is None else {"input": written[source]})
         filled[stage] = _filled(filled.get(stage), folders)
         written[folder] = filled[stage]["output"] if isinstance(filled[stage], dict) else ""
+    if isinstance(filled["filter"], dict) and isinstance(filled["crop"], dict):
+        filled["filter"].setdefault("every", filled["crop"].get("faces", "largest") != "largest")
     run = str(Path(str(settings.get("runs", "runs"))) / str(settings.get("name", "")))
     return {**filled, "train": _filled(filled.get("train"), {"input": written["split"], "output": run})}
 

@@ -106,6 +106,7 @@ def preprocessing_of(folder: Path) -> Preprocessing:
     if detector is None or cut is None:
         return Preprocessing()
     cut.pop("embedding", None)
+    detector.pop("every", None)
     try:
         return Preprocessing.model_validate({"detector": detector, "cut": cut})
     except ValidationError:

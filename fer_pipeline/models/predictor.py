@@ -15,24 +15,19 @@ from fer_pipeline.models.prediction import FacePrediction, Outcome, Prediction, 
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
 from fer_pipeline.vision.image_io import BadImage, Image, read_image
+from fer_pipeline.vision.landmarks import for_groups
 
 Photo = str | Path | bytes | Image  # a file, the bytes of one, or upright RGB pixels (height, width, 3) as uint8
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 UNCERTAIN = "uncertain"
 BATCH = 256
-GROUP_SIDE = 960
 PHOTO_SUFFIXES = {"", ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
-PHOTO_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".ico", ".tga", ".mpo"}
+PHOTO_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".ico", ".tga", ".mpo", ".heic", ".heif"}
 
 
-def for_every_face(preprocessing: Preprocessing, side: int | None = None) -> Preprocessing:
-    """The preprocessing with `faces: all`, since training may keep only photos of one face.
-
-    `side` adds a longest side in pixels at which to detect: the faces of a group photo are small.
-    """
-    detector = preprocessing.detector
-    if side is not None and 0 not in detector.sides:  # 0 is full size: everything is seen already
-        detector = detector.model_copy(update={"sides": tuple(dict.fromkeys((*detector.sides, side)))})
+def for_every_face(preprocessing: Preprocessing, *, groups: bool = False) -> Preprocessing:
+    """The preprocessing for all faces of a photo, since training may keep one alone; `groups`: small ones too."""
+    detector = for_groups(preprocessing.detector) if groups else preprocessing.detector
     return preprocessing.model_copy(
         update={"detector": detector, "cut": preprocessing.cut.model_copy(update={"faces": "all"})}
     )
@@ -52,7 +47,7 @@ class Predictor:
         self.card = read_card(self.session, path)
         self.uncertain = self.card.uncertain if uncertain is None else uncertain
         self.quick = for_every_face(self.card.preprocessing)
-        self.preprocessing = for_every_face(self.card.preprocessing, GROUP_SIDE)
+        self.preprocessing = for_every_face(self.card.preprocessing, groups=True)
 
     @property
     def labels(self) -> list[str]:

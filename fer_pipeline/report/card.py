@@ -58,8 +58,9 @@ def describe_detector(detector: Detector) -> str:
     """How faces are found, in words."""
     if detector.detector == "none":
         return "none: the whole picture is taken for the face"
-    sides = ", then ".join("at full size" if side == 0 else f"at {side} px" for side in detector.sides)
-    return f"{DETECTORS[detector.detector]}, looking {sides} until it finds a face"
+    sides = ", then ".join("at full size" if side == 0 else f"at {side} px" for side in detector.looked_at)
+    second = f", else {DETECTORS[detector.asked_next.detector]}" if detector.asked_next else ""
+    return f"{DETECTORS[detector.detector]}, looking {sides} until it finds a face{second}"
 
 
 def describe_cut(cut: CropSettings) -> str:

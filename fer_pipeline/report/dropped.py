@@ -19,6 +19,7 @@ MEANINGS = {
     "too_small": "shorter side below unify.smallest",
     "too_many_pixels": "has more pixels than unify.max_pixels",
     "too_many_scans": "a JPEG that would take minutes to decode",
+    "needs_heic": "a phone's HEIC: pip install 'fer-pipeline[heic]' reads it",
     "not_an_image": "no image file",
     "empty": "a file of no bytes",
     "unreadable": "no decoder understands it",

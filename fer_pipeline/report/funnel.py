@@ -34,6 +34,7 @@ class Step:
     kept: int
     reasons: dict[str, int] = field(default_factory=dict)
     stale: str = ""
+    second_look: int = 0  # kept images whose face a second detector found
 
     @property
     def dropped(self) -> int:
@@ -42,7 +43,8 @@ class Step:
     @property
     def told(self) -> str:
         """The reasons with their counts, as one line."""
-        return ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.items())
+        reasons = [f"{reason} {count:,}" for reason, count in self.reasons.items()]
+        return ", ".join([*reasons, *([f"found at the second look {self.second_look:,}"] if self.second_look else [])])
 
 
 def places_of(config: Config) -> list[Place]:
@@ -65,7 +67,8 @@ def read_steps(places: list[Place], config: Config | None = None) -> list[Step]:
     for place in places:
         if place.finished:
             summary = summarise(place.stage, place.folder)
-            steps.append(Step(place.stage, place.folder, summary.kept, summary.reasons, find_change(place, config)))
+            stale = find_change(place, config)
+            steps.append(Step(place.stage, place.folder, summary.kept, summary.reasons, stale, summary.second_look))
     return steps
 
 

@@ -111,8 +111,8 @@ def guess_face(item: Item, catalogue: Catalogue) -> Box | None:
     known = FilterConfig.model_validate((settings or {}) | {"input": Path(), "output": Path()})
     if known.detector == "none":
         known = known.model_copy(update={"detector": "hog"})
-    lenient = {"sides": (400, 800), "enlarge": True, "threshold": known.threshold - 0.4, "min_neighbors": 2}
-    detector = Detector.model_validate(known.model_dump(exclude={"input", "output"}) | lenient)
+    lenient = {"sides": (400, 800), "enlarge": True, "threshold": known.least_score - 0.4, "min_neighbors": 2}
+    detector = Detector.model_validate(known.model_dump(exclude={"input", "output", "every"}) | lenient)
     with _models:
         found = detect_faces(read_image(item.photo), detector)
     return found[0].box if found else None

@@ -57,6 +57,7 @@ class Summary:
     reasons: dict[str, int]
     seconds: float = 0.0
     fresh: bool = False  # False: it was finished before, and nothing was done
+    second_look: int = 0  # kept images whose face a second detector found
     counts: tuple[int, int, int] | None = None
     changes: tuple[str, ...] = ()
 
@@ -307,6 +308,11 @@ def _name(path: str, suffix: str, number: int) -> str:
 
 def summarise(stage: str, folder: Path, seconds: float = 0.0, **told: Any) -> Summary:
     """Count what a finished stage kept and why it did not keep the rest."""
-    counts = Counter("" if row.status is Status.KEPT else row.reason for row in iter_rows(folder))
-    kept = counts.pop("", 0)
-    return Summary(stage, folder, kept, dict(counts.most_common()), seconds, **told)
+    counts: Counter[str] = Counter()
+    second = 0
+    for row in iter_rows(folder):
+        kept = row.status is Status.KEPT
+        counts["" if kept else row.reason] += 1
+        second += kept and stage == "filter" and "second_look" in row.attributes
+    total = counts.pop("", 0)
+    return Summary(stage, folder, total, dict(counts.most_common()), seconds, second_look=second, **told)

@@ -1,9 +1,10 @@
 """Four face detectors with one signature: an image (grey for haar and hog, else RGB) in, boxes and scores out.
 
 `haar` Viola & Jones 2001 (OpenCV's frontal cascade), `hog` Dalal & Triggs 2005 and `cnn` King 2015 (dlib), `yunet`
-Wu et al. 2023 (a model file the user names). Each model is loaded once per process.
+Wu et al. 2023. Each model is loaded once per process.
 """
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -15,14 +16,15 @@ from fer_pipeline.config.schema import Detector
 from fer_pipeline.errors import SetupError
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.image_io import Image
-from fer_pipeline.vision.weights import CNN_DETECTOR, find_weights
+from fer_pipeline.vision.weights import CNN_DETECTOR, YUNET, find_weights
 
 
 class Face(NamedTuple):
-    """A face's bounding box in pixels of the photo and the detector's score."""
+    """A face's bounding box in pixels of the photo, the detector's score, and whether a second detector found it."""
 
     box: Box
     score: float
+    second: bool = False
 
 
 def find_haar(image: Image, detector: Detector) -> list[Face]:
@@ -40,31 +42,38 @@ def find_haar(image: Image, detector: Detector) -> list[Face]:
 
 def find_hog(image: Image, detector: Detector) -> list[Face]:
     """Detect faces with dlib's HOG and linear SVM; they must be 80 pixels wide on `image`."""
-    boxes, scores, _ = _load_hog().run(image, 0, detector.threshold)
+    boxes, scores, _ = _load_hog().run(image, 0, detector.least_score)
     return [Face(_from_dlib(box), float(score)) for box, score in zip(boxes, scores, strict=True)]
 
 
 def find_cnn(image: Image, detector: Detector) -> list[Face]:
     """Detect faces with dlib's max-margin CNN: it finds the most, and takes seconds a photo without a GPU."""
     found = _load_cnn(find_weights(CNN_DETECTOR, detector.weights, "filter.weights"))(image, 0)
-    return [Face(_from_dlib(one.rect), float(one.confidence)) for one in found if one.confidence >= detector.threshold]
-
-
-def find_yunet(image: Image, detector: Detector) -> list[Face]:
-    """Detect faces with OpenCV's YuNet, from the model file `filter.weights`."""
-    if detector.weights is None:
-        raise SetupError("detector `yunet` needs its model file: set filter.weights to a face_detection_yunet .onnx")
-    import cv2
-
-    model = _load_yunet(find_weights("", detector.weights, "filter.weights"))
-    model.setInputSize((image.shape[1], image.shape[0]))
-    model.setScoreThreshold(max(detector.threshold, 0.3))
-    _, found = model.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return [
-        Face(Box(x, y, x + w, y + h), float(rest[-1])) for x, y, w, h, *rest in (found if found is not None else [])
+        Face(_from_dlib(one.rect), float(one.confidence)) for one in found if one.confidence >= detector.least_score
     ]
 
 
+def find_yunet(image: Image, detector: Detector) -> list[Face]:
+    """Detect faces with OpenCV's YuNet: the fastest, and right on tilted heads too."""
+    import cv2
+
+    if min(image.shape[:2]) < THIN:  # there it answers with boxes of random numbers
+        return []
+
+    model = _load_yunet(find_weights(YUNET, detector.weights, "filter.weights"))
+    model.setInputSize((image.shape[1], image.shape[0]))
+    model.setScoreThreshold(max(detector.least_score, 0.3))
+    _, found = model.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    rows = [] if found is None else found.astype(float).tolist()
+    return [
+        Face(Box(x, y, x + width, y + height), rest[-1])
+        for x, y, width, height, *rest in rows
+        if math.isfinite(x + y + width + height) and min(width, height) > 0
+    ]
+
+
+THIN = 16  # pixels
 GREY = {"haar", "hog"}  # Haar sees no colour; on grey images HOG finds as many faces, faster, with fewer false ones
 
 FINDERS: dict[str, Callable[[Image, Detector], list[Face]]] = {

@@ -23,12 +23,15 @@ from PIL.PngImagePlugin import PngInfo
 from fer_pipeline.files import aside_of, write_aside
 from fer_pipeline.vision.avif import frame_pixels
 from fer_pipeline.vision.decoding import has_many_scans, icon_pixels, tile_pixels, to_rgb, upright
+from fer_pipeline.vision.signatures import sniff_signature
 
 Image = NDArray[np.uint8]
 
 # Decoders that read pixels and nothing else: no EPS or PDF, which would start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA", "MPO")
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
+HEIC = ".heic"  # by the standard HEIF too: ISO/IEC 23008-12
+NEEDS_HEIC = "needs_heic"  # the reason where the extra is missing
 MAX_PIXELS = 100_000_000
 
 
@@ -76,8 +79,8 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
     """Decode the first frame of any image file as upright RGB.
 
     `shrink_to` lets the JPEG decoder skip detail that a later shrink to that longest side would lose anyway (the result
-    is never smaller than that). Raises BadImage with `empty`, `unreadable`, `truncated`, `too_many_pixels` or
-    `too_many_scans`; OSError only if the file itself cannot be read.
+    is never smaller than that). Raises BadImage with `empty`, `unreadable`, `truncated`, `too_many_pixels`,
+    `too_many_scans` or `needs_heic`; OSError only if the file itself cannot be read.
     """
     data = source.read_bytes() if isinstance(source, Path) else source
     if not data:
@@ -88,6 +91,8 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
 
 def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
     try:
+        if sniff_signature(data) == HEIC:
+            return to_rgb(_open_heic(data, max_pixels))
         with _open(data, max_pixels) as image:
             if image.format in {"JPEG", "MPO"} and has_many_scans(data):
                 raise BadImage("too_many_scans")
@@ -118,6 +123,19 @@ def _open(data: bytes, max_pixels: int) -> PIL.Image.Image:
         if max(image.width * image.height, tile_pixels(image), frame_pixels(data)) <= max_pixels:
             return image
     raise BadImage("too_many_pixels")
+
+
+def _open_heic(data: bytes, max_pixels: int) -> PIL.Image.Image:
+    """Decode what phones store, by the extra `heic`; libheif turns it upright itself."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise BadImage(NEEDS_HEIC) from None
+    file = pillow_heif.open_heif(io.BytesIO(data))
+    if file.size[0] * file.size[1] > max_pixels:
+        raise BadImage("too_many_pixels")
+    picture: PIL.Image.Image = file.to_pillow()
+    return picture
 
 
 class Header(NamedTuple):

