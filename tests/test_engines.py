@@ -14,7 +14,7 @@ from fer_pipeline.dataset.rows import Row, read_rows
 from fer_pipeline.errors import UsageError
 from fer_pipeline.sources.crawl.crawler import MAX_PAGE_BYTES, crawl
 from fer_pipeline.sources.crawl.engines import ENGINES, plan
-from fer_pipeline.sources.crawl.parsers import largest_candidate, parse_page
+from fer_pipeline.sources.crawl.parsers import largest_candidate, parse_json, parse_page
 
 HERE = "https://example.org/page/"
 
@@ -373,3 +373,58 @@ def test_a_page_too_large_to_be_read_is_told_and_costs_only_itself(tmp_path: Pat
 def test_a_base_element_moves_the_links_of_a_page() -> None:
     page = b'<base href="/files/"><img src="a.png"><a href="https://b.org/c.webp?x=1">c</a>'
     assert parse_page(HERE, page) == ["https://example.org/files/a.png", "https://b.org/c.webp?x=1"]
+
+
+BACKSLASHES = [
+    (b"a\\\\'b", True),  # valid JSON: an escaped backslash before an apostrophe
+    (b"a\\db", False),
+    (b"a\\x27b", False),
+    (b"a\\u12b", False),
+    (b"a\\'b", False),
+]
+
+
+@pytest.mark.parametrize(("title", "is_valid"), BACKSLASHES)
+def test_baidus_titles_with_backslashes_cost_no_page(title: bytes, is_valid: bool) -> None:
+    page = b'{"data":[{"thumbURL":"http://a.test/1.jpg","fromPageTitle":"' + title + b'"}]}'
+    assert parse("baidu", page) == ["http://a.test/1.jpg"]
+    assert (parse_json(page.decode()) is not None) == is_valid
+    assert parse("baidu", b"\xef\xbb\xbf" + page) == ["http://a.test/1.jpg"]
+
+
+def test_baidu_gives_the_original_that_stands_in_another_place() -> None:
+    item = {"thumbURL": "http://a.test/small.jpg", "replaceUrl": [{"ObjURL": "http://a.test/large.jpg"}]}
+    assert parse("baidu", baidu_page(item)) == ["http://a.test/large.jpg"]
+
+
+def test_bing_addresses_without_a_scheme_have_that_of_the_page() -> None:
+    assert parse("bing", bing_page("//host.test/9.jpg")) == ["https://host.test/9.jpg"]
+
+
+def test_a_page_that_cannot_be_read_is_skipped_and_told_and_the_rest_asked(tmp_path: Path) -> None:
+    with Web({f"/{number}.png": Reply(picture(number)) for number in range(60)}) as web:
+        first = [{"objURL": f"{web.url}/{number}.png"} for number in range(30)]
+        third = [{"objURL": f"{web.url}/{number}.png"} for number in range(30, 60)]
+        pages = {1: baidu_page(*first), 2: b'{"data": [', 3: baidu_page(*third)}
+        web.pages["/search/acjson"] = lambda number: Reply(pages.get(number, baidu_page()))
+        summary = crawl(
+            settings(tmp_path, engines=("baidu",), keywords={"pout": ("x",)}, base={"baidu": web.url}, limit=200)
+        )
+        assert len(found(tmp_path, web)) == 60
+    assert "not JSON" in summary.answers["baidu"]
+
+
+SAFE = {
+    "bing": ("adlt", "strict", "off"),
+    "google": ("safe", "active", "off"),
+    "flickr": ("safe_search", "1", "3"),
+    "openverse": ("unstable__include_sensitive_results", "false", "true"),
+}
+
+
+@pytest.mark.parametrize("engine", SAFE)
+@pytest.mark.parametrize("safe", [True, False])
+def test_safe_search_is_asked_of_every_engine_that_has_it(tmp_path: Path, engine: Any, safe: bool) -> None:
+    name, on, off = SAFE[engine]
+    config = settings(tmp_path, engines=(engine,), keywords={"smile": ("x",)}, flickr_key="k", safe=safe)
+    assert parse_qs(urlsplit(plan(config)[0].pages[0]).query)[name] == [on if safe else off]

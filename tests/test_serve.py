@@ -22,6 +22,7 @@ import requests
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 from support.hostile import prepare_or_fail
+from support.pictures import draw_noise
 from support.served import ask_json, draw_people, fer_serve, predict, serving, write_run
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -32,6 +33,7 @@ from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.batching import Batcher
 from fer_pipeline.serve.limits import Full, Gate, Limits, TooLarge
 from fer_pipeline.serve.service import Model
+from fer_pipeline.sources.sample.junk import to_jpeg
 from fer_pipeline.web.frames import Newest
 from fer_pipeline.workers.picture_pool import InputSpec
 
@@ -58,6 +60,18 @@ def test_a_photo_is_answered_as_fer_predict_answers_it(url: str, runs: tuple[Pat
     for got, known in zip(result["faces"], expected, strict=True):
         assert got["box"] == list(known.box)
         assert got["probabilities"] == pytest.approx(known.probabilities, abs=1e-4)
+
+
+def test_clients_of_the_usual_tutorials_are_answered(url: str) -> None:
+    photo = draw_people()
+    face = predict(url, photo).json()["results"][0]["faces"][0]
+    for path in ("/predict", "/upload"):
+        answer = requests.post(f"{url}{path}", files={"file": ("me.jpg", photo)}, timeout=60)
+        assert answer.status_code == 200, answer.text
+    assert answer.json() == {"prediction": face["guess"], "confidence": face["confidence"]}
+    nobody = requests.post(f"{url}/upload", files={"file": ("x.jpg", to_jpeg(draw_noise(1, 200, 200), 90))}, timeout=60)
+    assert nobody.status_code == 422
+    assert nobody.json()["detail"].startswith("no_face: ")
 
 
 def test_several_pictures_are_answered_in_their_order(url: str) -> None:

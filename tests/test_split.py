@@ -1,16 +1,19 @@
 """A split is stratified, never parts a group, and keeps what a data set says of itself."""
 
+import csv
+import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.pictures import draw_noise, make_folder
+from support.pictures import draw_noise, make_folder, make_noise_folder
 
 from fer_pipeline.config.schema import SplitConfig
-from fer_pipeline.dataset.rows import MANIFEST, Row, Status, read_rows
+from fer_pipeline.dataset.rows import MANIFEST, Row, Status, kept_rows, read_rows
 from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.files import hash_file
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.stages.split import SPLIT, assign_parts, group_rows
 
@@ -210,3 +213,29 @@ def test_a_persons_other_session_may_be_tested_on_where_people_are_kept_together
 def test_where_there_is_nothing_but_one_session_another_is_asked_for() -> None:
     with pytest.raises(InputError, match="add another session"):
         part(make_session(20))
+
+
+def test_a_split_describes_itself_to_other_tools(tmp_path: Path) -> None:
+    source = make_noise_folder(tmp_path / "in", 6)
+    config = SplitConfig(input=source, output=tmp_path / "set" / "split", test_share=0.5)
+    run_stage(SPLIT, config)
+    with (config.output / "metadata.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    rows = list(kept_rows(config.output))
+    assert [line["file_name"] for line in lines] == [f"{row.split}/{row.path}" for row in rows]
+    assert all((config.output / line["file_name"]).is_file() for line in lines)
+    assert [line["label"] for line in lines] == [row.label for row in rows]
+    croissant = json.loads((config.output / "croissant.json").read_bytes())
+    assert croissant["name"] == "set"
+    assert croissant["distribution"][0]["sha256"] == hash_file(config.output / "metadata.csv")
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "croissant.json"])
+def test_a_description_that_somebody_else_wrote_is_not_replaced(tmp_path: Path, name: str) -> None:
+    source = make_noise_folder(tmp_path / "in", 6)
+    config = SplitConfig(input=source, output=tmp_path / "split", test_share=0.5)
+    run_stage(SPLIT, config)
+    (config.output / name).write_text("mine")
+    with pytest.raises(InputError, match=f"{name}: fer did not write it"):
+        run_stage(SPLIT, config, force=True)
+    assert (config.output / name).read_text() == "mine"

@@ -88,6 +88,7 @@ class CrawlConfig(Section):
     licence: Literal["any", "commercial", "noncommercial", "share"] = Field(
         "any", description="licence filter asked for"
     )
+    safe: bool = Field(True, description="ask every engine that can to leave out what is not safe for all")
     base: dict[EngineName, str] = Field({}, description="engine: another base address, for mirrors and tests")
     flickr_key: str = Field("", description="API key of the engine `flickr`")
     threads: int = Field(4, ge=1, le=64, description="downloads at once per engine")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from fer_pipeline.models.prediction import Prediction
 from fer_pipeline.serve.example import draw_example
 from fer_pipeline.serve.limits import Full, TooLarge
 from fer_pipeline.serve.live import follow
-from fer_pipeline.serve.schema import BODY, ERRORS, ErrorResponse, PredictResponse, ServerInfo
+from fer_pipeline.serve.schema import BODY, ERRORS, ErrorResponse, PredictResponse, ServerInfo, UploadResponse
 from fer_pipeline.serve.service import Service
 from fer_pipeline.serve.upload import BadUpload, Upload, read_uploads, unless_left
 from fer_pipeline.web.guard import guard
@@ -25,6 +25,7 @@ from fer_pipeline.web.pages import add_pages
 
 USABLE = {"ok", "uncertain", "no_face"}
 RETRY = {"Retry-After": "1"}
+Answer = Callable[[str, list[Prediction]], Response]  # from the model's name and the predictions
 
 
 def make_app(service: Service, host: str = "127.0.0.1", more_hosts: Sequence[str] = ()) -> FastAPI:
@@ -57,43 +58,73 @@ def make_app(service: Service, host: str = "127.0.0.1", more_hosts: Sequence[str
     return app
 
 
+class _Refusal(Exception):
+    """A request that is not answered by predictions, and the response it gets."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.response = JSONResponse({"detail": detail}, status, headers)
+
+
 def _add_prediction(app: FastAPI, service: Service) -> None:
+    async def counted(request: Request, model: str, answer: Answer) -> Response:
+        """The response to the pictures of a request, which is counted and timed."""
+        started, status = time.perf_counter(), 500
+        try:
+            response = answer(model, await _predict(request, service, model))
+            status = response.status_code
+        except _Refusal as refusal:
+            response, status = refusal.response, refusal.response.status_code
+        except ClientDisconnect:
+            response, status = Response(), 499  # nginx's status for a client that left
+        finally:
+            service.telemetry.requests.labels(request.url.path, str(status)).inc()
+            service.telemetry.seconds.observe(time.perf_counter() - started)
+        return response
+
     @app.post("/predict", response_model=PredictResponse, responses=ERRORS, openapi_extra=BODY, summary="Predict")
     async def predict(
         request: Request, model: Annotated[str, Query(description="name of a model; default: the first")] = ""
     ) -> Response:
         """Predict every face of one or many pictures."""
-        started, status = time.perf_counter(), 500
-        try:
-            response = await _predict(request, service, model or service.default)
-            status = response.status_code
-        except ClientDisconnect:
-            response, status = Response(), 499  # nginx's status for a client that left
-        finally:
-            service.telemetry.requests.labels("/predict", str(status)).inc()
-            service.telemetry.seconds.observe(time.perf_counter() - started)
-        return response
+        return await counted(request, model or service.default, _answer_all)
+
+    @app.post("/upload", response_model=UploadResponse, responses=ERRORS, openapi_extra=BODY, summary="Predict a face")
+    async def upload(request: Request) -> Response:
+        """Predict the largest face of one picture, in the shape that clients of the usual tutorials expect."""
+        return await counted(request, service.default, _answer_one)
 
 
-async def _predict(request: Request, service: Service, model: str) -> Response:
+def _answer_all(model: str, results: list[Prediction]) -> Response:
+    usable = any(result.outcome in USABLE for result in results)
+    return _as_json(PredictResponse(model=model, results=results), 200 if usable else 422)
+
+
+def _answer_one(_: str, results: list[Prediction]) -> Response:
+    face = next((face for result in results for face in result.faces), None)
+    if face is None:
+        raise _Refusal(422, f"{results[0].outcome}: send a picture with a face in it")
+    return _as_json(UploadResponse(prediction=face.guess, confidence=face.confidence))
+
+
+async def _predict(request: Request, service: Service, model: str) -> list[Prediction]:
     if model not in service.models:
-        return _error(404, f"no model of that name: there is {', '.join(service.models)}")
+        raise _Refusal(404, f"no model of that name: there is {', '.join(service.models)}")
     try:
         with service.gate.request() as load:
             uploads = await read_uploads(request, load)
             async with asyncio.timeout(service.limits.timeout):
                 work = asyncio.gather(*(_predict_upload(service, upload, model) for upload in uploads))
-                results = await unless_left(request, work)
+                return await unless_left(request, work)
     except BadUpload as error:
-        return _error(error.status, str(error))
+        raise _Refusal(error.status, str(error)) from None
     except TooLarge as error:
-        return _error(413, str(error))
+        raise _Refusal(413, str(error)) from None
     except Full:
-        return _error(503, "busy: try again in a second", RETRY)
+        raise _Refusal(503, "busy: try again in a second", RETRY) from None
     except TimeoutError:
-        return _error(504, f"took longer than {service.limits.timeout:g} seconds: send fewer or smaller pictures")
-    usable = any(result.outcome in USABLE for result in results)
-    return _as_json(PredictResponse(model=model, results=results), 200 if usable else 422)
+        limit = f"took longer than {service.limits.timeout:g} seconds"
+        raise _Refusal(504, f"{limit}: send fewer or smaller pictures") from None
 
 
 async def _predict_upload(service: Service, upload: Upload, model: str) -> Prediction:
@@ -104,10 +135,6 @@ def _as_json(content: BaseModel, status: int = 200) -> Response:
     return Response(content.model_dump_json(), status, media_type="application/json")
 
 
-def _error(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"detail": detail}, status, headers)
-
-
 def _add_monitoring(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", summary="Liveness")
     async def healthz() -> dict[str, str]:
@@ -115,7 +142,9 @@ def _add_monitoring(app: FastAPI, service: Service) -> None:
 
     @app.get("/readyz", summary="Readiness", responses={503: {"model": ErrorResponse}})
     async def readyz() -> Response:
-        return JSONResponse({"status": "ok"}) if service.ready else _error(503, "starting or stopping", RETRY)
+        if service.ready:
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"detail": "starting or stopping"}, 503, RETRY)
 
     @app.get("/version", summary="Models, their preprocessing, and the limits")
     async def version() -> ServerInfo:

@@ -15,6 +15,14 @@ class PredictResponse(BaseModel):
     results: list[Prediction]
 
 
+class UploadResponse(BaseModel):
+    """The most probable class of the largest face of a picture."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"prediction": "smile", "confidence": 0.95}})
+    prediction: str
+    confidence: float = Field(ge=0, le=1)
+
+
 class FrameResponse(Prediction):
     """The prediction for one frame of a live connection; `ms` is the time it took here in milliseconds."""
 

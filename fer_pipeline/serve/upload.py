@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from fer_pipeline.serve.limits import Load, TooLarge
 
 RAW = "application/octet-stream"
+FIELDS = {b"files", b"file"}  # the second is what most examples of other servers call it
 T = TypeVar("T")
 
 
@@ -33,7 +34,7 @@ class Upload:
 
 
 async def read_uploads(request: Request, load: Load) -> list[Upload]:
-    """Read all pictures of a body: the fields `files` of a form, or one raw picture.
+    """Read all pictures of a body: the fields `files` or `file` of a form, or one raw picture.
 
     Raises BadUpload, TooLarge or Full without waiting for the rest of the body, and ClientDisconnect.
     """
@@ -60,7 +61,7 @@ async def _read_uploads(request: Request, load: Load, max_files: int) -> list[Up
             415,
         )
     if not uploads:
-        raise BadUpload("no picture in the field `files`: add one", 422)
+        raise BadUpload("no picture in the field `files` (or `file`): add one", 422)
     return uploads
 
 
@@ -138,7 +139,7 @@ class _Form:
 
     def _open_part(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        if options.get(b"name") != b"files" or b"filename" not in options:
+        if options.get(b"name") not in FIELDS or b"filename" not in options:
             return
         if len(self.uploads) == self.max_files:
             raise TooLarge(f"more than {self.max_files} pictures: send them in several requests")

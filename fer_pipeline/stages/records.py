@@ -66,6 +66,8 @@ class Records:
             for row in self._rows(WAITING):
                 if row.status is Status.KEPT:
                     link(row)
+        if self._stage.describe is not None:
+            self._stage.describe(self._folder, (row for row in self._rows(WAITING) if row.status is Status.KEPT))
         self._remove_halves(stems)
         remove_files(self._folder, sorted(set(self._noted()) - kept))
         self._journal.compact(entries)

@@ -15,6 +15,7 @@ from fer_pipeline.dataset.naming import photo_of
 from fer_pipeline.dataset.rows import Row, Status, kept_rows, session_of
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.stages.corrections import bring_back, correct, origin_of, rename_moved
+from fer_pipeline.stages.description import describe_split
 from fer_pipeline.stages.near_duplicates import near_vectors, tie
 from fer_pipeline.stages.partition import choose_test, hold_sessions
 from fer_pipeline.stages.stage import Stage
@@ -145,5 +146,11 @@ def _is_decided(config: SplitConfig) -> bool:
 
 
 SPLIT = Stage(
-    "split", finalize_rows=assign_parts, join=bring_back, origin=origin_of, renames=_is_decided, locate=locate
+    "split",
+    finalize_rows=assign_parts,
+    join=bring_back,
+    origin=origin_of,
+    renames=_is_decided,
+    locate=locate,
+    describe=describe_split,
 )

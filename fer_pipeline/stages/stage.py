@@ -77,4 +77,7 @@ class Stage(Generic[C]):
     origin: Callable[[Row, C, Path], Path] = _origin  # where a row's file comes from; the folder is that of `join`
     renames: Callable[[C], bool] = _never  # whether `finalize_rows` gives rows other paths, and so another order
     locate: Callable[[Row], str] = _path  # where a kept row's file goes, below the output folder
+    describe: Callable[[Path, Iterable[Row]], None] | None = (
+        None  # writes beside the images what tells of the kept rows
+    )
     suffix: str = ".jpg"  # of images that `process_image` changed

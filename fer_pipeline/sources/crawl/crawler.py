@@ -56,6 +56,7 @@ class Listing:
         self._respect_robots = config.robots == "all" or (config.robots == "pictures" and self.engine.has_web_pages)
         self._urls: dict[str, None] = {}
         self._is_over = False
+        self._broken = 0  # pages in a row that could not be read
 
     @property
     def title(self) -> str:
@@ -75,17 +76,21 @@ class Listing:
         if self._is_over:
             return None
         room = self._limit - len(self._urls)
-        new = [url for url in dict.fromkeys(self._find(page)) if url not in self._urls][:room]
+        found = self._find(page)
+        self._broken = 0 if found is not None else self._broken + 1
+        new = [url for url in dict.fromkeys(found or ()) if url not in self._urls][:room]
         self._urls.update(dict.fromkeys(new))
-        self._is_over = len(self._urls) >= self._limit or (self.engine.is_paged and not new)
+        # One page that cannot be read is skipped; two in a row, or one without new results, are the end.
+        is_last = self.engine.is_paged and not new and (found is not None or self._broken > 1)
+        self._is_over = len(self._urls) >= self._limit or is_last
         return [url for url in new if not self._ledger.is_known(self.job.query.label, url)]
 
-    def _find(self, page: str) -> list[str]:
+    def _find(self, page: str) -> list[str] | None:
         try:
             found = self._parse(page)
         except ValueError as error:
             self.problems[str(error)] = None
-            return []
+            return None
         self.results = (self.results or 0) + len(found)
         return found
 

@@ -12,7 +12,7 @@ from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from icrawler.builtin import BaiduParser
 
@@ -31,6 +31,7 @@ from fer_pipeline.sources.crawl.urls import host_of, is_picture, resolve_link
 
 GALLERY = "http://sample.invalid"  # the address of the local gallery in rows, whatever port it is served on
 FLICKR_SIZES = ("url_h", "url_l", "url_o", "url_c", "url_z", "url_m")  # 1600, 1024, original, 800, 640, 500 pixels
+STRAY_BACKSLASH = re.compile(rb"(\\[\"\\/bfnrt]|\\u[0-9a-fA-F]{4})|\\")
 QUOTED_URL = re.compile(r'"(https?:[^"\s]{4,4000})"(,\d+,\d+)?')
 
 
@@ -50,6 +51,7 @@ class Search(NamedTuple):
     size: int  # results on a page
     licence: str  # the engine's own word for `crawl.licence`; "": any
     key: str  # API key, where one is needed
+    safe: bool  # whether the engine is to leave out what it holds for unsafe
 
     @property
     def first(self) -> int:
@@ -75,7 +77,7 @@ def search_pages(engine: "Engine", config: CrawlConfig, query: Query, home: str)
     licence = engine.licence_filter.get(config.licence, "")
     key = str(getattr(config, engine.needs_key)) if engine.needs_key else ""
     for number in range(ceil(min(config.limit, engine.result_limit) / size)):
-        yield engine.page_url(Search(home.rstrip("/"), query.keyword, number, size, licence, key))
+        yield engine.page_url(Search(home.rstrip("/"), query.keyword, number, size, licence, key, config.safe))
 
 
 def keyword_queries(config: CrawlConfig, _: Sequence[str]) -> list[Query]:
@@ -168,15 +170,17 @@ def _pages(name: EngineName, config: CrawlConfig, query: Query) -> list[str]:
 
 def _bing_page(search: Search) -> str:
     licence = f"&qft=+filterui:{search.licence}" if search.licence else ""  # `+` is Bing's syntax and stays unquoted
-    return search.url("/images/async", q=search.keyword, first=search.first) + licence
+    safe = {"adlt": "strict" if search.safe else "off"}
+    return search.url("/images/async", q=search.keyword, first=search.first, **safe) + licence
 
 
-def _parse_bing(_: str, body: bytes) -> list[str]:
+def _parse_bing(page: str, body: bytes) -> list[str]:
     """Read the `murl` of the JSON in each result's attribute `m`, with any suffix and query string."""
     results = (parse_json(text) for element in elements(body) if (text := attribute(element, "m")))
     urls = clean_texts(result.get("murl") for result in results if isinstance(result, dict))
     # Some are escaped twice. Only `&amp;` is undone: in a query string `&copy=` is no copyright sign.
-    return [url.replace("&amp;", "&") for url in urls]
+    whole = (f"{urlsplit(page).scheme}:{url}" if url.startswith("//") else url for url in urls)
+    return [url.replace("&amp;", "&") for url in whole]
 
 
 def _baidu_page(search: Search) -> str:
@@ -186,7 +190,10 @@ def _baidu_page(search: Search) -> str:
 
 def _parse_baidu(_: str, body: bytes) -> list[str]:
     """Read the original of each result where Baidu gives it, else its preview."""
-    content = json_object(body.replace(b"\\'", b"'"))
+    try:
+        content = json_object(body)
+    except ValueError:  # its titles may hold backslashes that JSON has no meaning for
+        content = json_object(STRAY_BACKSLASH.sub(rb"\1", body))
     items = content.get("data")
     if not isinstance(items, list):
         raise ValueError(str(content.get("message") or "no data")[:80])
@@ -197,12 +204,18 @@ def _baidu_url(item: dict[str, Any]) -> str:
     """Return the URL of one result: originals come enciphered, at times in plain."""
     hidden = str(item.get("objURL") or "")
     plain = hidden if hidden.startswith("http") else str(BaiduParser._decode_url(None, hidden))
+    others = item.get("replaceUrl")
+    first = others[0] if isinstance(others, list) and others and isinstance(others[0], dict) else {}
+    other = next(clean_texts((first.get("ObjURL"), first.get("ObjUrl"))), "")
+    if not plain.startswith("http") and other.startswith("http"):
+        return other
     previews = (item.get(key) for key in ("hoverURL", "middleURL", "thumbURL"))
     return plain if plain.startswith("http") else next(clean_texts(previews), "")
 
 
 def _google_page(search: Search) -> str:
-    words = {"ijn": search.number, "start": search.first, "tbs": search.licence, "tbm": "isch"}
+    safe = "active" if search.safe else "off"
+    words = {"ijn": search.number, "start": search.first, "tbs": search.licence, "tbm": "isch", "safe": safe}
     return search.url("/search", q=search.keyword, **words)
 
 
@@ -233,6 +246,7 @@ def _flickr_page(search: Search) -> str:
         license=search.licence,
         extras=",".join(FLICKR_SIZES),  # so that no photo costs a request of its own
         media="photos",
+        safe_search=1 if search.safe else 3,
         sort="relevance",
         format="json",
         nojsoncallback=1,
@@ -257,6 +271,7 @@ def _parse_flickr(_: str, body: bytes) -> list[str]:
 def _openverse_page(search: Search) -> str:
     licence = {"license_type": search.licence} if search.licence else {}
     words = {"page": search.number + 1, "page_size": search.size, "format": "json"}
+    words["unstable__include_sensitive_results"] = "false" if search.safe else "true"
     return search.url("/v1/images/", q=search.keyword, **words, **licence)
 
 

@@ -79,7 +79,7 @@ def is_web_url(url: str) -> bool:
 
 def json_object(body: bytes) -> dict[str, Any]:
     """Parse a page that is one JSON object; ValueError if it is not."""
-    content = parse_json(body.decode("utf-8", "ignore"))
+    content = parse_json(body.decode("utf-8-sig", "ignore"))
     if not isinstance(content, dict):
         raise ValueError("not JSON")
     return content
