@@ -114,6 +114,30 @@ def crawl_photos(config: Config, *, force: bool = False, tell: Callable[[Event],
 
     summary = crawl(config.crawl, force=force, on_progress=line, progress=console.progress)
     line(str(summary))
+    if summary.kept:
+        _add_sheet(config, tell)
+
+
+def _add_sheet(config: Config, tell: Callable[[Event], None]) -> None:
+    """Draw what was found, a row of pictures for each class, in a process that a hostile picture may kill."""
+    from functools import partial
+
+    from fer_pipeline.errors import FerError
+    from fer_pipeline.lineage.forget import SHEET
+    from fer_pipeline.report.plots import check_picture, contact_sheet
+    from fer_pipeline.workers.stage_workers import WorkerCrash, work
+
+    sheet = config.crawl.output.parent / SHEET
+    try:
+        check_picture(sheet)
+        ((_, result),) = work(partial(contact_sheet, path=sheet), [config.crawl.output], 2)
+    except (FerError, OSError) as error:
+        tell(Event("crawl", f"crawl: no sheet.png: {error}"))
+        return
+    told = (
+        "no sheet.png: a picture ended the process" if isinstance(result, WorkerCrash) else f"what was found: {sheet}"
+    )
+    tell(Event("crawl", f"crawl: {told}"))
 
 
 def make_stage(name: str, config: Config, *, force: bool = False, tell: Callable[[Event], None] = ignore) -> Summary:

@@ -24,7 +24,7 @@ from fer_pipeline.dataset.naming import photo_of
 from fer_pipeline.dataset.provenance import PROVENANCE
 from fer_pipeline.dataset.rows import MANIFEST, Row, read_rows
 from fer_pipeline.errors import InputError
-from fer_pipeline.files import write_csv
+from fer_pipeline.files import MARK, write_csv
 from fer_pipeline.lineage.forget import Plan, forget, plan_forget
 from fer_pipeline.sources.crawl.crawler import crawl
 from fer_pipeline.sources.folders import find_in_folder
@@ -213,8 +213,9 @@ def test_the_next_run_finishes_what_was_killed_after_its_first_line(
     home: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = row_of(home, "a/1.png")
-    page = home / "data/x/report.html"
+    page, sheet = home / "data/x/report.html", home / "data/x/sheet.png"
     page.write_text(OWN_PAGE)
+    write_image(sheet, draw_noise(1), made_by=MARK)
     extend_blocklist(home / "data/x/raw", plan(home, "a/1.png").blocklist)
     config = ["--config", str(home / "config.yaml"), "--until", "split"]
     assert main(["run", *config, "--dry"]) == 0
@@ -222,6 +223,7 @@ def test_the_next_run_finishes_what_was_killed_after_its_first_line(
     assert page.is_file()
     assert main(["run", *config]) == 0
     assert "finished what was interrupted" in capsys.readouterr().err
+    assert not sheet.exists()
     page.unlink()  # written anew by the split
     clean = without(made, tmp_path / "clean", lambda row: row.sha256 == gone.sha256)
     assert everything(home) == clean

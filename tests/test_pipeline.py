@@ -11,6 +11,7 @@ from fer_pipeline.errors import UsageError
 from fer_pipeline.pipeline import ORDER, Event, StepResult, plan, run
 from fer_pipeline.sources.folders import find_in_folder
 from fer_pipeline.sources.importers import import_images
+from fer_pipeline.vision.image_io import read_image
 
 SETTINGS = """workers: 1
 dedupe: {distance: 0, group_distance: 0}
@@ -117,3 +118,12 @@ def test_a_plan_of_an_empty_folder_asks_the_engines_and_makes_nothing(tmp_path: 
     assert str(steps[0]) == "crawl: will ask bing, baidu"
     assert all(one.needed for one in steps)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_crawl_ends_with_a_sheet_of_what_it_found(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "crawl: {engines: [sample], sample: {per_label: 4}, retries: 1, interval: 0}")
+    events: list[str] = []
+    run(config, until="crawl", progress=lambda event: events.append(event.text))
+    sheet = tmp_path / "data" / "drawn" / "sheet.png"
+    assert events[-1] == f"crawl: what was found: {sheet}"
+    assert read_image(sheet).shape[0] == 4 * 96

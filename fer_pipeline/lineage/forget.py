@@ -35,6 +35,7 @@ from fer_pipeline.stages.records import recorded_files
 from fer_pipeline.stages.refresh import STAGES, list_current, refresh
 
 SHOWN = 20  # files to be removed that are named one by one
+SHEET = "sheet.png"  # what a crawl draws beside the folders
 ARRAY = re.compile(r"(measures-)?crops-\d+-[0-9a-f]{16}(-[0-9a-f]{8})?\.npy")  # how a run's cache names decoded crops
 
 
@@ -250,7 +251,8 @@ def _find_runs(experiment: Experiment, blocklist: Blocklist) -> tuple[list[RunUs
                 pages += [path for path in sorted(folder.rglob("*.html")) if is_own_file(path)]
                 pages += [path for path in sorted(folder.rglob(f"{CACHE}/*.npy")) if ARRAY.fullmatch(path.name)]
     homes = dict.fromkeys(folder.parent for folder in experiment.folders.values())
-    pages += [path for home in homes for path in sorted(home.glob("*.html")) if is_own_file(path)]
+    beside = (path for home in homes for path in sorted([*home.glob("*.html"), home / SHEET]))
+    pages += [path for path in beside if is_own_file(path)]
     return usage, pages
 
 
