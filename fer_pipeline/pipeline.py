@@ -73,6 +73,8 @@ def run(
     """
     steps = steps_until(until)
     settings = resolve_config(config, workers)
+    if "train" in steps and not (settings.train.output / "model.onnx").is_file():
+        _check_training(settings)
     return [_do_step(name, settings, progress or ignore, force=force) for name in steps]
 
 
@@ -180,9 +182,17 @@ def format_summary(summary: Summary) -> Iterator[str]:
         yield f"{stage}: nothing is left: look at the reasons above and at {folder}"
 
 
+def _check_training(config: Config) -> None:
+    """Tell before the first step what would stop the training after the last."""
+    require_extra("train", "torch", "lightning", "sklearn", "matplotlib", "onnx")
+    from fer_pipeline.models.networks import check_network
+
+    check_network(config.train.network)
+
+
 def train_model(config: Config, *, force: bool = False, tell: Callable[[Event], None] = ignore) -> Outcome:
     """Train, then write the resolved configuration, the environment and the curves beside the model."""
-    require_extra("train", "torch", "lightning", "sklearn", "matplotlib", "onnx")
+    _check_training(config)
     from fer_pipeline.training.train import train
 
     outcome = train(config.train, force=force)

@@ -46,6 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_image(home / "photo.jpg", draw_portrait(3, "smile")[0])
     for number in range(2):
         write_image(home / "photos" / f"{number}.jpg", draw_mouth("open", number))
+    write_image(home / "crop.png", draw_mouth("open", 9))
     return home
 
 
@@ -130,6 +131,8 @@ def test_every_example_of_the_page_runs(here: Path) -> None:
     assert (here / "runs" / "mine" / "metrics.json").is_file()
     assert names["outcome"].model == Path("runs/short/model.onnx")
     assert len(names["rows"]) == 32
+    by_hand = names["card"]["labels"][names["probabilities"].argmax()]
+    assert by_hand == fer.load("runs/mine").predict("crop.png", is_crop=True).faces[0].guess
 
 
 def test_the_page_names_every_function(here: Path) -> None:

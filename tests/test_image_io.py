@@ -26,6 +26,7 @@ from fer_pipeline.vision.image_io import (
     link_image,
     measure_sharpness,
     read_image,
+    read_photo,
     resize,
     shrink,
     sniff_suffix,
@@ -367,3 +368,35 @@ def test_without_the_extra_a_heic_says_what_is_missing(monkeypatch: pytest.Monke
     data = heic(draw_noise(1, 64, 48))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     assert reason_of(data) == "needs_heic"
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_kept(lost: int) -> None:
+    data = to_jpeg(smooth(), 90)
+    assert data.endswith(b"\xff\xd9")
+    assert np.array_equal(read_image(data[:-lost]), read_image(data))
+
+
+def test_a_jpeg_that_lacks_more_than_its_end_marker_is_truncated() -> None:
+    data = to_jpeg(draw_noise(1, 400, 400), 90)
+    for part in (0.3, 0.6, 0.9):
+        assert reason_of(data[: int(len(data) * part)]) == "truncated"
+
+
+def test_a_phones_largest_photo_is_decoded_small(tmp_path: Path) -> None:
+    path = tmp_path / "phone.jpg"
+    PIL.Image.new("RGB", (12000, 9000), (120, 90, 60)).save(path, quality=40)  # 108 megapixels
+    image, factor = read_photo(path, max_pixels=50_000_000)
+    assert image.shape == (4500, 6000, 3)
+    assert factor == 2
+    with pytest.raises(BadImage, match="too_many_pixels"):
+        read_image(path, max_pixels=50_000_000)
+    small, factor = read_photo(to_jpeg(smooth(), 90))
+    assert (small.shape, factor) == (smooth().shape, 1)
+
+
+def test_a_huge_progressive_jpeg_is_refused_since_no_decoder_reads_it_small() -> None:
+    buffer = io.BytesIO()
+    PIL.Image.new("L", (9000, 9000)).save(buffer, "JPEG", progressive=True)
+    with pytest.raises(BadImage, match="too_many_pixels"):
+        read_photo(buffer.getvalue(), max_pixels=50_000_000)

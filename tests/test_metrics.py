@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from fer_pipeline.evaluation.confidence import measure_calibration, measure_selective
+from fer_pipeline.evaluation.evaluate import measure
 from fer_pipeline.evaluation.metrics import bootstrap_macro_f1, score, wilson_interval
 from fer_pipeline.evaluation.scores import ReliabilityBin
+from fer_pipeline.report.warnings import warn_of_guessing
 
 
 @pytest.mark.parametrize(
@@ -115,3 +117,10 @@ def test_withholding_the_unsure_tells_coverage_and_accuracy_of_the_rest() -> Non
     assert (told.threshold, told.answered, told.coverage, told.accuracy) == (0.7, 2, 0.5, 0.5)
     assert [one.accuracy for one in told.table] == [0.5, 1.0, None]
     assert told.table[2].accuracy_ci95 == (0, 1), "nothing answered, nothing known"
+
+
+def test_a_measurement_of_one_class_is_told_to_be_its_recall() -> None:
+    probabilities = np.tile(np.array([0.9, 0.1], np.float32), (50, 1))
+    metrics = measure(np.zeros(50, np.int64), probabilities, ["a", "b"], {})
+    (told,) = warn_of_guessing(metrics)
+    assert told.startswith("Only a was measured: this is its recall")

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from fer_pipeline.models.networks import OWN, build_network, default_normalisation, default_size, network_names
+from fer_pipeline.errors import UsageError
+from fer_pipeline.models.networks import (
+    OWN,
+    build_network,
+    check_network,
+    default_normalisation,
+    default_size,
+    network_names,
+)
 
 torch.set_num_threads(1)
 
@@ -132,3 +140,12 @@ def test_the_page_of_networks_names_them_all_with_their_size_and_parameters() ->
             network = build_network(name, 7, default_size(name))
         counted = sum(parameter.numel() for parameter in network.parameters())
         assert (int(size), told) == (default_size(name), f"{counted:,}"), name
+
+
+def test_a_misspelt_network_is_told_with_the_one_that_was_meant() -> None:
+    with pytest.raises(
+        UsageError, match=r"train.network: unknown network 'compact_resnt': did you mean compact_resnet"
+    ):
+        check_network("compact_resnt")
+    for name in ("compact_resnet", "hog_svm", "mobilenet_v3_small"):
+        check_network(name)

@@ -127,3 +127,10 @@ def test_a_crawl_ends_with_a_sheet_of_what_it_found(tmp_path: Path) -> None:
     sheet = tmp_path / "data" / "drawn" / "sheet.png"
     assert events[-1] == f"crawl: what was found: {sheet}"
     assert read_image(sheet).shape[0] == 4 * 96
+
+
+def test_a_misspelt_network_is_told_before_the_first_step(config: Path) -> None:
+    settings = load_config(config, ["train.network=compact_resnt"])
+    with pytest.raises(UsageError, match="did you mean compact_resnet"):
+        run(settings)
+    assert not settings.unify.output.exists()

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from support.drawn import draw_mouth, write_classes, write_png
@@ -21,7 +22,7 @@ from fer_pipeline.sources.sample import draw_photo, random_face
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.vision.image_io import read_image
+from fer_pipeline.vision.image_io import read_image, resize
 
 torch.set_num_threads(1)
 HALF = (0.5, 0.5, 0.5)
@@ -151,3 +152,14 @@ def test_the_stages_noted_the_photo_without_a_face(photos: Path, tmp_path: Path)
     for row in read_rows(tmp_path / "faces"):
         outcome = predict_file(run, False, photos / row.path).outcome
         assert outcome == ("ok" if row.status is Status.KEPT else row.reason)
+
+
+@pytest.mark.slow  # encoding so large a photo takes seconds
+def test_boxes_of_a_photo_too_large_to_decode_whole_are_in_its_own_pixels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    photo = draw_photo([random_face(rng, "smile", 400, 400)], 400, 400, rng)[0]
+    predictor = Predictor(write_model(tmp_path / "run", Preprocessing(detector=Detector(), cut=CropSettings())))
+    PIL.Image.fromarray(resize(photo, 9600, 9600)).save(tmp_path / "large.jpg", quality=50)
+    (small,), (large,) = (predictor.predict(what).faces for what in (photo, tmp_path / "large.jpg"))
+    assert predictor.predict(tmp_path / "large.jpg").width == 9600
+    assert np.allclose(np.array(large.box) / 24, small.box, atol=6)

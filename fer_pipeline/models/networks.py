@@ -5,6 +5,7 @@ Our own residual networks, those of `tutorial_networks`, and every classifier of
 
 from __future__ import annotations
 
+import difflib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from fer_pipeline.errors import UsageError
 from fer_pipeline.models.classical import CLASSICAL
 from fer_pipeline.models.tutorial_networks import fer_cnn, prelu_cnn, simpleconv3, vgg_small
 
@@ -112,6 +114,15 @@ def default_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ..
 def network_names() -> list[str]:
     """List every name that `build_network` knows, our own first."""
     return [*OWN, *models.list_models(module=models)]
+
+
+def check_network(name: str) -> None:
+    """Raise UsageError for a network that nobody knows, before any data is read."""
+    known = [*CLASSICAL, *network_names()]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"choose {', '.join([*OWN, *CLASSICAL])}, or one of torchvision"
+        raise UsageError(f"train.network: unknown network {name!r}: {meant}")
 
 
 def build_network(

@@ -14,7 +14,7 @@ from fer_pipeline.models.model_file import find_model, open_session, read_card
 from fer_pipeline.models.prediction import FacePrediction, Outcome, Prediction, summarize_outcome
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
-from fer_pipeline.vision.image_io import BadImage, Image, read_image
+from fer_pipeline.vision.image_io import BadImage, Image, read_photo
 from fer_pipeline.vision.landmarks import for_groups
 
 Photo = str | Path | bytes | Image  # a file, the bytes of one, or upright RGB pixels (height, width, 3) as uint8
@@ -77,11 +77,12 @@ class Predictor:
     def _predict_one(self, photo: Any, is_crop: bool) -> Prediction:
         path = str(photo) if isinstance(photo, str | Path) else ""
         try:
-            image = photo if isinstance(photo, np.ndarray) else read_image(Path(path) if path else photo)
+            image, factor = (photo, 1.0) if isinstance(photo, np.ndarray) else read_photo(Path(path) if path else photo)
         except (BadImage, OSError) as error:
             return Prediction(path=path, outcome=_outcome_of(error))
         faces = self.predict_faces(image, is_crop=is_crop)
-        height, width = image.shape[:2]
+        height, width = (round(side * factor) for side in image.shape[:2])
+        faces = [face.model_copy(update={"box": face.box.scaled(factor)}) for face in faces] if factor > 1 else faces
         return Prediction(path=path, outcome=summarize_outcome(faces), width=width, height=height, faces=faces)
 
     def predict_faces(self, photo: Image, *, is_crop: bool = False) -> list[FacePrediction]:

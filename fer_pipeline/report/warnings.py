@@ -43,6 +43,8 @@ def warn_of_guessing(metrics: Metrics) -> list[str]:
     """An accuracy that is not significantly above that of always predicting the most frequent class."""
     label = max(metrics.per_class, key=lambda name: metrics.per_class[name].support)
     share = metrics.per_class[label].support / max(1, metrics.count)
+    if share == 1 and len(metrics.per_class) > 1:
+        return [f"Only {label} was measured: this is its recall, and says nothing about what else is called {label}."]
     if metrics.accuracy_ci95[0] > share:
         return []
     if metrics.accuracy > share:

@@ -33,6 +33,8 @@ SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
 HEIC = ".heic"  # by the standard HEIF too: ISO/IEC 23008-12
 NEEDS_HEIC = "needs_heic"  # the reason where the extra is missing
 MAX_PIXELS = 100_000_000
+LARGE_SIDE = 4000  # pixels, from twice which on a photo is decoded smaller
+JPEG, END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 class _PillowState:
@@ -89,20 +91,36 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
         return _decode(data, max_pixels, shrink_to)
 
 
+def read_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Image, float]:
+    """Decode a photo as `read_image` does, a huge JPEG at a half, a quarter or an eighth of its size.
+
+    Returns the pixels and how many times larger the photo is: faces are found on small copies anyway, and a phone's
+    200 megapixels would take 600 MB.
+    """
+    data = source.read_bytes() if isinstance(source, Path) else source
+    image = read_image(data, max_pixels=max_pixels, shrink_to=LARGE_SIDE)
+    header = read_header(data) if max(image.shape[:2]) >= LARGE_SIDE else None
+    full = max(header.width, header.height) if header is not None else 0
+    return image, max(1.0, full / max(image.shape[:2]))
+
+
 def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
     try:
         if sniff_signature(data) == HEIC:
             return to_rgb(_open_heic(data, max_pixels))
-        with _open(data, max_pixels) as image:
+        with _open(data, max_pixels, shrink_to) as image:
             if image.format in {"JPEG", "MPO"} and has_many_scans(data):
                 raise BadImage("too_many_scans")
-            if shrink_to is not None and image.format == "JPEG":
+            if shrink_to is not None and image.format in {"JPEG", "MPO"}:
                 factor = shrink_to / max(image.size)  # draft leaves both sides at least as large as it is told
                 image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))
             image.load()
             return to_rgb(upright(image))
     except (OSError, EOFError) as error:  # PIL.UnidentifiedImageError among them
-        raise BadImage("truncated" if "truncated" in str(error) else "unreadable") from None
+        is_cut = "truncated" in str(error)
+        if is_cut and data.startswith(JPEG) and not data.endswith(END_OF_JPEG):
+            return _decode_without_end(data, max_pixels, shrink_to)
+        raise BadImage("truncated" if is_cut else "unreadable") from None
     except (
         ValueError,
         SyntaxError,
@@ -116,11 +134,28 @@ def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
         raise BadImage("unreadable") from None  # what Pillow's parsers raise on mangled headers
 
 
-def _open(data: bytes, max_pixels: int) -> PIL.Image.Image:
+def _decode_without_end(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
+    """A JPEG that lacks no more than its end marker, as every viewer shows it.
+
+    What is missing of a picture comes out in one colour: then it was more than the marker.
+    """
+    image = _decode(data + END_OF_JPEG, max_pixels, shrink_to)
+    last = image[-max(8, image.shape[0] // 50) :]
+    if b"\xff\xc2" in data or np.ptp(last.reshape(-1, 3), axis=0).max() == 0:  # C2: of progressive ones none can tell
+        raise BadImage("truncated")
+    return image
+
+
+def _open(data: bytes, max_pixels: int, shrink_to: int | None = None) -> PIL.Image.Image:
     """Read the header, and refuse what would take more room than that many pixels do."""
     if icon_pixels(data) <= max_pixels:
         image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
-        if max(image.width * image.height, tile_pixels(image), frame_pixels(data)) <= max_pixels:
+        pixels = image.width * image.height
+        if shrink_to is not None and image.format in {"JPEG", "MPO"} and not image.info.get("progressive"):
+            # A decoder that skips detail holds no more than what is left; of a progressive one it holds all.
+            skipped = max(scale for scale in (1, 2, 4, 8) if scale == 1 or max(image.size) >= scale * shrink_to)
+            pixels //= skipped**2
+        if max(pixels, tile_pixels(image), frame_pixels(data)) <= max_pixels:
             return image
     raise BadImage("too_many_pixels")
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.errors import SetupError
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
-from fer_pipeline.vision.image_io import BadImage, Image, read_image
+from fer_pipeline.vision.image_io import BadImage, Image, read_photo
 from fer_pipeline.workers.process import Job, Process, Raised, Worker
 
 PREFETCH = 2  # pictures a worker holds: one in work and one ready, so that it does not idle between them
@@ -45,10 +45,14 @@ class Prepared:
 def prepare_bytes(data: bytes, spec: InputSpec, max_pixels: int) -> Prepared:
     """Decode a picture and prepare its crops, in a worker."""
     try:
-        photo = read_image(data, max_pixels=max_pixels)
+        photo, factor = read_photo(data, max_pixels=max_pixels)
     except BadImage as error:
         return Prepared("too_large" if error.reason == "too_many_pixels" else "bad_image")
-    return prepare_photo(photo, spec)
+    found = prepare_photo(photo, spec)
+    if factor == 1:
+        return found
+    width, height = round(found.width * factor), round(found.height * factor)
+    return replace(found, width=width, height=height, boxes=tuple(box.scaled(factor) for box in found.boxes))
 
 
 def prepare_photo(photo: Image, spec: InputSpec) -> Prepared:
