@@ -150,6 +150,11 @@ def make_stage(name: str, config: Config, *, force: bool = False, tell: Callable
     summary = run_stage(MADE_BY[name], getattr(config, name), workers=count_workers(config), force=force)
     for text in format_summary(summary):
         tell(Event(name, text))
+    if name == "dedupe" and summary.fresh:
+        from fer_pipeline.stages.dedupe import warn_of_copies
+
+        for text in warn_of_copies(summary.folder):
+            tell(Event(name, f"{name}: {text}"))
     if name == "split" and (summary.fresh or not (config.data / config.name / "report.html").is_file()):
         from fer_pipeline.stages.corrections import format_decisions
         from fer_pipeline.stages.split import format_share

@@ -1,17 +1,24 @@
 """Of near-copies the best stays; what is alike is tied, so that a split never parts it."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
-from support.pictures import draw_noise, draw_portrait, make_folder
+from support.pictures import draw_noise, draw_portrait, draw_view, make_folder
 
 from fer_pipeline.config.schema import DedupeConfig
 from fer_pipeline.dataset.rows import Row, Status, read_rows
+from fer_pipeline.sources.sample import draw_photo, random_face
+from fer_pipeline.sources.sample.faces import random_mouth
 from fer_pipeline.sources.sample.junk import to_jpeg
-from fer_pipeline.stages.dedupe import DEDUPE, drop_copies
+from fer_pipeline.stages.dedupe import DEDUPE, drop_copies, warn_of_copies
 from fer_pipeline.stages.runner import run_stage
-from fer_pipeline.vision.image_io import Image, resize
+from fer_pipeline.vision.image_io import Image, read_image, resize
+from fer_pipeline.vision.same_picture import are_one_picture, look_at
 
 
 def row(name: str, bits: int, width: int = 100, sharpness: float = 1.0, label: str = "a", group: str = "") -> Row:
@@ -21,7 +28,7 @@ def row(name: str, bits: int, width: int = 100, sharpness: float = 1.0, label: s
 
 
 def dedupe(rows: list[Row], **changes: Any) -> dict[str, Row]:
-    config = DedupeConfig(input=Path("in"), output=Path("out"), **changes)
+    config = DedupeConfig.model_validate({"input": Path("in"), "output": Path("out"), "check": "hash", **changes})
     final = list(drop_copies(sorted(rows, key=lambda one: one.path), config))
     assert len(final) == len(rows)
     return {one.path: one for one in final}
@@ -88,6 +95,12 @@ def test_conflicting_labels_can_be_kept_the_best_of_each() -> None:
     assert rows["a/2.jpg"].group == rows["b/1.jpg"].group is not None
 
 
+def test_likeness_never_ties_two_groups_that_an_import_named() -> None:
+    rows = dedupe([row("1", 0, group="p:anna"), row("2", 6, group="p:ben"), row("3", 3), row("4", 12)], distance=0)
+    groups = {path: one.group for path, one in rows.items()}
+    assert groups == {"a/1.jpg": "p:anna", "a/2.jpg": "p:ben", "a/3.jpg": "p:anna", "a/4.jpg": "p:ben"}
+
+
 def test_images_of_one_person_stay_tied_together_with_what_is_like_them() -> None:
     rows = dedupe([row("1", 0, group="p:anna"), row("2", 30, group="p:anna"), row("3", 37), row("4", 60)])
     assert rows["a/1.jpg"].group == rows["a/2.jpg"].group == rows["a/3.jpg"].group == "p:anna"
@@ -131,3 +144,64 @@ def test_frames_before_one_camera_look_alike_and_all_stay_each_session_by_itself
     rows = dedupe([*frames, row("4", 60, label="a")])
     assert len(kept(rows)) == 4
     assert [rows[path].group for path in ("a/1.jpg", "b/2.jpg", "a/3.jpg")] == ["webcam:1", "webcam:1", "webcam:2"]
+
+
+# --- the pixels decide
+
+
+def portraits(folder: Path, pictures: dict[str, Image]) -> dict[str, Row]:
+    """The rows of photos that all look alike to a hash, after the pixels were asked."""
+    source = make_folder(folder / "in", dict(pictures), attributes={"width": 1})
+    config = DedupeConfig(input=source, output=folder / "out", distance=16, group_distance=20)
+    run_stage(DEDUPE, config)
+    return {one.path: one for one in read_rows(config.output)}
+
+
+def sitter(label: str) -> Image:
+    """One person before one wall, in one light, with some expression."""
+    rng = np.random.default_rng(5)
+    face = random_face(rng, "neutral", 320, 320, (160, 134), 150)
+    rng = np.random.default_rng(6)
+    mouth = replace(random_mouth(rng, label), slant=0.0)
+    return draw_photo([replace(face, label=label, mouth=mouth, tilt=0.0)], 320, 320, np.random.default_rng(7))[0]
+
+
+def test_the_expressions_of_a_sitter_are_pictures_of_their_own_tied_together(tmp_path: Path) -> None:
+    rows = portraits(tmp_path, {f"{label}/1.jpg": sitter(label) for label in ("neutral", "smile", "open")})
+    assert len(kept(rows)) == 3
+    assert len({one.group for one in rows.values()}) == 1
+    assert None not in {one.group for one in rows.values()}
+
+
+def encode(image: Image, quality: int) -> Image:
+    return read_image(to_jpeg(image, quality))
+
+
+COPIES: dict[str, Callable[[Image], Image]] = {
+    "encoded again": lambda image: encode(image, 30),
+    "half as large": lambda image: resize(image, 160, 160),
+    "cut at the edges": lambda image: image[8:-8, 8:-8],
+    "with a frame": lambda image: np.pad(image, ((8, 8), (8, 8), (0, 0))),
+    "brighter": lambda image: np.clip(image * 0.8 + 40, 0, 255).astype(np.uint8),
+    "blurred": lambda image: np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5), np.uint8),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_one_picture_is_a_copy_however_it_was_changed(tmp_path: Path, kind: str) -> None:
+    photo = draw_portrait(1)[0]
+    assert are_one_picture(look_at(photo), look_at(COPIES[kind](photo)))
+    scene = draw_view(3)
+    if kind not in {"cut at the edges", "with a frame"}:
+        assert are_one_picture(look_at(scene), look_at(COPIES[kind](scene)))
+
+
+def test_much_lost_to_copies_and_one_large_group_are_told_with_a_remedy(tmp_path: Path) -> None:
+    photo = draw_portrait(1)[0]
+    pictures = {f"a/{number}.jpg": encode(photo, 40 + 10 * number) for number in range(4)}
+    portraits(tmp_path, pictures | {"b/9.jpg": sitter("smile"), "b/8.jpg": sitter("open")})
+    copies, group = warn_of_copies(tmp_path / "out")
+    assert copies.startswith("50% of the photos went (3 as copy): look at them in report.html")
+    assert "dedupe.distance" in copies
+    assert "are one group" in group
+    assert "--group" in group

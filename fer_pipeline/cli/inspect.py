@@ -25,6 +25,8 @@ from fer_pipeline.cli.completion import complete_recipe, complete_run
 from fer_pipeline.pipeline import ORDER, require_extra
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fer_pipeline.config.schema import Config
     from fer_pipeline.report.status import StageStatus
 
@@ -144,9 +146,8 @@ def status(
             "raw" if stand.step == "crawl" else stand.step, stand.kept, stand.dropped, stand.told, str(stand.folder)
         )
     console.out.print(table)
-    for stand in stands:
-        if stand.stale:
-            console.out.print(f"stale: {stand.folder} was {stand.stale}")
+    for sentence in _warn(stands):
+        console.out.print(sentence)
     console.out.print(_next_step(settings, stands, format_options(config, set_)))
     if picture is not None:
         from fer_pipeline.report.funnel import places_of, read_steps
@@ -154,6 +155,17 @@ def status(
 
         plot_funnel([(step.stage, step.kept, step.reasons) for step in read_steps(places_of(settings))], picture)
         console.note(f"status: {picture}")
+
+
+def _warn(stands: list[StageStatus]) -> Iterator[str]:
+    """What is odd about the folders, a line each."""
+    from fer_pipeline.stages.dedupe import warn_of_copies
+
+    for stand in stands:
+        if stand.step == "dedupe":
+            yield from (f"dedupe: {sentence}" for sentence in warn_of_copies(stand.folder))
+        if stand.stale:
+            yield f"stale: {stand.folder} was {stand.stale}"
 
 
 def _print_experiments() -> None:

@@ -112,11 +112,14 @@ class UnifyConfig(StageConfig):
 
 
 class DedupeConfig(StageConfig):
-    """Drop near-copies by perceptual hash."""
+    """Drop copies: a perceptual hash proposes, the pixels decide."""
 
     hash: Literal["phash", "dhash", "ahash", "whash"] = Field("phash", description="kind of 64-bit perceptual hash")
-    distance: int = Field(4, ge=0, le=16, description="differing bits up to which two photos are copies")
+    distance: int = Field(4, ge=0, le=16, description="differing bits up to which two photos may be copies")
     group_distance: int = Field(8, ge=0, le=20, description="differing bits up to which a split never parts them")
+    check: Literal["pixels", "hash"] = Field(
+        "pixels", description="what decides whether photos whose hashes are that near are copies"
+    )
     conflicts: Literal["drop", "keep"] = Field("drop", description="copies with conflicting labels")
 
 

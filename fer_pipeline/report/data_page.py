@@ -23,6 +23,7 @@ from fer_pipeline.report.funnel import Place, Step, read_steps
 from fer_pipeline.report.pages import write_page
 from fer_pipeline.report.pictures import Picture, embed_file, link_of, some
 from fer_pipeline.report.warnings import warn_of_counts, warn_of_sources
+from fer_pipeline.stages.dedupe import warn_of_copies
 
 REPORT = "report.html"
 TILES = 240  # pictures in the sample of all classes together
@@ -85,7 +86,8 @@ def _warnings(steps: Sequence[Step], rows: Sequence[Row]) -> list[str]:
     stale = [f"{step.folder.name} was {step.stale}." for step in steps if step.stale]
     sources = count_sources(rows)
     counts = {label: one.total() for label, one in sources.items()}
-    return [*stale, *warn_of_sources(sources), *warn_of_counts(counts)]
+    copies = [warning for step in steps if step.stage == "dedupe" for warning in warn_of_copies(step.folder)]
+    return [*stale, *copies, *warn_of_sources(sources), *warn_of_counts(counts)]
 
 
 def _sample(folder: Path, rows: Sequence[Row]) -> list[Sample]:
