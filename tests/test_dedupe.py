@@ -182,6 +182,8 @@ COPIES: dict[str, Callable[[Image], Image]] = {
     "half as large": lambda image: resize(image, 160, 160),
     "cut at the edges": lambda image: image[8:-8, 8:-8],
     "with a frame": lambda image: np.pad(image, ((8, 8), (8, 8), (0, 0))),
+    "in a wide black frame": lambda image: np.pad(image, ((60, 80), (40, 40), (0, 0))),
+    "mirrored": lambda image: np.ascontiguousarray(image[:, ::-1]),
     "brighter": lambda image: np.clip(image * 0.8 + 40, 0, 255).astype(np.uint8),
     "blurred": lambda image: np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5), np.uint8),
 }
@@ -190,10 +192,16 @@ COPIES: dict[str, Callable[[Image], Image]] = {
 @pytest.mark.parametrize("kind", COPIES)
 def test_one_picture_is_a_copy_however_it_was_changed(tmp_path: Path, kind: str) -> None:
     photo = draw_portrait(1)[0]
-    assert are_one_picture(look_at(photo), look_at(COPIES[kind](photo)))
-    scene = draw_view(3)
-    if kind not in {"cut at the edges", "with a frame"}:
-        assert are_one_picture(look_at(scene), look_at(COPIES[kind](scene)))
+    rows = portraits(tmp_path, {"a/1.jpg": photo, "a/2.jpg": COPIES[kind](photo), "a/3.jpg": draw_portrait(2)[0]})
+    assert sum(rows[path].status is Status.KEPT for path in ("a/1.jpg", "a/2.jpg")) == 1
+    assert rows["a/3.jpg"].status is Status.KEPT
+
+
+@pytest.mark.parametrize("kind", ["encoded again", "half as large", "with a frame", "brighter", "blurred"])
+def test_so_is_a_picture_without_a_face(kind: str) -> None:
+    scene, other = draw_view(3), draw_view(4)
+    assert are_one_picture(look_at(scene), look_at(COPIES[kind](scene)))
+    assert not are_one_picture(look_at(other), look_at(COPIES[kind](scene)))
 
 
 def test_much_lost_to_copies_and_one_large_group_are_told_with_a_remedy(tmp_path: Path) -> None:

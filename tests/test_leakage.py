@@ -75,11 +75,16 @@ def test_blank_crops_are_no_copies_of_one_another_unless_they_are_the_same() -> 
     assert [leak.kind for leak in find_leaks(crops(blank[:1]), crops(blank[:1]))] == ["exact"]
 
 
-def test_where_photos_were_hashed_their_hashes_decide() -> None:
+def test_where_photos_were_hashed_hashes_and_crops_are_both_asked() -> None:
     alike = [texture(1), texture(1) // 2]
     leaks = find_leaks(crops(alike[:1], hash=["00000000000000ff"]), crops(alike[1:], hash=["00000000000000f0"]), 4)
     assert [(leak.kind, leak.distance) for leak in leaks] == [("photo", 4)]
-    assert find_leaks(crops(alike[:1], hash=["00000000000000ff"]), crops(alike[1:], hash=["0000000000000000"]), 4) == []
+    far = crops(alike[1:], hash=["0000000000000000"])
+    assert [leak.kind for leak in find_leaks(crops(alike[:1], hash=["00000000000000ff"]), far, 4)] == ["crop"]
+    turned = crops([np.ascontiguousarray(texture(1)[:, ::-1])], hash=["0000000000000000"])
+    assert [leak.kind for leak in find_leaks(crops(alike[:1], hash=["00000000000000ff"]), turned, 4)] == ["mirrored"]
+    strangers = crops([texture(2)], hash=["0000000000000000"])
+    assert find_leaks(crops(alike[:1], hash=["00000000000000ff"]), strangers, 4) == []
     assert [leak.kind for leak in find_leaks(crops(alike[:1]), crops(alike[1:]), 4)] == ["crop"], "no hash to go by"
 
 

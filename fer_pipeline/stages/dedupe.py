@@ -19,7 +19,7 @@ from fer_pipeline.dataset.rows import Row, Status, iter_rows, session_of
 from fer_pipeline.stages.near_duplicates import Hashes, Indices, group_hashes, name_members, near_hashes, tie
 from fer_pipeline.stages.stage import Keep, Stage, Verdict
 from fer_pipeline.vision.image_io import BadImage, Image, hash_image, measure_sharpness, read_image, shrink
-from fer_pipeline.vision.same_picture import Look, are_one_picture, look_at
+from fer_pipeline.vision.same_picture import Look, are_one_picture, look_at, mirrored, trim_border
 
 COMPARED = 16  # pictures of a group that a photo is compared with
 
@@ -29,10 +29,16 @@ LARGE = 1 / 3  # share of a set in one group, from which on it is told
 
 
 def measure_photo(image: Image, _: Row, config: DedupeConfig) -> Verdict:
-    """Note the hash, and what decides which of several copies is the best."""
+    """Note the hashes, and what decides which of several copies is the best.
+
+    `hashes` are those of the mirror image, and of the content within a plain border and its mirror image.
+    """
+    content = trim_border(image)
+    others = [image[:, ::-1], *([content, content[:, ::-1]] if content.shape != image.shape else [])]
     return Keep(
         attributes={
             "hash": hash_image(image, config.hash),
+            "hashes": [hash_image(np.ascontiguousarray(other), config.hash) for other in others],
             "sharpness": round(measure_sharpness(shrink(image, 512)), 1),
         }
     )
@@ -45,6 +51,7 @@ class Photo(NamedTuple):
     label: str | None
     group: str | None
     hash: int
+    hashes: tuple[int, ...]  # of its mirror image, and of what lies within a plain border
     worth: tuple[int, float]  # pixels, sharpness
     is_session: bool  # before one's own camera
     sha256: str  # of the file as it came
@@ -71,20 +78,29 @@ def _read(row: Row) -> Photo:
     attributes = row.attributes
     worth = attributes.get("width", 0) * attributes.get("height", 0), attributes["sharpness"]
     label = row.label and intern(row.label)
-    return Photo(
-        row.path, label, row.group, int(attributes["hash"], 16), worth, session_of(row) is not None, row.sha256
-    )
+    hashed, *others = (int(text, 16) for text in (attributes["hash"], *attributes.get("hashes", ())))
+    is_session = session_of(row) is not None
+    return Photo(row.path, label, row.group, hashed, tuple(others), worth, is_session, row.sha256)
 
 
 def _group(photos: list[Photo], distance: int) -> Indices:
-    """The first of the photos each is a near-copy of, also by way of others.
+    """The first of the photos each looks like, mirrored and without a border too, also by way of others.
 
     Before one camera all photos look alike but for the mouth: `fer collect` has judged by that, so these are not
     compared with each other.
     """
     hashes = np.array([photo.hash for photo in photos], dtype=np.uint64)
     own = np.array([photo.is_session for photo in photos], dtype=bool)
-    return group_beside(hashes, own, distance) if own.any() else group_hashes(hashes, distance)
+    return group_beside(hashes, own, distance) if own.any() else _group_all(photos, hashes, distance)
+
+
+def _group_all(photos: list[Photo], hashes: Hashes, distance: int) -> Indices:
+    """Tie photos any two of whose hashes are near."""
+    owners = np.repeat(np.arange(len(photos)), [len(photo.hashes) for photo in photos])
+    others = np.fromiter((other for photo in photos for other in photo.hashes), np.uint64)
+    groups = group_hashes(np.concatenate((hashes, others)), distance)
+    tie(groups, owners, np.arange(len(photos), len(groups)))
+    return name_members(groups[: len(photos)])
 
 
 def group_beside(hashes: Hashes, apart: NDArray[np.bool_], distance: int) -> Indices:
@@ -140,7 +156,9 @@ def _look(path: Path) -> Look | None:
 def _is_copy(first: Photo, second: Photo, one: Look | None, other: Look | None) -> bool:
     if first.sha256 and first.sha256 == second.sha256:
         return True
-    return one is not None and other is not None and are_one_picture(one, other)
+    if one is None or other is None:
+        return False
+    return are_one_picture(one, other) or are_one_picture(one, mirrored(other))
 
 
 def _tie(photos: list[Photo], distance: int) -> Indices:
@@ -157,7 +175,7 @@ def _tie(photos: list[Photo], distance: int) -> Indices:
     groups = np.arange(len(photos))
     hashes = np.array([photo.hash for photo in photos], dtype=np.uint64)
     others = np.flatnonzero(~named)
-    groups[others] = others[group_hashes(hashes[others], distance)]
+    groups[others] = others[_group_all([photos[index] for index in others], hashes[others], distance)]
     _tie_known(groups, photos)
     values, places = np.unique(hashes, return_inverse=True)
     first = np.full((2, len(values)), -1)  # of the photos of each hash: the first named one, and the first other

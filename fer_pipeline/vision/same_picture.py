@@ -25,6 +25,8 @@ WINDOW = 13  # side of the windows, in these pixels
 BLUR = 1.6  # before comparing: what a strong compression leaves alone
 TEXTURE = 6.0  # grey levels of deviation in a window from which on its correlation counts half
 SAME = 0.025  # largest dissimilarity of one picture, at the 99th percentile of the windows
+PLAIN = 24  # range of levels in a row or column that is a border: compression leaves some
+LEFT = 0.3  # share of a side that must be left without its border
 TRIED = (0.35, 0.02)  # dissimilarity above which photos are no candidates, below which no alignment is needed
 FINDER = Detector(detector="yunet", sides=(160, 320), second="none")
 FACE = 0.75  # side of what is compared, in sides of the face's box: nothing of a frame, little of a watermark
@@ -44,7 +46,34 @@ def look_at(image: Image) -> Look:
     if faces:
         box = faces[0].box
         face = _soften(cut_square(image, Square(*box.centre, FACE * max(box.width, box.height), 0.0), SIDE))
-    return Look(face, _soften(resize(image, SIDE, SIDE)))
+    return Look(face, _soften(resize(trim_border(image), SIDE, SIDE)))
+
+
+def mirrored(look: Look) -> Look:
+    """What would be seen of the mirror image."""
+    return Look(None if look.face is None else _turn(look.face), _turn(look.whole))
+
+
+def trim_border(image: Image) -> Image:
+    """Cut off plain borders, as screenshots and frames have them; an image without any is returned as it is."""
+    height, width = image.shape[:2]
+    spans = [_find_content(image, axis) for axis in (0, 1)]
+    (top, bottom), (left, right) = spans
+    if bottom - top < LEFT * height or right - left < LEFT * width:
+        return image
+    return image[top:bottom, left:right]
+
+
+def _find_content(image: Image, axis: int) -> tuple[int, int]:
+    """Where the rows (axis 0) or columns (axis 1) begin and end that are not of one colour."""
+    lines = image if axis == 0 else image.swapaxes(0, 1)
+    levels = lines.max(axis=1).astype(int) - lines.min(axis=1)
+    places = np.flatnonzero(levels.max(axis=1) > PLAIN)
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, len(lines))
+
+
+def _turn(grey: Grey) -> Grey:
+    return np.ascontiguousarray(grey[:, ::-1])
 
 
 def are_one_picture(first: Look, second: Look) -> bool:
@@ -52,6 +81,11 @@ def are_one_picture(first: Look, second: Look) -> bool:
     if first.face is not None and second.face is not None:
         return _agree(first.face, second.face)
     return first.face is second.face is None and _agree(first.whole, second.whole)
+
+
+def are_one_crop(first: Image, second: Image) -> bool:
+    """Tell the same of two crops (height, width, 3), which are compared whole."""
+    return _agree(*(_soften(resize(one, SIDE, SIDE)) for one in (first, second)))
 
 
 def _soften(image: Image) -> Grey:
