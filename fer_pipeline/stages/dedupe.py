@@ -31,13 +31,14 @@ LARGE = 1 / 3  # share of a set in one group, from which on it is told
 def measure_photo(image: Image, _: Row, config: DedupeConfig) -> Verdict:
     """Note the hashes, and what decides which of several copies is the best.
 
-    `hashes` are those of the mirror image, and of the content within a plain border and its mirror image.
+    All hashes are of what lies within a plain border, if there is one: else two frames would be alike. `hashes` are
+    those of its mirror image and of its turns by a quarter, a half and three quarters.
     """
     content = trim_border(image)
-    others = [image[:, ::-1], *([content, content[:, ::-1]] if content.shape != image.shape else [])]
+    others = [content[:, ::-1], *(np.rot90(content, turns) for turns in (1, 2, 3))]
     return Keep(
         attributes={
-            "hash": hash_image(image, config.hash),
+            "hash": hash_image(content, config.hash),
             "hashes": [hash_image(np.ascontiguousarray(other), config.hash) for other in others],
             "sharpness": round(measure_sharpness(shrink(image, 512)), 1),
         }
@@ -51,7 +52,7 @@ class Photo(NamedTuple):
     label: str | None
     group: str | None
     hash: int
-    hashes: tuple[int, ...]  # of its mirror image, and of what lies within a plain border
+    hashes: tuple[int, ...]  # of its mirror image and its turns
     worth: tuple[int, float]  # pixels, sharpness
     is_session: bool  # before one's own camera
     sha256: str  # of the file as it came
@@ -84,7 +85,7 @@ def _read(row: Row) -> Photo:
 
 
 def _group(photos: list[Photo], distance: int) -> Indices:
-    """The first of the photos each looks like, mirrored and without a border too, also by way of others.
+    """The first of the photos each looks like, mirrored or turned too, also by way of others.
 
     Before one camera all photos look alike but for the mouth: `fer collect` has judged by that, so these are not
     compared with each other.
