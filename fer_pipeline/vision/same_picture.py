@@ -25,9 +25,12 @@ WINDOW = 13  # side of the windows, in these pixels
 BLUR = 1.6  # before comparing: what a strong compression leaves alone
 TEXTURE = 6.0  # grey levels of deviation in a window from which on its correlation counts half
 SAME = 0.025  # largest dissimilarity of one picture, at the 99th percentile of the windows
+SAME_CROP = 0.15  # the same for the middles of two crops
+MIDDLE = 0.6  # share of a crop's side that is its middle
 PLAIN = 24  # range of levels in a row or column that is a border: compression leaves some
 LEFT = 0.3  # share of a side that must be left without its border
 TRIED = (0.35, 0.02)  # dissimilarity above which photos are no candidates, below which no alignment is needed
+COARSE_TO_FINE = ((cv2.MOTION_TRANSLATION, 31), (cv2.MOTION_EUCLIDEAN, 15), (cv2.MOTION_AFFINE, 5))  # and blurs
 FINDER = Detector(detector="yunet", sides=(160, 320), second="none")
 FACE = 0.75  # side of what is compared, in sides of the face's box: nothing of a frame, little of a watermark
 
@@ -84,28 +87,39 @@ def are_one_picture(first: Look, second: Look) -> bool:
 
 
 def are_one_crop(first: Image, second: Image) -> bool:
-    """Tell the same of two crops (height, width, 3), which are compared whole."""
-    return _agree(*(_soften(resize(one, SIDE, SIDE)) for one in (first, second)))
+    """Tell the same of two square crops (side, side, 3) by their middle: at the edges a photo may end.
+
+    Crops of one photo differ by where the landmarks were found, so more is allowed; strangers differ by .45 and more.
+    """
+    middles = [_soften(resize(middle_of(one), SIDE, SIDE)) for one in (first, second)]
+    return _agree(middles[0], middles[1], SAME_CROP)
+
+
+def middle_of(crop: Image) -> Image:
+    """The middle of a crop (side, side, 3)."""
+    edge = round(crop.shape[0] * (1 - MIDDLE) / 2)
+    return np.ascontiguousarray(crop[edge : crop.shape[0] - edge, edge : crop.shape[1] - edge])
 
 
 def _soften(image: Image) -> Grey:
     return np.asarray(cv2.GaussianBlur(to_grey(image).astype(np.float32), (0, 0), BLUR), np.float32)
 
 
-def _agree(first: Grey, second: Grey) -> bool:
+def _agree(first: Grey, second: Grey, same: float = SAME) -> bool:
     if (raw := dissimilarity(first, second)) <= TRIED[1]:
         return True
     if np.corrcoef(first.ravel(), second.ravel())[0, 1] < 1 - TRIED[0] and raw > 1:
         return False
-    return min(_aligned(first, second), _aligned(second, first)) <= SAME
+    return min(_aligned(first, second), _aligned(second, first)) <= same
 
 
 def _aligned(first: Grey, second: Grey) -> float:
     """The dissimilarity once `second` is moved onto `first` by an affine map (Evangelidis & Psarakis 2008)."""
-    matrix = np.eye(2, 3, dtype=np.float32)
+    found = np.eye(2, 3, dtype=np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
     try:
-        _, found = cv2.findTransformECC(first, second, matrix, cv2.MOTION_AFFINE, stop, None, 3)  # type: ignore[call-overload]
+        for motion, blur in COARSE_TO_FINE:
+            _, found = cv2.findTransformECC(first, second, found, motion, stop, None, blur)  # type: ignore[call-overload]
     except cv2.error:  # they have nothing in common
         return 2.0
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
