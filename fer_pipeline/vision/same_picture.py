@@ -25,7 +25,7 @@ WINDOW = 13  # side of the windows, in these pixels
 BLUR = 1.6  # before comparing: what a strong compression leaves alone
 TEXTURE = 6.0  # grey levels of deviation in a window from which on its correlation counts half
 SAME = 0.025  # largest dissimilarity of one picture, at the 99th percentile of the windows
-SAME_CROP = 0.15  # the same for the middles of two crops
+SAME_CROP = 0.015  # the same for the middles of two crops
 MIDDLE = 0.6  # share of a crop's side that is its middle
 PLAIN = 24  # range of levels in a row or column that is a border: compression leaves some
 LEFT = 0.3  # share of a side that must be left without its border
@@ -89,7 +89,7 @@ def are_one_picture(first: Look, second: Look) -> bool:
 def are_one_crop(first: Image, second: Image) -> bool:
     """Tell the same of two square crops (side, side, 3) by their middle: at the edges a photo may end.
 
-    Crops of one photo differ by where the landmarks were found, so more is allowed; strangers differ by .45 and more.
+    Crops of one photo agree to .01 once they are aligned; strangers' mouths differ by .45 and more, drawn ones by .02.
     """
     middles = [_soften(resize(middle_of(one), SIDE, SIDE)) for one in (first, second)]
     return _agree(middles[0], middles[1], SAME_CROP)
@@ -106,7 +106,7 @@ def _soften(image: Image) -> Grey:
 
 
 def _agree(first: Grey, second: Grey, same: float = SAME) -> bool:
-    if (raw := dissimilarity(first, second)) <= TRIED[1]:
+    if (raw := dissimilarity(first, second)) <= min(same, TRIED[1]):
         return True
     if np.corrcoef(first.ravel(), second.ravel())[0, 1] < 1 - TRIED[0] and raw > 1:
         return False
