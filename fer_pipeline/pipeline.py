@@ -95,6 +95,10 @@ def _do_step(name: str, config: Config, tell: Callable[[Event], None], *, force:
     if is_filled(raw):
         tell(Event("crawl", f"crawl: {raw} is filled, nothing to do"))
         return StepResult(name, raw, False)
+    if is_half_imported(raw):
+        from fer_pipeline.errors import InputError
+
+        raise InputError(f"{raw} holds an import that was broken off: run that import again, or delete the folder")
     from fer_pipeline.sources.crawl.engines import web_engines
 
     if engines := ", ".join(web_engines(config.crawl)):
@@ -157,9 +161,11 @@ def make_stage(name: str, config: Config, *, force: bool = False, tell: Callable
             tell(Event(name, f"{name}: {text}"))
     if name == "split" and (summary.fresh or not (config.data / config.name / "report.html").is_file()):
         from fer_pipeline.stages.corrections import format_decisions
-        from fer_pipeline.stages.split import format_share
+        from fer_pipeline.stages.split import count_parted, format_share
 
         tell(Event(name, f"split: {format_share(config.split)}"))
+        if parted := count_parted(config.split):
+            tell(Event(name, f"split: {parted:,} groups are in both parts, as their source's official parts have it"))
         changed = format_decisions(config.split)
         if changed:
             tell(Event(name, f"split: decisions: {changed}"))
@@ -383,6 +389,18 @@ def is_filled(raw: Path) -> bool:
     from fer_pipeline.dataset.rows import MANIFEST, kept_rows
 
     return (raw / MANIFEST).is_file() and next(kept_rows(raw), None) is not None
+
+
+def is_half_imported(raw: Path) -> bool:
+    """Whether an import was broken off here before anything was finished."""
+    from contextlib import closing
+
+    from fer_pipeline.dataset.journal import JOURNAL, Journal
+
+    if not (raw / JOURNAL).is_file():
+        return False
+    with closing(Journal(raw)) as journal:
+        return any("file" in row.source and "engine" not in row.source for row in journal.rows())
 
 
 def count_workers(config: Config) -> int | Literal["ray"]:

@@ -213,3 +213,14 @@ def test_much_lost_to_copies_and_one_large_group_are_told_with_a_remedy(tmp_path
     assert "dedupe.distance" in copies
     assert "are one group" in group
     assert "--group" in group
+
+
+def test_group_photos_of_which_one_face_differs_and_blanks_of_other_colours_are_pictures_of_their_own() -> None:
+    def pair(label: str) -> Image:
+        return np.concatenate((draw_portrait(3)[0], sitter(label)), axis=1)
+
+    assert are_one_picture(look_at(pair("smile")), look_at(encode(pair("smile"), 60)))
+    assert not are_one_picture(look_at(pair("smile")), look_at(pair("open")))
+    black, white = (np.full((60, 60, 3), level, np.uint8) for level in (0, 255))
+    assert are_one_picture(look_at(black), look_at(black))
+    assert not are_one_picture(look_at(black), look_at(white))

@@ -1,6 +1,6 @@
 """Folders of pictures are understood as people have them: every shape here was met in a public report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from fer_pipeline.dataset.rows import read_rows
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.models.data import list_crops
 from fer_pipeline.sources.folders import Reading, select
-from fer_pipeline.sources.importers import import_images
+from fer_pipeline.sources.importers import Found, import_images
 from fer_pipeline.sources.sample.junk import to_jpeg
 from fer_pipeline.vision.image_io import write_image
 
@@ -324,3 +324,91 @@ def test_links_take_no_room_and_leave_the_originals_as_they_are(tmp_path: Path) 
     assert (tmp_path / "raw" / row.path).samefile(tmp_path / "in" / "happy" / "1.jpg")
     write_image(tmp_path / "raw" / row.path, draw_noise(9))
     assert list_files(tmp_path / "in") == before
+
+
+def test_a_corrected_list_gives_the_pictures_their_new_classes(tmp_path: Path) -> None:
+    draw(tmp_path / "in", "AA.jpg", "AB.jpg", "BA.jpg")
+    raw = tmp_path / "raw"
+    import_images(select(tmp_path / "in", Reading()).found, raw, "x")
+    counts = import_images(select(tmp_path / "in", Reading(label="^(.)")).found, raw, "x")
+    assert counts == {"kept": 3, "of_another_class_now": 3}
+    rows = read_rows(raw)
+    assert sorted(str(row.label) for row in rows) == ["A", "A", "B"]
+    assert {path.relative_to(raw).as_posix() for path in raw.glob("*/*")} == {row.path for row in rows}
+    assert import_images(select(tmp_path / "in", Reading(label="^(.)")).found, raw, "x") == {}
+
+
+def test_what_an_option_did_not_find_is_told(tmp_path: Path) -> None:
+    draw(tmp_path, "images/0.jpg", "images/1.jpg")
+    (tmp_path / "list.csv").write_text("img,emo,fold\n0.jpg,happy,0\n1.jpg,sad,1\n")
+    told = select(tmp_path, Reading(tmp_path / "list.csv", "path=img,label=emo,split=fold", group="XX(.+)")).told
+    assert "2 words are no part (train, test, val …): 0, 1" in told
+    assert "--group XX(.+) finds a person in no file name" in told
+    told = select(tmp_path, Reading(tmp_path / "list.csv", "path=img")).told
+    assert any("lines give no class" in one and "--columns label=2" in one for one in told)
+
+
+def test_groups_that_official_parts_part_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw(tmp_path / "in", *(f"{part}/{label}/ann_{number}.jpg" for number, (part, label) in enumerate(
+        (part, label) for part in ("train", "test") for label in ("a", "b"))))  # fmt: skip
+    (tmp_path / "fer.yaml").write_text(
+        f"name: x\ndata: {tmp_path / 'data'}\nfilter: {{detector: none}}\ncrop: {{region: whole, size: 32}}\n"
+    )
+    config = ["--config", str(tmp_path / "fer.yaml")]
+    assert main(["import", "folder", str(tmp_path / "in"), "--group", "(.+)_", *config]) == 0
+    assert main(["run", "--until", "split", *config]) == 0
+    assert "1 groups are in both parts, as their source's official parts" in " ".join(capsys.readouterr().err.split())
+
+
+# --- found by people who tried to break it
+
+
+def test_two_folders_of_one_name_bring_all_their_pictures(tmp_path: Path) -> None:
+    for day, size in (("day1", 40), ("day2", 60)):
+        for label in ("a", "b"):
+            write_image(tmp_path / day / "photos" / label / "1.jpg", draw_noise(size + ord(label), size, size))
+    for _ in range(2):
+        for day in ("day1", "day2"):
+            import_images(select(tmp_path / day / "photos", Reading()).found, tmp_path / "raw", "photos")
+    assert len(read_rows(tmp_path / "raw")) == 4
+    assert {row.status.value for row in read_rows(tmp_path / "raw")} == {"kept"}
+
+
+def test_a_line_whose_file_is_missing_labels_no_file_of_that_name_elsewhere(tmp_path: Path) -> None:
+    draw(tmp_path / "a", "train/1.jpg", "train/2.jpg", "val/9.jpg")
+    (tmp_path / "a.csv").write_text("file,label\ntrain/2.jpg,smile\nval/9.jpg,neutral\nval/1.jpg,neutral\n")
+    chosen = select(tmp_path / "a", Reading(tmp_path / "a.csv"))
+    assert {one.origin: one.label for one in chosen.found} == {
+        "train/1.jpg": None,
+        "train/2.jpg": "smile",
+        "val/9.jpg": "neutral",
+    }
+    assert "1 lines name no file that is there: val/1.jpg" in chosen.told
+
+
+def test_a_damaged_vote_and_odd_options_are_no_traceback(tmp_path: Path) -> None:
+    draw(tmp_path / "in", *(f"{number}.jpg" for number in range(3)))
+    lines = ["image,happy,sad", "0.jpg,1,0", "1.jpg,0,1", *["x.jpg,1,0"] * 400, "2.jpg,x,1"]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    found = select(tmp_path / "in", Reading(tmp_path / "list.csv")).found
+    assert [one.label for one in found] == ["happy", "sad", "sad"]
+    with pytest.raises(UsageError, match="has no such column"):
+        select(tmp_path / "in", Reading(tmp_path / "list.csv", "path=\u00b2"))
+    names = ",".join(f"{number}=class_number_{number}" for number in range(30))
+    assert select(tmp_path / "in", Reading(tmp_path / "list.csv", names=names)).found
+
+
+def test_a_run_after_an_import_that_broke_off_asks_no_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fer.yaml").write_text(f"name: x\ndata: {tmp_path / 'data'}\n")
+    found = select(draw(tmp_path / "in", "a/1.jpg", "b/2.jpg"), Reading()).found
+
+    def broken() -> Iterator[Found]:
+        yield found[0]
+        raise InputError("the archive ends")
+
+    with pytest.raises(InputError):
+        import_images(broken(), tmp_path / "data" / "x" / "raw", "x")
+    assert main(["run", "--until", "unify", "--config", str(tmp_path / "fer.yaml")]) == 1
+    assert "holds an import that was broken off" in capsys.readouterr().err

@@ -184,13 +184,17 @@ def import_video(
 
     Example: fer import video films/smile/ann.mp4 films/neutral/ann.mp4 --every 0.5
     """
+    from fer_pipeline.errors import InputError
     from fer_pipeline.sources.films import find_frames, list_films
     from fer_pipeline.sources.importers import import_images
 
     raw = _choose_raw(output, config, set_)
+    found = False
     for name, frames in find_frames(list_films(films), every, label):
-        counts = import_images(frames, raw, name)
-        console.note(f"import: {name}: {_format_counts(counts)}")
+        found = True
+        console.note(f"import: {name}: {_format_counts(import_images(frames, raw, name))}")
+    if not found:
+        raise InputError("import: no film could be read: convert them to .mp4")
     _print_classes(raw)
 
 
@@ -220,10 +224,10 @@ def _print_classes(output: Path) -> None:
 
     labels = Counter(row.label or UNLABELLED for row in kept_rows(output))
     if not labels:
-        raise InputError(f"{output}: holds no image yet: import a folder that has some")
+        raise InputError(f"{output}: holds no image yet: import a folder that has some (films: `fer import video`)")
     console.note(f"import: {output} holds {', '.join(f'{label} {count:,}' for label, count in sorted(labels.items()))}")
     if labels[UNLABELLED]:
-        remedy = "name the folder above the class folders; a raw folder filled by mistake may be deleted"
+        remedy = "name the folder above the class folders, or say where they stand by --labels or --label; then again"
         console.note(f"import: {labels[UNLABELLED]:,} images have no class: {remedy}")
 
 

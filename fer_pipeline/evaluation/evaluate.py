@@ -49,6 +49,8 @@ def evaluate(
     """
     predictor = Predictor(run)
     target = out or _target(run, data)
+    if (target / MODEL).is_file() and target.resolve() != _home(run).resolve():
+        raise InputError(f"{target} is a run of its own: name another folder by --out")
     with locked_results(target, "eval"):
         _check_place(target)
         crops = read_test(run, predictor.card, data, target)

@@ -51,6 +51,8 @@ def iter_members(archive: Path) -> Iterator[ArchiveMember]:
 
 def broken(archive: Path, error: Exception) -> InputError:
     """What to say of an archive that ends early, also while a member is read."""
+    if "password" in str(error):
+        return InputError(f"{archive}: asks for a password: unpack it and name the folder")
     return InputError(f"{archive}: cannot be read as an archive ({error}): fetch it again")
 
 

@@ -72,7 +72,7 @@ def _read_lines(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: name list_attr_celeba.txt or .csv") from None
-    return text.splitlines()
+    return text.rstrip().splitlines()
 
 
 def _cells(line: str) -> list[str]:

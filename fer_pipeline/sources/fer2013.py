@@ -21,6 +21,7 @@ LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # 
 SIDE = 48
 MAX_MEMBER = 30_000_000
 MAX_LINE = 100_000  # characters; 2,304 values take a tenth
+MAX_BLANK = 10_000  # empty lines on end
 VOTES = "fer2013new.csv"
 # What FERPlus calls its columns; the last two are no classes.
 VOTED = {
@@ -122,7 +123,7 @@ def _read_csv(file: IO[bytes], titles: list[str], where: str, votes: Path | None
     """Read the lines after the titles; `where` names the list for errors."""
     if "pixels" not in titles:
         raise InputError(f"{where}: the first line must name emotion,pixels,Usage, or pixels alone: name {SHAPES}")
-    lines = (line.decode(errors="replace") for line in iter(partial(file.readline, MAX_LINE), b""))
+    lines = _decode(iter(partial(file.readline, MAX_LINE), b""), where)
     reader = csv.DictReader(lines, fieldnames=titles)
     name = "" if "usage" in titles else f"{PurePosixPath(where).name} "  # train.csv and test.csv may both be brought
     polls = _read_votes(votes) if votes is not None else None
@@ -132,6 +133,15 @@ def _read_csv(file: IO[bytes], titles: list[str], where: str, votes: Path | None
             yield one if polls is None else _vote(one, next(polls, None), f"{votes}:{number}")
     except csv.Error as error:
         raise InputError(f"{where}:{reader.line_num + 1}: {error}: fix or remove the line") from None
+
+
+def _decode(lines: Iterator[bytes], where: str) -> Iterator[str]:
+    blank = 0
+    for line in lines:
+        blank = 0 if line.strip() else blank + 1
+        if blank > MAX_BLANK:
+            raise InputError(f"{where}: goes on with empty lines: name {SHAPES}")
+        yield line.decode(errors="replace")
 
 
 def _from_record(record: dict[str, str | None], where: str, origin: str) -> Found:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from fer_pipeline.dataset.class_folders import Member, Part, Tree, part_of, read_tree, to_label
+from fer_pipeline.dataset.class_folders import NO_PICTURES, Member, Part, Tree, part_of, read_tree, to_label
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.sources.importers import Found, check_label
 from fer_pipeline.sources.label_list import (
@@ -45,6 +45,8 @@ class Selection:
         """Count the pictures of each part (`-` where there is none) by class."""
         counts: dict[str, Counter[str]] = {}
         for one in self.found:
+            if PurePosixPath(one.origin).suffix.lower() in NO_PICTURES:
+                continue
             counts.setdefault(one.split or "-", Counter())[one.label or "no class"] += 1
         return counts
 
@@ -69,6 +71,8 @@ def select(folder: Path, reading: Reading) -> Selection:
     if lists:
         told += _count_votes(lists)
     found = [_finish(one, folder, group, names) for one in chosen]
+    if group is not None and not any(group.search(PurePosixPath(one.origin).name) for one in found):
+        told.append(f"--group {reading.group} finds a person in no file name")
     for one in {one.label: one for one in found if one.label is not None}.values():
         check_label(str(one.label), one.origin)
     if names:
@@ -164,6 +168,11 @@ def _part_in(stem: str) -> Part | None:
 def _tell(one: LabelList, tree: Tree) -> Iterator[str]:
     """What a list was taken for, and what of it or of the pictures is left over."""
     yield f"labels from {one.path.name}: {one.columns}"
+    if one.without_label:
+        remedy = "" if one.has_labels else ": no column names it, say which by --columns label=2"
+        yield f"{one.without_label:,} lines give no class, or several equally{remedy}"
+    if one.strange_parts:
+        yield _name(len(one.strange_parts), "words are no part (train, test, val …)", sorted(one.strange_parts))
     if one.without_file:
         yield _name(len(one.without_file), "lines name no file that is there", one.without_file)
     if one.ambiguous:

@@ -8,7 +8,7 @@ import hashlib
 import stat
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -24,7 +24,7 @@ from fer_pipeline.dataset.naming import Names, Places, is_there, item_of, mark_s
 from fer_pipeline.dataset.provenance import locked_raw
 from fer_pipeline.dataset.rows import UNLABELLED, Row, Status
 from fer_pipeline.errors import InputError, UsageError
-from fer_pipeline.files import hash_file, write_aside
+from fer_pipeline.files import hash_file, remove_files, write_aside
 from fer_pipeline.vision.image_io import link_image, sniff_suffix
 from fer_pipeline.vision.signatures import sniff_signature
 
@@ -79,13 +79,19 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal,
     places = Places(output)
     names = Names(rows.values())
     barred = 0
+    moved: set[str] = set()  # files of images that have another class now
     groups: dict[str, str] = {}  # also for images that are here already: a second import may name the persons
     with progress("import", None) as advance:
         for one in found:
             item = f"{source} {one.origin}"
+            if item in rows and _is_another(one, output, rows[item]):
+                one = _renamed(one)  # noqa: PLW2901  two folders of one name hold different pictures under one name
+                item = f"{source} {one.origin}"
             if forgotten.knows_origin(item):
                 barred += 1
-            elif item not in rows or rows[item].status is Status.FAILED:  # what failed is tried again
+            elif (known := rows.get(item)) is None or _is_to_bring(known, one):
+                if known is not None and known.status is Status.KEPT:
+                    moved.add(known.path)
                 rows[item] = _bring(one, places, names, source, forgotten.contents, link=link)
                 journal.append(item, [rows[item]])
             advance(1)
@@ -93,8 +99,35 @@ def _import(found: Iterable[Found], output: Path, source: str, journal: Journal,
                 groups[item] = one.group
     marked = mark_same_bytes(output, [row.replace(group=groups.get(item, row.group)) for item, row in rows.items()])
     journal.finish(marked)
+    remove_files(output, sorted(moved - {row.path for row in marked if row.status is Status.KEPT}))
     fresh = {row.path for row in marked} - {row.path for row in old}
-    return Counter(row.reason or "kept" for row in marked if row.path in fresh) + Counter(forgotten=barred)
+    counts = Counter(row.reason or "kept" for row in marked if row.path in fresh) + Counter(forgotten=barred)
+    return counts + Counter(of_another_class_now=len(moved))
+
+
+def _is_another(one: Found, output: Path, known: Row) -> bool:
+    """Whether a picture is another than the one that bears its name here: by its size alone, which costs nothing."""
+    if known.status is not Status.KEPT:
+        return False
+    try:
+        size = len(one.data) if isinstance(one.data, bytes) else one.data.stat().st_size
+        return size != (output / known.path).stat().st_size
+    except OSError:
+        return False
+
+
+def _renamed(one: Found) -> Found:
+    """The same under a name that tells it from others of its name."""
+    try:
+        return replace(one, origin=f"{one.origin}~{hashlib.sha256(one.read()).hexdigest()[:8]}")
+    except OSError:
+        return one
+
+
+def _is_to_bring(known: Row, one: Found) -> bool:
+    """Whether an image that is here already is to be brought again: it failed, or its source names another class."""
+    other = one.label is not None and known.label != one.label
+    return known.status is Status.FAILED or (known.status is Status.KEPT and other)
 
 
 def _checked(one: Found) -> Found:

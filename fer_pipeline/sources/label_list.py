@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from fer_pipeline.dataset.class_folders import Member, Part, part_of, to_label, to_text
+from fer_pipeline.dataset.experiment import is_file
 from fer_pipeline.errors import InputError, UsageError
 
 SUFFIXES = {".csv", ".tsv", ".txt", ".lst"}
 MAX_BYTES = 300_000_000
+NUMBER = r"[0-9]{1,9}(\.[0-9]{1,9})?"
 TRIED = 300  # lines by which columns are told
 # What the columns are called, in small letters and digits alone.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -51,6 +53,9 @@ class LabelList:
     entries: dict[str, Entry]
     without_file: list[str]
     ambiguous: list[str]
+    has_labels: bool = True  # whether any column names classes
+    without_label: int = 0
+    strange_parts: set[str] = field(default_factory=set)  # words in the column of parts that are none
 
     @property
     def lines(self) -> int:
@@ -65,6 +70,7 @@ class Files:
         self._paths: dict[str, str] = {}
         self._names: dict[str, list[str]] = defaultdict(list)
         self._stems: dict[str, list[str]] = defaultdict(list)
+        self.folders_count = False  # whether a listed folder must be the picture's
         for one in members:
             if one.may_be_picture:
                 path = PurePosixPath(one.name)
@@ -84,9 +90,17 @@ class Files:
         found = self._names.get(path.name.lower()) or self._stems.get(path.name.lower()) or []
         if not found and path.suffix:
             found = self._stems.get(path.stem.lower(), [])
-        if len(found) > 1:  # the folders in the list tell which
-            found = [name for name in found if _agree(PurePosixPath(name).parent, path.parent)] or found
-        return found
+        agreeing = [name for name in found if _agree(PurePosixPath(name).parent, path.parent)]
+        if self.folders_count and path.parent.parts:
+            return agreeing
+        return agreeing or found if len(found) > 1 else found
+
+    def settle(self, texts: Iterable[str]) -> None:
+        """Take the folders of a list at their word if any of its lines names a picture together with its folder."""
+        self.folders_count = True
+        self.folders_count = any(
+            len(PurePosixPath(text.replace("\\", "/")).parts) > 1 and self.find(text) for text in texts
+        )
 
 
 def _fill(match: str, path: PurePosixPath) -> str:
@@ -104,7 +118,7 @@ def parse_names(text: str) -> dict[str, str]:
     """Read what codes stand for: `1=surprise,2=fear`, or a file with a code and a name on each line, or JSON."""
     path = Path(text)
     pairs = text.split(",")
-    if "=" not in text or path.is_file():
+    if is_file(path) or not re.search(r"[=:]", text):
         body = _read_text(path, "--names")
         if body.lstrip().startswith("{"):
             try:
@@ -146,9 +160,12 @@ def read_label_list(
     body = records[1:] if header else records
     roles = _find_roles(path, header, body, columns, files, match)
     if "path" not in roles:
-        raise InputError(f"{path}: no column names the pictures: say which by --columns path=1,label=2")
+        remedy = "say which by --columns path=1,label=2, or by --match '{stem}.jpg' what they are called on disk"
+        raise InputError(f"{path}: no column names a picture that is there: {remedy}")
+    if match is None:
+        files.settle(_cell(record, roles["path"]) for record in body)
     votes = {} if "label" in roles else _find_votes(header, body, roles)
-    found = LabelList(path, _format(roles, header, votes), {}, [], [])
+    found = LabelList(path, _format(roles, header, votes), {}, [], [], "label" in roles or bool(votes))
     for record in body:
         _add(found, record, files.find(_cell(record, roles["path"]), match), roles, votes, part)
         if len(header) > 2:
@@ -172,9 +189,12 @@ def _add(
     label = to_label(_cell(record, roles["label"])) if "label" in roles else _elect(record, votes)
     if label:
         entry.votes[label] += 1
+    else:
+        found.without_label += 1
     if "split" in roles:
         entry.usage = _cell(record, roles["split"])
         entry.part = part_of(entry.usage) or part
+        found.strange_parts |= {entry.usage} if entry.usage and entry.part is None else set()
     if "group" in roles:
         entry.group = _cell(record, roles["group"])
 
@@ -242,9 +262,13 @@ def _find_roles(
     width = max(map(len, body[:TRIED]), default=len(header))
     roles = {role: _find_told(path, column, header, width) for role, column in columns.items()}
     if "path" not in roles:
-        hits = [sum(bool(files.find(_cell(one, place), match)) for one in body[:TRIED]) for place in range(width)]
+        # `3` may be a class as well as the name of `3.jpg`: a name with its suffix counts more.
+        cells = [[_cell(one, place) for one in body[:TRIED]] for place in range(width)]
+        hits = [sum(1 + 9 * ("." in cell) for cell in column if files.find(cell, match)) for column in cells]
         titled = [place for place, title in enumerate(header) if _plain(title) in COLUMNS["path"]]
-        best = max(range(width), key=lambda place: (hits[place], place in titled, -place), default=0)
+        best = max(
+            range(width), key=lambda place: (place in titled and hits[place] > 0, hits[place], -place), default=0
+        )
         if hits and (hits[best] or titled):
             roles["path"] = best if hits[best] else titled[0]
     for role in ("label", "split", "group"):
@@ -262,7 +286,7 @@ def _find_roles(
 
 
 def _find_told(path: Path, column: str, header: Sequence[str], width: int) -> int:
-    if column.isdigit():
+    if column.isascii() and column.isdigit():
         if 1 <= int(column) <= width:
             return int(column) - 1
         raise UsageError(f"--columns {column}: {path} has {width} columns: count from 1 on")
@@ -281,15 +305,14 @@ def _find_few(body: Sequence[Sequence[str]], places: Iterable[int]) -> list[int]
 def _find_votes(header: Sequence[str], body: Sequence[Sequence[str]], roles: Mapping[str, int]) -> dict[int, str]:
     """Columns that count votes for the class they are called by (or mark it by a 1)."""
     places = [place for place in range(len(header)) if place not in roles.values()]
-    numeric = [
-        place for place in places if all(re.fullmatch(r"\d+(\.\d+)?", _cell(one, place)) for one in body[:TRIED])
-    ]
+    numeric = [place for place in places if all(re.fullmatch(NUMBER, _cell(one, place)) for one in body[:TRIED])]
     return {place: header[place] for place in numeric} if len(numeric) > 1 else {}
 
 
 def _elect(record: Sequence[str], votes: Mapping[int, str]) -> str:
     """The class with the most votes; empty for a tie or none."""
-    counts = Counter({name: float(_cell(record, place) or 0) for place, name in votes.items()})
+    cells = {name: _cell(record, place) for place, name in votes.items()}
+    counts = Counter({name: float(cell) for name, cell in cells.items() if re.fullmatch(NUMBER, cell)})
     best = counts.most_common(2)
     if not best or best[0][1] == 0 or (len(best) > 1 and best[0][1] == best[1][1]):
         return ""

@@ -136,6 +136,14 @@ def format_share(config: SplitConfig) -> str:
     )
 
 
+def count_parted(config: SplitConfig) -> int:
+    """Count groups that are in both parts of a finished split, which only official parts can do."""
+    parts: dict[str, set[str | None]] = {}
+    for row in kept_rows(config.output):
+        parts.setdefault(str(row.group), set()).add(row.split)
+    return sum(len(one) > 1 for one in parts.values())
+
+
 def locate(row: Row) -> str:
     """`split/train/smile/....png`: what any ImageFolder reader can open."""
     return f"{row.split}/{row.path}"

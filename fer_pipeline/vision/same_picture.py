@@ -27,6 +27,7 @@ TEXTURE = 6.0  # grey levels of deviation in a window from which on its correlat
 SAME = 0.025  # largest dissimilarity of one picture, at the 99th percentile of the windows
 SAME_CROP = 0.015  # the same for the middles of two crops
 MIDDLE = 0.6  # share of a crop's side that is its middle
+FLAT = 2.0  # grey levels of deviation, and between levels, of blank pictures that are one
 PLAIN = 24  # range of levels in a row or column that is a border: compression leaves some
 LEFT = 0.3  # share of a side that must be left without its border
 TRIED = (0.35, 0.02)  # dissimilarity above which photos are no candidates, below which no alignment is needed
@@ -40,6 +41,7 @@ class Look(NamedTuple):
 
     face: Grey | None
     whole: Grey
+    faces: int = 0
 
 
 def look_at(image: Image) -> Look:
@@ -49,12 +51,12 @@ def look_at(image: Image) -> Look:
     if faces:
         box = faces[0].box
         face = _soften(cut_square(image, Square(*box.centre, FACE * max(box.width, box.height), 0.0), SIDE))
-    return Look(face, _soften(resize(trim_border(image), SIDE, SIDE)))
+    return Look(face, _soften(resize(trim_border(image), SIDE, SIDE)), len(faces))
 
 
 def mirrored(look: Look) -> Look:
     """What would be seen of the mirror image."""
-    return Look(None if look.face is None else _turn(look.face), _turn(look.whole))
+    return Look(None if look.face is None else _turn(look.face), _turn(look.whole), look.faces)
 
 
 def trim_border(image: Image) -> Image:
@@ -82,7 +84,8 @@ def _turn(grey: Grey) -> Grey:
 def are_one_picture(first: Look, second: Look) -> bool:
     """Tell whether two photos are one picture; `first` and `second` may change places."""
     if first.face is not None and second.face is not None:
-        return _agree(first.face, second.face)
+        alone = first.faces == second.faces == 1
+        return _agree(first.face, second.face) and (alone or _agree(first.whole, second.whole))
     return first.face is second.face is None and _agree(first.whole, second.whole)
 
 
@@ -106,6 +109,8 @@ def _soften(image: Image) -> Grey:
 
 
 def _agree(first: Grey, second: Grey, same: float = SAME) -> bool:
+    if min(first.std(), second.std()) < FLAT:  # nothing to correlate: blank pictures are alike if their level is
+        return bool(max(first.std(), second.std()) < FLAT and abs(first.mean() - second.mean()) < FLAT)
     if (raw := dissimilarity(first, second)) <= min(same, TRIED[1]):
         return True
     if np.corrcoef(first.ravel(), second.ravel())[0, 1] < 1 - TRIED[0] and raw > 1:
