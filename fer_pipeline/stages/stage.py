@@ -60,9 +60,9 @@ class Stage(Generic[C]):
 
     process_image   what about this image? Sees one image, runs in parallel. What it says may depend on the image, its
                     attributes and the settings, and on nothing else of its row: it is reused as long as these stay.
-    finalize_rows   what about all of them? Sees the rows that were kept so far, opens no image, gives as many in the
-                    same order. It may go over the rows several times, and should hold no more of them than it decides
-                    by: they are many.
+    finalize_rows   what about all of them? Sees the rows that were kept so far, opens an image only where rows leave
+                    something open, gives as many in the same order. It may go over the rows several times, and should
+                    hold no more of them than it decides by: they are many.
     per_image       the settings that `process_image` depends on; None: all.
     """
 
