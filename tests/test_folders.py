@@ -412,3 +412,40 @@ def test_a_run_after_an_import_that_broke_off_asks_no_engine(
         import_images(broken(), tmp_path / "data" / "x" / "raw", "x")
     assert main(["run", "--until", "unify", "--config", str(tmp_path / "fer.yaml")]) == 1
     assert "holds an import that was broken off" in capsys.readouterr().err
+
+
+# --- shapes of public sets
+
+
+def test_a_list_of_many_columns_without_a_header_is_not_guessed_at(tmp_path: Path) -> None:
+    """As ExpW has it: name, number of the face, its box, how sure, class."""
+    draw(tmp_path, "images/a.jpg", "images/b.jpg")
+    (tmp_path / "label.lst").write_text("a.jpg 0 10 20 90 100 50.3 3\nb.jpg 0 10 20 90 100 21.0 0\n")
+    assert {label for label, _ in known(tmp_path).values()} == {None}
+    assert any(
+        "label.lst names pictures, but which column is the class?" in one for one in select(tmp_path, Reading()).told
+    )
+    told = select(tmp_path, Reading(labels=tmp_path / "label.lst")).told
+    assert any("--columns label=2" in one for one in told)
+    reading = Reading(tmp_path / "label.lst", "path=1,label=8", "3=happy,0=angry")
+    found = known(tmp_path, reading)
+    assert (found["images/a.jpg"][0], found["images/b.jpg"][0]) == ("happy", "angry")
+
+
+def test_parts_that_bear_the_name_of_their_set_are_parts(tmp_path: Path) -> None:
+    draw(tmp_path, "train_afew/Angry/1.jpg", "val_afew/Angry/2.jpg", "train_afew/Sad/3.jpg")
+    assert set(known(tmp_path).values()) == {("Angry", "train"), ("Angry", "test"), ("Sad", "train")}
+
+
+def test_a_list_with_a_header_of_its_own_words_and_paths_from_a_root_is_read(tmp_path: Path) -> None:
+    draw(tmp_path, "AffectNet/basic/bb/1.jpg", "AffectNet/basic/bb/2.jpg")
+    lines = ["File_Name Emotion_Label Dataset_Label", "/AffectNet/basic/bb/1.jpg 0 0", "/AffectNet/basic/bb/2.jpg 3 0"]
+    (tmp_path / "meta.txt").write_text("\n".join(lines))
+    assert [label for label, _ in known(tmp_path).values()] == ["0", "3"]
+
+
+def test_a_single_class_that_may_be_a_folders_name_is_told(tmp_path: Path) -> None:
+    """As CK+ has it: one folder, in it a folder for each person."""
+    draw(tmp_path, "cohn-kanade-images/S005/001/1.png", "cohn-kanade-images/S010/001/2.png")
+    (told,) = select(tmp_path, Reading()).told
+    assert told.startswith("all pictures are of one class, cohn-kanade-images")

@@ -96,9 +96,14 @@ def read_tree(folder: Path) -> Tree:
 
 
 def part_of(name: str) -> Part | None:
-    """The part that a folder's name, or a word in a list, stands for."""
-    plain = re.sub(r"[^a-z]", "", name.lower()) if len(name) < 40 else ""
-    return "train" if plain in TRAIN else "test" if plain in TEST else None
+    """The part that a folder's name, or a word in a list, stands for: `train`, `Public Test`, `val_afew`."""
+    if len(name) >= 40:
+        return None
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
+    for plain in ("".join(words), *words[:1], *words[-1:]):
+        if plain in TRAIN or plain in TEST:
+            return "train" if plain in TRAIN else "test"
+    return None
 
 
 def to_text(name: str) -> str:

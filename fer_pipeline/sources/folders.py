@@ -65,7 +65,8 @@ def select(folder: Path, reading: Reading) -> Selection:
     tree = read_tree(folder)
     names = parse_names(reading.names) if reading.names else {}
     told = [_name(len(files), reason, files) for reason, files in tree.passed.items()]
-    lists = _find_lists(tree, reading) if label is None else []
+    lists, silent = _find_lists(tree, reading) if label is None else ([], [])
+    told += [f"{one.path.name} names pictures, but which column is the class? --labels {one.path}" for one in silent]
     chosen = _by_lists(tree, lists) if lists else _by_places(tree, label)
     told += [sentence for one in lists for sentence in _tell(one, tree)]
     if lists:
@@ -75,6 +76,11 @@ def select(folder: Path, reading: Reading) -> Selection:
         told.append(f"--group {reading.group} finds a person in no file name")
     for one in {one.label: one for one in found if one.label is not None}.values():
         check_label(str(one.label), one.origin)
+    labels = {one.label for one in found if one.label is not None}
+    if len(labels) == 1 and len(found) > 1 and not names and label is None and not lists:
+        told.append(
+            f"all pictures are of one class, {labels.pop()}: if that names none, say where it stands by --label"
+        )
     if names:
         left = Counter(one.label for one in found if one.label is not None and one.label not in names.values())
         told += [f"--names does not translate {', '.join(sorted(map(str, left)))}"] if left else []
@@ -135,8 +141,11 @@ def _finish(one: Found, folder: Path, group: re.Pattern[str] | None, names: dict
     return Found(one.origin, one.data, label, one.split, tied, one.attributes)
 
 
-def _find_lists(tree: Tree, reading: Reading) -> list[LabelList]:
-    """The list that is named, else those that lie in a folder without classes of its own and name its pictures."""
+def _find_lists(tree: Tree, reading: Reading) -> tuple[list[LabelList], list[LabelList]]:
+    """The list that is named, else those that lie in a folder without classes of its own and name its pictures.
+
+    Also returns those of these that name no class.
+    """
     files, columns = Files(tree.members), parse_columns(reading.columns)
     if reading.labels is not None:
         found = read_label_list(reading.labels, files, columns, reading.match)
@@ -145,19 +154,20 @@ def _find_lists(tree: Tree, reading: Reading) -> list[LabelList]:
                 f"{reading.labels}: none of its {found.lines:,} lines names a picture of {tree.folder} "
                 f"(as {(found.without_file or found.ambiguous)[0]!r}): say how by --columns or --match '{{stem}}.jpg'"
             )
-        return [found]
+        return [found], []
+    lists: list[LabelList] = []
+    silent: list[LabelList] = []
     if len(tree.labels) > 1 and reading.columns is None and reading.match is None:
-        return []
-    lists = []
+        return lists, silent
     for member in tree.members:
         if Path(member.name).suffix.lower() in SUFFIXES:
             try:
                 one = read_label_list(member.path, files, columns, reading.match, _part_in(member.path.stem))
             except (InputError, UsageError):
                 continue
-            if len(one.entries) >= HALF * max(1, one.lines) and any(entry.votes for entry in one.entries.values()):
-                lists.append(one)
-    return lists
+            if len(one.entries) >= HALF * max(1, one.lines):
+                (lists if any(entry.votes for entry in one.entries.values()) else silent).append(one)
+    return lists, silent
 
 
 def _part_in(stem: str) -> Part | None:

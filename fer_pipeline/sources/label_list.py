@@ -15,6 +15,7 @@ from fer_pipeline.errors import InputError, UsageError
 SUFFIXES = {".csv", ".tsv", ".txt", ".lst"}
 MAX_BYTES = 300_000_000
 NUMBER = r"[0-9]{1,9}(\.[0-9]{1,9})?"
+GUESSED = 3  # columns up to which a list without a header is understood unasked
 TRIED = 300  # lines by which columns are told
 # What the columns are called, in small letters and digits alone.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -280,7 +281,7 @@ def _find_roles(
         left = [place for place in range(width) if place not in roles.values()]
         if len(left) == 1:
             roles["label"] = left[0]
-        elif not header:
+        elif not header and width <= GUESSED:
             roles |= dict(zip(("label",), _find_few(body, left), strict=False))
     return roles
 
