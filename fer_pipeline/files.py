@@ -4,12 +4,12 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.errors import UsageError
+from fer_pipeline.errors import InputError, UsageError
 
 MARK = "fer-pipeline"  # in the metadata of every page and picture
 MARKED = (  # how that reads in a page, a PNG, a JPEG, an SVG and a PDF; a person's own text about fer has none of these
@@ -51,6 +51,25 @@ def write_file(path: str | Path, chunks: Iterable[bytes], *, sync: bool) -> None
 def replace_file(aside: str | Path, path: Path) -> None:
     """Give a file its final name."""
     os.replace(aside, path)  # noqa: PTH105
+
+
+def list_named(paths: Iterable[Path], is_wanted: Callable[[Path], bool], noun: str, remedy: str) -> list[Path]:
+    """List the files named and the wanted ones below the folders named, these in order of their paths.
+
+    Raises InputError with `remedy` for what does not exist, and where nothing is found.
+    """
+    given = list(paths)
+    files: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            files += sorted(file for file in path.rglob("*") if file.is_file() and is_wanted(file))
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder: {remedy}")
+    if not files:
+        raise InputError(f"{', '.join(map(str, given))}: holds no {noun}: {remedy}")
+    return files
 
 
 def unshare(path: Path) -> None:

@@ -86,15 +86,21 @@ def _do_step(name: str, config: Config, tell: Callable[[Event], None], *, force:
         return StepResult(name, config.train.output, ensure_evaluation(config.train.output, config.train.input, tell))
     if name != "crawl":
         return StepResult(name, getattr(config, name).output, make_stage(name, config, force=force, tell=tell).fresh)
-    raw = config.crawl.output
-    from fer_pipeline.dataset.experiment import of_config
-    from fer_pipeline.lineage.forget import finish_forgetting
+    return StepResult(name, config.crawl.output, _fill_raw(config, tell, force=force))
 
-    if left := finish_forgetting(of_config(config)):
-        tell(Event("crawl", f"forget: finished what was interrupted: {left:,} images are out of {raw}"))
+
+def _fill_raw(config: Config, tell: Callable[[Event], None], *, force: bool) -> bool:
+    """Crawl, unless an earlier crawl or import has brought images; whether there was anything to do."""
+    raw = config.crawl.output
+    if has_blocklist(raw):
+        from fer_pipeline.dataset.experiment import of_config
+        from fer_pipeline.lineage.forget import finish_forgetting
+
+        if left := finish_forgetting(of_config(config)):
+            tell(Event("crawl", f"forget: finished what was interrupted: {left:,} images are out of {raw}"))
     if is_filled(raw):
         tell(Event("crawl", f"crawl: {raw} is filled, nothing to do"))
-        return StepResult(name, raw, False)
+        return False
     if is_half_imported(raw):
         from fer_pipeline.errors import InputError
 
@@ -104,7 +110,7 @@ def _do_step(name: str, config: Config, tell: Callable[[Event], None], *, force:
     if engines := ", ".join(web_engines(config.crawl)):
         tell(Event("crawl", f"crawl: {raw} has no image: asking {engines} (`fer import` brings your own)"))
     crawl_photos(config, force=force, tell=tell)
-    return StepResult(name, raw, True)
+    return True
 
 
 # --- the steps
@@ -314,11 +320,12 @@ def plan(config: Config | str | Path | None = None, until: str = "eval") -> list
 def _find_reason(name: str, config: Config, before: str) -> str:
     """Why a step has something to do; empty if it has nothing. `before` is an earlier one that has."""
     if name == "crawl":
-        from fer_pipeline.dataset.experiment import of_config
-        from fer_pipeline.lineage.forget import list_unfinished
+        if has_blocklist(config.crawl.output):
+            from fer_pipeline.dataset.experiment import of_config
+            from fer_pipeline.lineage.forget import list_unfinished
 
-        if left := list_unfinished(of_config(config)):
-            return f"will finish an interrupted `fer forget`: {len(left):,} images"
+            if left := list_unfinished(of_config(config)):
+                return f"will finish an interrupted `fer forget`: {len(left):,} images"
         return "" if is_filled(config.crawl.output) else f"will ask {', '.join(config.crawl.engines)}"
     if name == "eval":
         from fer_pipeline.evaluation.evaluate import is_evaluated
@@ -389,6 +396,13 @@ def is_filled(raw: Path) -> bool:
     from fer_pipeline.dataset.rows import MANIFEST, kept_rows
 
     return (raw / MANIFEST).is_file() and next(kept_rows(raw), None) is not None
+
+
+def has_blocklist(raw: Path) -> bool:
+    """Whether anything was ever forgotten here: else what finishes a forgetting need not be loaded."""
+    from fer_pipeline.dataset.blocklist import BLOCKLIST
+
+    return (raw / BLOCKLIST).is_file()
 
 
 def is_half_imported(raw: Path) -> bool:

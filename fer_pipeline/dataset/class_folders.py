@@ -81,7 +81,7 @@ def read_tree(folder: Path) -> Tree:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: name one that holds class folders or images")
     tree = Tree(folder)
-    files = sorted(_walk(folder, (), tree, (folder.resolve(),)), key=lambda one: one[0])
+    files = sorted(_walk(folder, (), tree.passed, (folder.resolve(),)), key=lambda one: one[0])
     places = [names[:-1] for names, _ in files if Path(names[-1]).suffix.lower() not in NO_PICTURES]
     depth = _count_wrappers(places)
     inner = {
@@ -120,40 +120,40 @@ def to_label(name: str) -> str:
 
 
 def _walk(
-    folder: Path, above: tuple[str, ...], tree: Tree, known: tuple[Path, ...]
+    folder: Path, above: tuple[str, ...], passed: dict[str, list[str]], known: tuple[Path, ...]
 ) -> Iterator[tuple[tuple[str, ...], Path]]:
-    """Yield the relative names and paths of all files; `known` are the folders that lead here."""
+    """Yield the relative names and paths of all files; `known` are the folders that lead here, from the outermost."""
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
-        tree.passed[UNREADABLE].append(f"{'/'.join(above) or folder}: {error.strerror}")
+        passed[UNREADABLE].append(f"{'/'.join(above) or folder}: {error.strerror}")
         return
     for entry in entries:
         if entry.name.startswith(".") or entry.name.lower() in JUNK:
             continue
         names, path = (*above, to_text(entry.name)), Path(entry.path)
-        reason = _judge(path, tree.folder.resolve().parent, known)
-        if path.is_dir() and not reason:
-            below = list(_walk(path, names, tree, (*known, path.resolve())))
+        reason = _judge_link(path, known) if entry.is_symlink() else ""
+        if not reason and entry.is_dir():
+            below = list(_walk(path, names, passed, (*known, path.resolve())))
             reason = "" if below else EMPTY
             yield from below
-        elif not reason:
+        elif not reason and entry.is_file():
             yield names, path
+        else:
+            reason = reason or NO_FILE
         if reason:
-            tree.passed[reason].append("/".join(names))
+            passed[reason].append("/".join(names))
 
 
-def _judge(path: Path, home: Path, known: tuple[Path, ...]) -> str:
-    """Why a file or folder is passed over; empty if it is not."""
+def _judge_link(path: Path, known: tuple[Path, ...]) -> str:
+    """Why a link is not followed; empty if it is."""
     try:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError):  # RuntimeError: links in a circle
         return LINK_BROKEN
     if target in known:
         return LINK_LOOP
-    if path.is_symlink() and not target.is_relative_to(home):
-        return LINK_AWAY
-    return "" if target.is_dir() or target.is_file() else NO_FILE
+    return "" if target.is_relative_to(known[0].parent) else LINK_AWAY
 
 
 def _count_wrappers(places: list[tuple[str, ...]]) -> int:

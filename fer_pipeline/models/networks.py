@@ -117,7 +117,7 @@ def network_names() -> list[str]:
 
 
 def check_network(name: str) -> None:
-    """Raise UsageError for a network that nobody knows, before any data is read."""
+    """Raise UsageError for an unknown network, before any data is read."""
     known = [*CLASSICAL, *network_names()]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)

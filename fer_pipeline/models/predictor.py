@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.errors import InputError
+from fer_pipeline.files import list_named
 from fer_pipeline.models.model_file import find_model, open_session, read_card
 from fer_pipeline.models.prediction import FacePrediction, Outcome, Prediction, summarize_outcome
 from fer_pipeline.vision.boxes import Box
@@ -170,14 +171,4 @@ def _looks_like_image(file: Path) -> bool:
 
 def list_photos(paths: list[Path]) -> list[Path]:
     """List the files named and the images below the folders named; raises InputError for what does not exist."""
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.is_file() and _looks_like_image(file))
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise InputError(f"{path}: no such file or folder: name photos or folders of photos")
-    if not files:
-        raise InputError(f"{', '.join(map(str, paths))}: holds no image: name photos or folders of photos")
-    return files
+    return list_named(paths, _looks_like_image, "image", "name photos or folders of photos")

@@ -16,6 +16,7 @@ from fer_pipeline.dataset.class_folders import Part, part_of, read_tree, to_labe
 from fer_pipeline.errors import InputError
 from fer_pipeline.sources.archives import ERRORS, broken, iter_members
 from fer_pipeline.sources.importers import Found
+from fer_pipeline.sources.label_list import find_winner
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # in the order of their codes
 SIDE = 48
@@ -184,8 +185,6 @@ def _vote(one: Found, poll: dict[str, str | None] | None, where: str) -> Found:
     if poll is None or part_of(str(poll["usage"])) != one.split:
         raise InputError(f"{where}: is of another list than the pictures: name the official fer2013.csv and {VOTES}")
     counts = {name: int(text) for name in VOTED if (text := str(poll.get(name) or "0").strip()).isdigit()}
-    most = max(counts.values(), default=0)
-    best = [name for name, count in counts.items() if count == most]
-    label = VOTED[best[0]] if len(best) == 1 else None
+    label = VOTED.get(find_winner(counts) or "")
     votes = {VOTED[name] or name: count for name, count in counts.items() if count}
     return Found(one.origin, one.data, label, one.split, one.group, one.attributes | {"votes": votes})

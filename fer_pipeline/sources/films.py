@@ -11,6 +11,7 @@ import PIL.Image
 from fer_pipeline.console import note
 from fer_pipeline.dataset.class_folders import to_label, to_text
 from fer_pipeline.errors import InputError
+from fer_pipeline.files import list_named
 from fer_pipeline.sources.importers import Found
 from fer_pipeline.vision.films import FILMS, open_film, read_frames
 from fer_pipeline.vision.image_io import Image, hash_image, measure_sharpness, shrink
@@ -30,17 +31,8 @@ class Frame(NamedTuple):
 
 def list_films(paths: Sequence[Path]) -> list[Path]:
     """List the films named and those below the folders named; InputError for what is neither."""
-    films: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            films += [one for one in sorted(path.rglob("*")) if one.suffix.lower() in FILMS and one.is_file()]
-        elif path.is_file():
-            films.append(path)
-        else:
-            raise InputError(f"{path}: no such file or folder: name films, or folders of films")
-    if not films:
-        raise InputError(f"{', '.join(map(str, paths))}: holds no film: name films ({', '.join(sorted(FILMS))})")
-    return films
+    remedy = f"name films ({', '.join(sorted(FILMS))}), or folders of films"
+    return list_named(paths, lambda path: path.suffix.lower() in FILMS, "film", remedy)
 
 
 def find_frames(films: Sequence[Path], every: float, label: str | None = None) -> Iterator[tuple[str, list[Found]]]:

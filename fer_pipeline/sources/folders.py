@@ -74,17 +74,16 @@ def select(folder: Path, reading: Reading) -> Selection:
     found = [_finish(one, folder, group, names) for one in chosen]
     if group is not None and not any(group.search(PurePosixPath(one.origin).name) for one in found):
         told.append(f"--group {reading.group} finds a person in no file name")
-    for one in {one.label: one for one in found if one.label is not None}.values():
-        check_label(str(one.label), one.origin)
-    labels = {one.label for one in found if one.label is not None}
+    labels = {one.label: one.origin for one in found if one.label is not None}  # each with a picture of it
+    for name, origin in labels.items():
+        check_label(name, origin)
     if len(labels) == 1 and len(found) > 1 and not names and label is None and not lists:
         told.append(
-            f"all pictures are of one class, {labels.pop()}: if that names none, say where it stands by --label"
+            f"all pictures are of one class, {next(iter(labels))}: if that names none, say where it stands by --label"
         )
-    if names:
-        left = Counter(one.label for one in found if one.label is not None and one.label not in names.values())
-        told += [f"--names does not translate {', '.join(sorted(map(str, left)))}"] if left else []
-    lower = Counter(label.lower() for label in {one.label for one in found if one.label is not None})
+    if names and (left := sorted(labels.keys() - set(names.values()))):
+        told.append(f"--names does not translate {', '.join(left)}")
+    lower = Counter(name.lower() for name in labels)
     told += [f"classes that differ in case only: {name}" for name, count in sorted(lower.items()) if count > 1]
     return Selection(found, told)
 

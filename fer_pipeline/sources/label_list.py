@@ -28,6 +28,13 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+def find_winner(votes: Mapping[str, float]) -> str | None:
+    """Find what has the most votes; None for a tie, or where nothing has any."""
+    most = max(votes.values(), default=0)
+    best = [name for name, count in votes.items() if count == most]
+    return best[0] if most > 0 and len(best) == 1 else None
+
+
 @dataclass
 class Entry:
     """What a list says of one picture: how often each label was given, part, group, and its lines' other fields."""
@@ -41,8 +48,7 @@ class Entry:
     @property
     def label(self) -> str | None:
         """The label given most often; None for a tie, or where none was given."""
-        best = self.votes.most_common(2)
-        return best[0][0] if best and (len(best) == 1 or best[0][1] > best[1][1]) else None
+        return find_winner(self.votes)
 
 
 @dataclass
@@ -55,6 +61,7 @@ class LabelList:
     without_file: list[str]
     ambiguous: list[str]
     has_labels: bool = True  # whether any column names classes
+    part: Part | None = None  # of its pictures where no column tells
     without_label: int = 0
     strange_parts: set[str] = field(default_factory=set)  # words in the column of parts that are none
 
@@ -71,7 +78,6 @@ class Files:
         self._paths: dict[str, str] = {}
         self._names: dict[str, list[str]] = defaultdict(list)
         self._stems: dict[str, list[str]] = defaultdict(list)
-        self.folders_count = False  # whether a listed folder must be the picture's
         for one in members:
             if one.may_be_picture:
                 path = PurePosixPath(one.name)
@@ -79,8 +85,11 @@ class Files:
                 self._names[path.name.lower()].append(one.name)
                 self._stems[path.stem.lower()].append(one.name)
 
-    def find(self, text: str, match: str | None = None) -> list[str]:
-        """The names of the pictures that a text can mean; `match` tells what a listed name is called on disk."""
+    def find(self, text: str, match: str | None = None, *, in_its_folder: bool = False) -> list[str]:
+        """The names of the pictures that a text can mean; `match` tells what a listed name is called on disk.
+
+        With `in_its_folder` a folder that the text names must be the picture's.
+        """
         path = PurePosixPath(re.sub(r"^(\./|/)+", "", text.strip().replace("\\", "/")))
         if not path.name:
             return []
@@ -92,15 +101,15 @@ class Files:
         if not found and path.suffix:
             found = self._stems.get(path.stem.lower(), [])
         agreeing = [name for name in found if _agree(PurePosixPath(name).parent, path.parent)]
-        if self.folders_count and path.parent.parts:
+        if in_its_folder and path.parent.parts:
             return agreeing
         return agreeing or found if len(found) > 1 else found
 
-    def settle(self, texts: Iterable[str]) -> None:
-        """Take the folders of a list at their word if any of its lines names a picture together with its folder."""
-        self.folders_count = True
-        self.folders_count = any(
-            len(PurePosixPath(text.replace("\\", "/")).parts) > 1 and self.find(text) for text in texts
+    def know_folders_of(self, texts: Iterable[str]) -> bool:
+        """Whether any of some texts names a picture together with its folder: then all are taken at their word."""
+        return any(
+            len(PurePosixPath(text.replace("\\", "/")).parts) > 1 and self.find(text, in_its_folder=True)
+            for text in texts
         )
 
 
@@ -163,30 +172,26 @@ def read_label_list(
     if "path" not in roles:
         remedy = "say which by --columns path=1,label=2, or by --match '{stem}.jpg' what they are called on disk"
         raise InputError(f"{path}: no column names a picture that is there: {remedy}")
-    if match is None:
-        files.settle(_cell(record, roles["path"]) for record in body)
+    said = [_cell(record, roles["path"]) for record in body]
+    in_its_folder = match is None and files.know_folders_of(said)
     votes = {} if "label" in roles else _find_votes(header, body, roles)
-    found = LabelList(path, _format(roles, header, votes), {}, [], [], "label" in roles or bool(votes))
-    for record in body:
-        _add(found, record, files.find(_cell(record, roles["path"]), match), roles, votes, part)
+    found = LabelList(path, _format(roles, header, votes), {}, [], [], "label" in roles or bool(votes), part)
+    for text, record in zip(said, body, strict=True):
+        names = files.find(text, match, in_its_folder=in_its_folder)
+        if len(names) != 1:
+            (found.ambiguous if names else found.without_file).append(text)
+            continue
+        entry = found.entries.setdefault(names[0], Entry(part=part))
+        _add(found, entry, record, roles, votes)
         if len(header) > 2:
-            _add_facts(found, record, files.find(_cell(record, roles["path"]), match), header, roles)
+            entry.facts.append(_read_facts(record, header, roles))
     return found
 
 
 def _add(
-    found: LabelList,
-    record: Sequence[str],
-    names: list[str],
-    roles: Mapping[str, int],
-    votes: Mapping[int, str],
-    part: Part | None,
+    found: LabelList, entry: Entry, record: Sequence[str], roles: Mapping[str, int], votes: Mapping[int, str]
 ) -> None:
-    said = _cell(record, roles["path"])
-    if len(names) != 1:
-        (found.ambiguous if names else found.without_file).append(said)
-        return
-    entry = found.entries.setdefault(names[0], Entry(part=part))
+    """Add a line of a list to what is known of its picture."""
     label = to_label(_cell(record, roles["label"])) if "label" in roles else _elect(record, votes)
     if label:
         entry.votes[label] += 1
@@ -194,20 +199,16 @@ def _add(
         found.without_label += 1
     if "split" in roles:
         entry.usage = _cell(record, roles["split"])
-        entry.part = part_of(entry.usage) or part
+        entry.part = part_of(entry.usage) or found.part
         found.strange_parts |= {entry.usage} if entry.usage and entry.part is None else set()
     if "group" in roles:
         entry.group = _cell(record, roles["group"])
 
 
-def _add_facts(
-    found: LabelList, record: Sequence[str], names: list[str], header: Sequence[str], roles: Mapping[str, int]
-) -> None:
-    """Keep what else a list with a header says of a picture, such as the box of each face."""
+def _read_facts(record: Sequence[str], header: Sequence[str], roles: Mapping[str, int]) -> dict[str, str]:
+    """What else a list with a header says of a picture, such as the box of each face."""
     taken = {roles["path"], roles.get("split"), roles.get("group")}
-    if len(names) == 1:
-        facts = {title: _cell(record, place) for place, title in enumerate(header) if place not in taken and title}
-        found.entries[names[0]].facts.append(facts)
+    return {title: _cell(record, place) for place, title in enumerate(header) if place not in taken and title}
 
 
 def _read_text(path: Path, option: str) -> str:
@@ -313,11 +314,7 @@ def _find_votes(header: Sequence[str], body: Sequence[Sequence[str]], roles: Map
 def _elect(record: Sequence[str], votes: Mapping[int, str]) -> str:
     """The class with the most votes; empty for a tie or none."""
     cells = {name: _cell(record, place) for place, name in votes.items()}
-    counts = Counter({name: float(cell) for name, cell in cells.items() if re.fullmatch(NUMBER, cell)})
-    best = counts.most_common(2)
-    if not best or best[0][1] == 0 or (len(best) > 1 and best[0][1] == best[1][1]):
-        return ""
-    return best[0][0]
+    return find_winner({name: float(cell) for name, cell in cells.items() if re.fullmatch(NUMBER, cell)}) or ""
 
 
 def _format(roles: Mapping[str, int], header: Sequence[str], votes: Mapping[int, str]) -> str:

@@ -46,7 +46,7 @@ VOCABULARY = {
     "references": "cr:references",
     "source": "cr:source",
 }
-BEGINS = '{\n "@context": {\n  "@language": "en",\n  "@vocab": "https://schema.org/",\n  "sc"'
+BEGINS = json.dumps({"@context": VOCABULARY}, indent=1)[:100]  # as only fer's own description does
 
 
 def describe_split(folder: Path, rows: Iterable[Row]) -> None:

@@ -204,13 +204,13 @@ def _baidu_url(item: dict[str, Any]) -> str:
     """Return the URL of one result: originals come enciphered, at times in plain."""
     hidden = str(item.get("objURL") or "")
     plain = hidden if hidden.startswith("http") else str(BaiduParser._decode_url(None, hidden))
+    if plain.startswith("http"):
+        return plain
     others = item.get("replaceUrl")
     first = others[0] if isinstance(others, list) and others and isinstance(others[0], dict) else {}
     other = next(clean_texts((first.get("ObjURL"), first.get("ObjUrl"))), "")
-    if not plain.startswith("http") and other.startswith("http"):
-        return other
     previews = (item.get(key) for key in ("hoverURL", "middleURL", "thumbURL"))
-    return plain if plain.startswith("http") else next(clean_texts(previews), "")
+    return other if other.startswith("http") else next(clean_texts(previews), "")
 
 
 def _google_page(search: Search) -> str:
