@@ -1,5 +1,8 @@
 """Promises of `fer_pipeline.models.model_file`."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +153,13 @@ def test_metadata_that_is_no_text_or_nested_without_end_is_told_in_one_line(tmp_
     path.write_bytes(path.read_bytes().replace(b"@@@@", b"@\xff\xfe@"))
     with pytest.raises(InputError, match="metadata is damaged"):
         read_card(open_session(path, 1), path)
+
+
+def test_opening_a_model_leaves_no_telemetry_behind(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model.onnx", classifier(), card())
+    home = tmp_path / "home"
+    home.mkdir()
+    told = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PATH": os.environ["PATH"]}
+    code = f"from fer_pipeline.models.model_file import *; open_session(Path({str(tmp_path / 'model.onnx')!r}))"
+    subprocess.run([sys.executable, "-c", code], env=told, check=True)
+    assert not list(home.rglob("*"))

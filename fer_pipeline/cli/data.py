@@ -285,7 +285,8 @@ def _check_models(preprocessing: Preprocessing) -> None:
     load_detector(preprocessing.detector)
     if preprocessing.cut.region != "whole":
         load_landmarks(preprocessing.cut.landmarks)
-        note(f"collect: {LICENCE_NOTE}")
+        if preprocessing.cut.landmarks is None:
+            note(f"collect: {LICENCE_NOTE}")
 
 
 def _print_sessions(store: CaptureStore) -> None:

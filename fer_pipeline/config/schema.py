@@ -185,7 +185,9 @@ class CropSettings(Section):
     align: bool = Field(False, description="level the crop by the eyes")
     faces: Literal["largest", "all", "single"] = Field("largest", description="for photos with several people")
     size: int = Field(96, ge=16, le=1024, description="side of the crop in pixels")
-    landmarks: UserPath | None = Field(None, description="dlib 68-point model in place of the packaged one")
+    landmarks: UserPath | None = Field(
+        None, description="dlib 68-point model in place of the packaged one, or a MediaPipe face mesh (`.tflite`)"
+    )
 
 
 class CropConfig(CropSettings, StageConfig):
@@ -297,6 +299,9 @@ class TrainConfig(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "32", "bf16"] = Field(
         "auto", description="auto: bf16 where the processor computes in it (AMX, recent GPUs), else 32"
+    )
+    logger: Literal["none", "tensorboard", "trackio"] = Field(
+        "none", description="also show the epochs there; both stay on this machine"
     )
     calibrate: bool = Field(True, description="fit a temperature on the validation part")
     uncertain: Chance = Field(0, description="answers less confident than this are called uncertain")

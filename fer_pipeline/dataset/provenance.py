@@ -39,7 +39,7 @@ def make_provenance(
         raise UsageError(f"{stage}.output is its input folder, {config.input}: name another folder")
     if not manifest.is_file() and not data:
         raise InputError(f"{config.input} holds no finished stage: run `fer {MAKERS[SOURCES[stage]]}` first")
-    settings = config.model_dump(mode="json", exclude={"input", "output"})
+    settings = config.model_dump(mode="json", exclude={"input", "output", "logger"})  # who looks on changes no model
     upstream = read_provenance(config.input)
     chosen = settings if per_image is None else {name: settings[name] for name in per_image}
     before = (upstream or {}).get("images", "")

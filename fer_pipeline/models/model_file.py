@@ -1,6 +1,7 @@
 """The model file: an ONNX graph from uint8 crops to probabilities, with everything needed to use it in its metadata."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.onnx"
 KEY = "fer"
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # its wheels since 1.31 report to their maker
 ENSEMBLE = "ensemble"  # the network of a file that averages others
 OPSET = 18
 
@@ -107,10 +109,21 @@ def _check_parity(path: Path, classifier: "ModelModule", example: "dict[str, tor
         raise InputError(f"{path}: ONNX Runtime differs from torch by {difference:.2g}: choose another network")
 
 
+def load_runtime() -> Any:
+    """Import ONNX Runtime with its telemetry off, which it decides once and from the environment, at its import."""
+    given = os.environ.get(NO_TELEMETRY)
+    os.environ[NO_TELEMETRY] = given or "1"
+    try:
+        import onnxruntime
+    finally:
+        if given is None:
+            del os.environ[NO_TELEMETRY]
+    return onnxruntime
+
+
 def open_session(path: Path, threads: int = 0) -> Any:
     """Open a model with ONNX Runtime on the CPU; raises InputError for a file that is no model."""
-    import onnxruntime
-
+    onnxruntime = load_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

@@ -34,7 +34,7 @@ def examine() -> Iterator[Finding]:
     """Check everything that the commands need."""
     yield Finding("python", True, platform.python_version())
     yield _cascades()
-    yield _weights("68-point landmarks", LANDMARKS, note=LICENCE_NOTE)
+    yield _weights("68-point landmarks", LANDMARKS, note=f"{LICENCE_NOTE}; docs/detectors.md says where a free one is")
     yield _weights("face embedding", EMBEDDING)
     yield _weights("cnn detector", CNN_DETECTOR)
     for extra, modules in EXTRAS.items():

@@ -32,6 +32,7 @@ from fer_pipeline.models.model_module import ModelModule
 from fer_pipeline.training.diagnose import StopAtNan
 from fer_pipeline.training.history import Checkpoints, History
 from fer_pipeline.training.learner import Learner
+from fer_pipeline.training.loggers import make_logger
 from fer_pipeline.training.progress import TrainingProgress
 
 STEPS = 1_600  # of a training whose length is left open
@@ -138,7 +139,7 @@ def _fit(
             **_devices(config.device),
             precision="bf16-mixed" if computes_bf16(config) else "32-true",
             callbacks=callbacks,
-            logger=False,
+            logger=make_logger(config, run) or False,
             enable_checkpointing=False,
             default_root_dir=run,
             enable_progress_bar=False,

@@ -20,7 +20,7 @@ from fer_pipeline.evaluation.scores import QuantisedScore, QuantisedScores, writ
 from fer_pipeline.files import write_aside
 from fer_pipeline.models.classical import CLASSICAL
 from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops
-from fer_pipeline.models.model_file import ENSEMBLE, KEY, Card, find_model
+from fer_pipeline.models.model_file import ENSEMBLE, KEY, Card, find_model, load_runtime
 from fer_pipeline.models.predictor import Predictor
 
 QUANTISED = "model.int8.onnx"
@@ -78,6 +78,8 @@ class _Reader:
 def _write(path: Path, target: Path, plain: Predictor, crops: NDArray[np.uint8]) -> None:
     """Quantise statically: weights per channel, activations by their range on the calibration crops; keep the card."""
     import onnx
+
+    load_runtime()
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -15,6 +15,7 @@ from fer_pipeline.errors import SetupError
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.detectors import FINDERS, GREY, Face
 from fer_pipeline.vision.image_io import Image, resize, to_grey
+from fer_pipeline.vision.mesh import fit_mesh, is_mesh, load_mesh
 from fer_pipeline.vision.weights import EMBEDDING, LANDMARKS, find_weights
 
 Landmarks = NDArray[np.float32]  # (68, 2): x, y in pixels of the photo
@@ -102,8 +103,10 @@ def find_landmarks(image: Image, box: Box, weights: Path | None = None) -> Landm
 
     They are fitted in the detector's box, then in the box that these landmarks imply, since the fit depends on where
     the box lies, and detectors differ in that. This second fit is done on the photo and on its mirror image, and the
-    result is the mean of both (docs/detectors.md has the figures).
+    result is the mean of both (docs/detectors.md has the figures). A face mesh is fitted twice, whatever the box.
     """
+    if is_mesh(weights):
+        return _fit_landmarks(image, box, weights)
     better = _expected_box(_fit_landmarks(image, box, weights))
     left, right = (max(0, int(side)) for side in (better.left - better.width, better.right + better.width))
     part = image[:, left : max(right, left + 1)]
@@ -123,7 +126,13 @@ def find_landmarks_in_crop(crop: Image, region: str, weights: Path | None = None
     fitted in three boxes where faces usually lie around such crops; the result is their mean. On 197 portraits the
     landmarks of the mouth in lips crops were off by .047 (scaled by the eyes) to .055 of the mouth's width. Grey
     padding or none was worse, and so were smaller copies: dlib rounds to whole pixels.
+    Raises SetupError for a face mesh in a crop of the lips: it needs more of the face.
     """
+    if region == "lips" and is_mesh(weights):
+        raise SetupError(
+            f"crop.landmarks: {weights} finds no mouth in a crop of the lips, which measures need: "
+            "train a network without measures, or set crop.region=face"
+        )
     given = max(crop.shape[:2])
     crop = resize(crop, MIN_CROP, MIN_CROP) if given < MIN_CROP else crop
     side = max(crop.shape[:2])
@@ -138,6 +147,8 @@ def find_landmarks_in_crop(crop: Image, region: str, weights: Path | None = None
 
 
 def _fit_landmarks(image: Image, box: Box, weights: Path | None) -> Landmarks:
+    if is_mesh(weights):
+        return fit_mesh(image, box, find_weights(LANDMARKS, weights, "crop.landmarks"))
     import dlib
 
     rect = dlib.rectangle(*(round(value) for value in (box.left, box.top, box.right - 1, box.bottom - 1)))
@@ -169,10 +180,12 @@ def embed_face(image: Image, landmarks: Landmarks) -> list[float]:
 
 @lru_cache(maxsize=2)
 def load_landmarks(weights: Path | None = None) -> Any:
-    """Load dlib's landmark model; raises SetupError for a file that is none."""
+    """Load dlib's landmark model, or a face mesh; raises SetupError for a file that is neither."""
     import dlib
 
     path = find_weights(LANDMARKS, weights, "crop.landmarks")
+    if is_mesh(path):
+        return load_mesh(path)
     try:
         return dlib.shape_predictor(str(path))
     except RuntimeError:
