@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import pytest
@@ -258,6 +259,30 @@ def test_our_pages_load_nothing_from_elsewhere(url: str) -> None:
     assert requests.get(f"{url}/docs", timeout=60).status_code == 404
 
 
+def test_below_a_path_of_a_proxy_every_address_of_the_page_answers(runs: tuple[Path, Path]) -> None:
+    with serving(runs[0], root="/fer") as url:
+        for base in (f"{url}/fer/", f"{url}/"):  # the proxy left the path, or cut it off
+            seen, left = set[str](), {base}
+            while left:
+                address = left.pop()
+                seen.add(address)
+                answer = requests.get(address, timeout=60)
+                assert answer.status_code == 200, address
+                if address.endswith((".css", ".svg", ".jpg")):
+                    continue
+                named = re.findall(r"""(?:src|href|from|fetch\()\s*=?\s*["']([^"'#:]+)["']""", answer.text)
+                left |= {urljoin(address if name[0] == "." else base, name) for name in named if "." in name} - seen
+            assert {f"{base}own/serve.js", f"{base}static/language.js", f"{base}own/line.js"} <= seen
+            assert requests.get(f"{base}version", timeout=60).json()["models"]
+            prediction = requests.post(f"{base}predict", data=draw_people(1), timeout=60).json()
+            assert prediction["results"][0]["outcome"] == "ok"
+            with connect(f"ws{base[4:]}live") as line:
+                line.send(draw_people(1))
+                assert json.loads(line.recv(timeout=60))
+        bare = requests.get(f"{url}/fer", timeout=60, allow_redirects=False)
+        assert (bare.status_code, bare.headers["location"]) == (307, "/fer/")
+
+
 @pytest.mark.slow
 def test_no_request_makes_the_server_fail(url: str) -> None:
     """What schemathesis makes of the OpenAPI description: no answer is a server's error, all follow the description."""
@@ -351,6 +376,7 @@ def test_requests_in_flight_finish_when_the_server_is_stopped(runs: tuple[Path, 
     ("arguments", "told"),
     [
         (["missing"], "run `fer train` first"),
+        (["lips", "--root-path", "fer?"], "write it as /fer"),
         pytest.param(["lips", "lips"], "served already", marks=pytest.mark.slow),
         pytest.param(["lips", "--host", "no.such.host.invalid"], "no such address", marks=pytest.mark.slow),
     ],

@@ -132,6 +132,7 @@ def serve(
     port: Port = 8000,
     open_: Open = False,
     allow_host: AllowHost = None,
+    root_path: Annotated[str, typer.Option(help="Path of a proxy below which the page lies, as /fer.")] = "",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that find faces; default: one per core.")
     ] = None,
@@ -156,6 +157,7 @@ def serve(
     from fer_pipeline.serve.app import make_app
     from fer_pipeline.serve.limits import Limits
     from fer_pipeline.serve.service import Service
+    from fer_pipeline.web.root_path import check_root
     from fer_pipeline.web.server import listen
     from fer_pipeline.web.server import serve as answer
 
@@ -172,10 +174,11 @@ def serve(
         frames=frames,
         connections=cameras,
     )
+    root = check_root(root_path)
     service = Service(chosen, limits, workers or available_cores(), uncertain)
     bound = listen(host, port)
     service.start()
-    answer(make_app(service, host, allow_host or ()), bound, "serve", open_page=open_)
+    answer(make_app(service, host, allow_host or (), root), bound, "serve", open_page=open_)
 
 
 @command("live")

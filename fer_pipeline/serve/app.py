@@ -22,14 +22,15 @@ from fer_pipeline.serve.service import Service
 from fer_pipeline.serve.upload import BadUpload, Upload, read_uploads, unless_left
 from fer_pipeline.web.guard import guard
 from fer_pipeline.web.pages import add_pages
+from fer_pipeline.web.root_path import RootPath
 
 USABLE = {"ok", "uncertain", "no_face"}
 RETRY = {"Retry-After": "1"}
 Answer = Callable[[str, list[Prediction]], Response]  # from the model's name and the predictions
 
 
-def make_app(service: Service, host: str = "127.0.0.1", more_hosts: Sequence[str] = ()) -> FastAPI:
-    """Make the application; it opens the service when it starts and closes it when it stops."""
+def make_app(service: Service, host: str = "127.0.0.1", more_hosts: Sequence[str] = (), root_path: str = "") -> FastAPI:
+    """Make the application, below `root_path` of a proxy; the service is open while it runs."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,6 +56,7 @@ def make_app(service: Service, host: str = "127.0.0.1", more_hosts: Sequence[str
 
     add_pages(app, Path(__file__).parent, index="serve.html")
     guard(app, host, more_hosts)
+    app.add_middleware(RootPath, root=root_path)
     return app
 
 

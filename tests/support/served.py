@@ -56,10 +56,12 @@ def draw_people(count: int = 1, seed: int = 0, width: int = 480, height: int = 3
 
 
 @contextmanager
-def serving(*runs: Path, workers: int = 1, uncertain: float | None = None, **limits: Any) -> Iterator[str]:
+def serving(
+    *runs: Path, workers: int = 1, uncertain: float | None = None, root: str = "", **limits: Any
+) -> Iterator[str]:
     """The application on loopback, ready; the value is its URL."""
     service = Service(runs, Limits(**limits), workers, uncertain)
-    with running(make_app(service)) as url:
+    with running(make_app(service, root_path=root)) as url:
         assert requests.get(f"{url}/healthz", timeout=60).status_code == 200
         yield url
 

@@ -1,5 +1,5 @@
 // One image closely: its photo beside its crop, where it came from, and a box to draw around a face that was missed.
-import { needsBox } from "/own/store.js";
+import { needsBox } from "./store.js";
 
 const SMALLEST = 8; // pixels of the photo
 const byId = (id) => document.getElementById(id);

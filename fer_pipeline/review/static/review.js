@@ -1,10 +1,10 @@
 // The page of `fer review`: filters, grid, keys and buttons, tied to the store.
-import { speak } from "/static/language.js";
-import { choose, progress } from "/own/choice.js";
-import { Details, decisionText, describe, key } from "/own/details.js";
-import { Grid } from "/own/grid.js";
-import { Store, needsBox } from "/own/store.js";
-import { WORDS } from "/own/words.js";
+import { speak } from "../static/language.js";
+import { choose, progress } from "./choice.js";
+import { Details, decisionText, describe, key } from "./details.js";
+import { Grid } from "./grid.js";
+import { Store, needsBox } from "./store.js";
+import { WORDS } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const say = speak(WORDS);

@@ -30,10 +30,10 @@ export class Store extends EventTarget {
   #timer = 0;
 
   async open() {
-    this.about = await ask("/api/data");
-    await this.#hear(await ask("/api/news?since=0"));
+    this.about = await ask("api/data");
+    await this.#hear(await ask("api/news?since=0"));
     for (let start = 0; start < this.about.total; start += CHUNK) {
-      const rows = await ask(`/api/rows?token=${this.about.token}&start=${start}&count=${CHUNK}`);
+      const rows = await ask(`api/rows?token=${this.about.token}&start=${start}&count=${CHUNK}`);
       for (const row of rows) this.rows.push(read(row, this.rows.length));
       this.#say("rows");
     }
@@ -42,11 +42,11 @@ export class Store extends EventTarget {
     this.#again();
   }
 
-  thumb(place, whole) { return `/thumb/${this.about.token}/${place}${whole ? "?whole=1" : ""}`; }
-  photo(place) { return `/photo/${this.about.token}/${place}`; }
-  preview(place, box) { return `/preview/${this.about.token}/${place}?${box.map((one) => `box=${one.toFixed(1)}`).join("&")}`; }
-  describe(place) { return ask(`/api/images/${this.about.token}/${place}`); }
-  guess(place) { return ask(`/api/face/${this.about.token}/${place}`); }
+  thumb(place, whole) { return `thumb/${this.about.token}/${place}${whole ? "?whole=1" : ""}`; }
+  photo(place) { return `photo/${this.about.token}/${place}`; }
+  preview(place, box) { return `preview/${this.about.token}/${place}?${box.map((one) => `box=${one.toFixed(1)}`).join("&")}`; }
+  describe(place) { return ask(`api/images/${this.about.token}/${place}`); }
+  guess(place) { return ask(`api/face/${this.about.token}/${place}`); }
 
   // What counts for an image: {action, label, line, waits} or undefined.
   decision(place) {
@@ -102,7 +102,7 @@ export class Store extends EventTarget {
   }
 
   async #dropOverruled(entry) {
-    await this.#hear(await ask(`/api/news?since=${this.line}&rewritten=${this.rewritten}`));
+    await this.#hear(await ask(`api/news?since=${this.line}&rewritten=${this.rewritten}`));
     const ours = [...entry.places.keys()].filter((index) => this.decisions.get(entry.places[index])?.line === entry.lines[index]);
     entry.places = ours.map((index) => entry.places[index]);
     entry.lines = ours.map((index) => entry.lines[index]);
@@ -111,7 +111,7 @@ export class Store extends EventTarget {
   async look() {
     clearTimeout(this.#timer);
     try {
-      await this.#hear(await ask(`/api/news?since=${this.line}&rewritten=${this.rewritten}`));
+      await this.#hear(await ask(`api/news?since=${this.line}&rewritten=${this.rewritten}`));
       this.#reach(true);
     } catch (error) {
       if (error instanceof Refusal) this.#say("refused", { reason: error.message });
@@ -126,7 +126,7 @@ export class Store extends EventTarget {
   }
 
   #post(body) {
-    return ask(`/api/decisions?since=${this.line}&rewritten=${this.rewritten}`, {
+    return ask(`api/decisions?since=${this.line}&rewritten=${this.rewritten}`, {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
     }).then((news) => { this.#hear(news); return news; });
   }

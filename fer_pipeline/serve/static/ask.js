@@ -35,7 +35,7 @@ async function post(file, model, asked) {
   const headers = { "content-type": "application/octet-stream" };
   const signal = AbortSignal.any([asked, AbortSignal.timeout(PATIENCE)]);
   try {
-    return await fetch(`/predict${query}`, { method: "POST", headers, body: file, signal });
+    return await fetch(`predict${query}`, { method: "POST", headers, body: file, signal });
   } catch {
     return null;
   }

@@ -1,5 +1,5 @@
 // One picture on the page with its answer, or with what went wrong.
-import { make, showBoxes, showFaces, tellFaces } from "/own/faces.js";
+import { make, showBoxes, showFaces, tellFaces } from "./faces.js";
 
 const SMALL = 200; // CSS px: smaller pictures are shown this wide, so that their boxes can be read
 

@@ -1,5 +1,5 @@
 // Faces as people see them: a box on the picture, and the answer beside it in words and bars, tied by number and colour.
-import { nameOf } from "/own/words.js";
+import { nameOf } from "./words.js";
 
 // White reads on each of them, and each shows on skin.
 const COLOURS = ["#0b63ce", "#b3261e", "#1a7f37", "#7a2fd0", "#96540a", "#00706c"];

@@ -1,9 +1,9 @@
 // The half of the page for the webcam: frames go out, the newest only, and answers come back as an overlay.
-import { isAllowed, isMirrored, listCameras, openCamera, reasonOf, release, takeFrame } from "/own/camera.js";
-import { drawFaces, showFaces, verdictOf } from "/own/faces.js";
-import { Line } from "/own/line.js";
-import { Pace } from "/own/pace.js";
-import { Tracks } from "/own/tracks.js";
+import { isAllowed, isMirrored, listCameras, openCamera, reasonOf, release, takeFrame } from "./camera.js";
+import { drawFaces, showFaces, verdictOf } from "./faces.js";
+import { Line } from "./line.js";
+import { Pace } from "./pace.js";
+import { Tracks } from "./tracks.js";
 
 const AT_ONCE = 2; // frames under way: one being answered, one to go on with; more would be about the past
 const LOST = 5000; // ms after which a frame's answer is no longer waited for
@@ -63,7 +63,7 @@ export class Live {
     const address = () => {
       const name = this.models.current?.name;
       const query = name ? `?model=${encodeURIComponent(name)}` : "";
-      return `${location.origin.replace(/^http/, "ws")}/live${query}`;
+      return new URL(`live${query}`, location.href).href.replace(/^http/, "ws");
     };
     this.line = new Line(address, {
       open: () => {

@@ -1,8 +1,8 @@
 // The half of the page for pictures: where they come from, and the queue in which they are asked about.
-import { ask } from "/own/ask.js";
-import { isAllowed } from "/own/camera.js";
-import { Card } from "/own/card.js";
-import { Shot } from "/own/shot.js";
+import { ask } from "./ask.js";
+import { isAllowed } from "./camera.js";
+import { Card } from "./card.js";
+import { Shot } from "./shot.js";
 
 const AT_ONCE = 2; // questions under way: more would only wait in the server's queue
 const get = (id) => document.getElementById(id);
@@ -71,7 +71,7 @@ export function startPhotos(say, models) {
 
   get("clear").addEventListener("click", clear);
   get("example").addEventListener("click", async () => {
-    const response = await fetch("/example.jpg").catch(() => null);
+    const response = await fetch("example.jpg").catch(() => null);
     if (response?.ok) add([new File([await response.blob()], "example.jpg", { type: "image/jpeg" })]);
     else get("note").textContent = say("offline");
   });

@@ -1,8 +1,8 @@
 // The page of `fer serve`: two languages, two tabs, one choice of model.
-import { speak } from "/static/language.js";
-import { Live } from "/own/live.js";
-import { startPhotos } from "/own/photos.js";
-import { nameOf, words } from "/own/words.js";
+import { speak } from "../static/language.js";
+import { Live } from "./live.js";
+import { startPhotos } from "./photos.js";
+import { nameOf, words } from "./words.js";
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 const PATIENCE = 20_000; // ms
@@ -22,7 +22,7 @@ const models = {
 };
 
 async function learnModels() {
-  const response = await fetch("/version", { signal: AbortSignal.timeout(PATIENCE) }).catch(() => null);
+  const response = await fetch("version", { signal: AbortSignal.timeout(PATIENCE) }).catch(() => null);
   const version = response?.ok ? await response.json().catch(() => null) : null;
   if (!version) {
     get("note").textContent = say("offline");

@@ -1,5 +1,5 @@
 // A photo through the camera of a computer: a small preview, and one frame of it.
-import { isMirrored, openCamera, reasonOf, release, takeFrame } from "/own/camera.js";
+import { isMirrored, openCamera, reasonOf, release, takeFrame } from "./camera.js";
 
 const LONGEST = 1600; // px of the photo
 const get = (id) => document.getElementById(id);

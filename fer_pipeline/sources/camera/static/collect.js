@@ -1,8 +1,8 @@
 // The page of `fer collect`: frames go out while a class is held, and what became of them comes back.
-import { speak } from "/static/language.js";
-import { words } from "/own/words.js";
-import { Camera } from "/own/camera.js";
-import { watchHolds } from "/own/hold.js";
+import { speak } from "../static/language.js";
+import { words } from "./words.js";
+import { Camera } from "./camera.js";
+import { watchHolds } from "./hold.js";
 
 const PAUSE = 120; // ms between two frames
 const say = speak(words);
@@ -16,7 +16,7 @@ let sending = false;
 let holds = 0; // how often a class was held
 
 function connect() {
-  const own = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/session`);
+  const own = new WebSocket(new URL("session", location.href).href.replace(/^http/, "ws"));
   socket = own;
   own.addEventListener("open", () => { trouble = null; show(); });
   own.addEventListener("message", (event) => hear(JSON.parse(event.data)));
@@ -178,7 +178,7 @@ function recentItem(one) {
   const item = document.createElement("li");
   item.dataset.photo = one.photo;
   const image = document.createElement("img");
-  image.src = `/crops/${encodeURIComponent(one.photo)}.png`;
+  image.src = `crops/${encodeURIComponent(one.photo)}.png`;
   image.alt = "";
   const label = document.createElement("span");
   label.textContent = one.label;
