@@ -204,6 +204,18 @@ def test_so_is_a_picture_without_a_face(kind: str) -> None:
     assert not are_one_picture(look_at(other), look_at(COPIES[kind](scene)))
 
 
+def test_small_faces_on_one_plain_ground_are_compared_where_they_are() -> None:
+    def far_away(seed: int) -> Image:
+        ground = np.full((1500, 2000, 3), (200, 198, 190), np.uint8)
+        ground[700:740, 900:940] = resize(draw_portrait(seed)[0][40:230, 65:255], 40, 40)  # a face of 40 pixels
+        return encode(ground, 92)
+
+    looks = [look_at(far_away(seed)) for seed in range(6)]
+    pairs = [(one, two) for one in range(6) for two in range(one)]
+    assert not [pair for pair in pairs if are_one_picture(looks[pair[0]], looks[pair[1]])]
+    assert are_one_picture(looks[0], look_at(encode(far_away(0), 92)))
+
+
 def test_much_lost_to_copies_and_one_large_group_are_told_with_a_remedy(tmp_path: Path) -> None:
     photo = draw_portrait(1)[0]
     pictures = {f"a/{number}.jpg": encode(photo, 40 + 10 * number) for number in range(4)}

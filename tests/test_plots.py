@@ -38,6 +38,14 @@ def test_a_confusion_matrix_is_a_readable_picture(tmp_path: Path, labels: list[s
     assert is_drawn(tmp_path / "confusion.png")
 
 
+def test_a_label_that_no_font_has_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot_confusion(make_metrics([0, 1], [0, 1], ["\U0001343a", "smile"]), tmp_path / "confusion.png")
+    assert is_drawn(tmp_path / "confusion.png")
+    told = capsys.readouterr().err
+    assert "install Noto Sans CJK" in told.replace("\n", " ")
+    assert "plots.py" not in told
+
+
 def test_a_class_without_images_can_be_drawn(tmp_path: Path) -> None:
     plot_confusion(make_metrics([1] * 10, [0] + [1] * 9), tmp_path / "confusion.png")
     assert is_drawn(tmp_path / "confusion.png")

@@ -24,6 +24,7 @@ from fer_pipeline.report.pages import write_page
 from fer_pipeline.report.pictures import Picture, embed_file, link_of, some
 from fer_pipeline.report.warnings import warn_of_counts, warn_of_sources
 from fer_pipeline.stages.dedupe import warn_of_copies
+from fer_pipeline.stages.description import CROISSANT, METADATA
 
 REPORT = "report.html"
 TILES = 240  # pictures in the sample of all classes together
@@ -65,6 +66,7 @@ def write_data_page(home: Path, places: Sequence[Place]) -> Path:
         sections=SECTIONS,
         warnings=_warnings(steps, rows),
         steps=steps,
+        described=[name for name in (METADATA, CROISSANT) if (home / "split" / name).is_file()],
         last=finished[-1],
         images=len(rows),
         classes=count_classes(finished, rows),

@@ -1,6 +1,7 @@
 """Plots of a run and of a data set: curves, confusion matrix, reliability, funnel, contact sheet."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fer_pipeline.console import note
 from fer_pipeline.dataset.experiment import file_below
 from fer_pipeline.dataset.rows import kept_rows
 from fer_pipeline.errors import SetupError, UsageError
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
 
     from fer_pipeline.evaluation.scores import Calibration, Scores
 
-CJK_FONTS = ["Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "DejaVu Sans"]
+# Fonts with Chinese, Japanese or Korean characters that systems bring; those that are not installed are passed over.
+CJK_FONTS = [
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB"),
+    *("Microsoft YaHei", "SimHei", "SimSun", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback"),
+    *("Arial Unicode MS", "DejaVu Sans"),
+]
 
 
 @contextmanager
@@ -52,12 +59,19 @@ def check_picture(path: Path, kinds: Sequence[str] = (".png", ".svg", ".pdf"), *
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write a figure aside and rename it."""
+    """Write a figure aside and rename it; says so where no font of this machine has all its characters."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
     kind = path.suffix[1:].lower() or "png"
     named = {"Software": MARK} if kind == "png" else {"Creator": MARK} if kind in {"svg", "pdf"} else None
-    figure.savefig(aside, format=kind, metadata=named)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(aside, format=kind, metadata=named)
+    for one in caught:
+        if not str(one.message).startswith("Glyph"):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if any(str(one.message).startswith("Glyph") for one in caught):
+        note(f"{path}: no font here has all of its characters: install Noto Sans CJK; report.html shows them as text")
     aside.replace(path)
 
 

@@ -45,13 +45,19 @@ class Look(NamedTuple):
 
 
 def look_at(image: Image) -> Look:
-    """Find what is to be compared of an upright RGB photo (height, width, 3)."""
-    faces = detect_faces(image, FINDER)
+    """Find what is to be compared of an upright RGB photo (height, width, 3).
+
+    A face too small to be seen on a plain ground is all that is not plain: that is looked at in place of the photo.
+    """
+    faces, content = detect_faces(image, FINDER), trim_border(image)
+    if not faces and content is image:
+        content = image = trim_border(image, least=0)
+        faces = detect_faces(image, FINDER)
     face = None
     if faces:
         box = faces[0].box
         face = _soften(cut_square(image, Square(*box.centre, FACE * max(box.width, box.height), 0.0), SIDE))
-    return Look(face, _soften(resize(trim_border(image), SIDE, SIDE)), len(faces))
+    return Look(face, _soften(resize(content, SIDE, SIDE)), len(faces))
 
 
 def mirrored(look: Look) -> Look:
@@ -59,12 +65,15 @@ def mirrored(look: Look) -> Look:
     return Look(None if look.face is None else _turn(look.face), _turn(look.whole), look.faces)
 
 
-def trim_border(image: Image) -> Image:
-    """Cut off plain borders, as screenshots and frames have them; an image without any is returned as it is."""
+def trim_border(image: Image, least: float = LEFT) -> Image:
+    """Cut off plain borders, as screenshots and frames have them; an image without any is returned as it is.
+
+    So is one of which less than a share of `least` of the height or width would be left.
+    """
     height, width = image.shape[:2]
     spans = [_find_content(image, axis) for axis in (0, 1)]
     (top, bottom), (left, right) = spans
-    if bottom - top < LEFT * height or right - left < LEFT * width:
+    if (bottom - top, right - left) == (height, width) or bottom - top < least * height or right - left < least * width:
         return image
     return image[top:bottom, left:right]
 

@@ -44,7 +44,7 @@ def _check_self_contained(page: lxml.html.HtmlElement, text: str) -> None:
     assert text.startswith("<!DOCTYPE html>")
     assert not page.xpath("//script | //link | //iframe | //object | //embed | //base | //form")
     assert all(source.startswith("data:image/") for source in page.xpath("//@src"))
-    assert all(link.startswith(("#", "http://", "https://")) for link in page.xpath("//@href"))
+    assert all(link.startswith(("#", "http://", "https://", "split/")) for link in page.xpath("//@href"))
     assert not [name for one in page.iter() for name in one.attrib if str(name).startswith("on")]
     style = "".join(page.xpath("//style/text()"))
     assert "url(" not in style
