@@ -36,6 +36,13 @@ def note(text: str) -> None:
         err.print(text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 image`, `1,200 images`, `2 classes`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
 def detail(text: str) -> None:
     """A line for those who asked for more."""
     if _level["verbose"]:

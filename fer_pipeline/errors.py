@@ -8,11 +8,22 @@
 An image that cannot be used is no error but a row with a reason, see `dataset.rows.Row`.
 """
 
+import errno
+
 
 class FerError(Exception):
     """A mistake or lack the user can fix; the message says where, what and the remedy in one line."""
 
     exit_code = 1
+
+
+def reason_of(error: Exception) -> str:
+    """Name in a row why an image could not be used: a word that `report.dropped` explains."""
+    if isinstance(error, OSError):
+        kinds = {errno.ENOENT: "file_missing", errno.ENOTDIR: "file_missing", errno.EFBIG: "too_large"}
+        kinds |= {errno.EACCES: "no_permission", errno.EPERM: "no_permission"}
+        return kinds.get(error.errno or 0, "file_error")
+    return "internal_error"
 
 
 class UsageError(FerError):

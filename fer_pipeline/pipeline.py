@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fer_pipeline.console import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -97,7 +99,7 @@ def _fill_raw(config: Config, tell: Callable[[Event], None], *, force: bool) -> 
         from fer_pipeline.lineage.forget import finish_forgetting
 
         if left := finish_forgetting(of_config(config)):
-            tell(Event("crawl", f"forget: finished what was interrupted: {left:,} images are out of {raw}"))
+            tell(Event("crawl", f"forget: finished what was interrupted, {counted(left, 'image')} out of {raw}"))
     if is_filled(raw):
         tell(Event("crawl", f"crawl: {raw} is filled, nothing to do"))
         return False
@@ -171,7 +173,8 @@ def make_stage(name: str, config: Config, *, force: bool = False, tell: Callable
 
         tell(Event(name, f"split: {format_share(config.split)}"))
         if parted := count_parted(config.split):
-            tell(Event(name, f"split: {parted:,} groups are in both parts, as their source's official parts have it"))
+            both = f"split: in both parts: {counted(parted, 'group')}, as their source's official parts have it"
+            tell(Event(name, both))
         changed = format_decisions(config.split)
         if changed:
             tell(Event(name, f"split: decisions: {changed}"))
@@ -183,7 +186,7 @@ def format_summary(summary: Summary) -> Iterator[str]:
     """Say what a stage did, a line each."""
     stage, folder = summary.stage, summary.folder
     if not summary.fresh:
-        yield f"{stage}: {folder} is finished ({summary.kept:,} images), nothing to do"
+        yield f"{stage}: {folder} is finished ({counted(summary.kept, 'image')}), nothing to do"
         return
     if summary.changes:
         yield f"{stage}: settings changed: {', '.join(summary.changes)}"
@@ -325,7 +328,7 @@ def _find_reason(name: str, config: Config, before: str) -> str:
             from fer_pipeline.lineage.forget import list_unfinished
 
             if left := list_unfinished(of_config(config)):
-                return f"will finish an interrupted `fer forget`: {len(left):,} images"
+                return f"will finish an interrupted `fer forget`: {counted(len(left), 'image')}"
         return "" if is_filled(config.crawl.output) else f"will ask {', '.join(config.crawl.engines)}"
     if name == "eval":
         from fer_pipeline.evaluation.evaluate import is_evaluated

@@ -94,7 +94,7 @@ def test_a_pipe_among_celeba_costs_a_row_and_no_time(celeba: tuple[Path, Path], 
     (celeba[0] / "000001.jpg").unlink()
     os.mkfifo(celeba[0] / "000001.jpg")
     import_images(find_celeba(*celeba, "Smiling", 3), tmp_path / "raw", "celeba")
-    assert [row.reason for row in read_rows(tmp_path / "raw") if row.source["file"] == "000001.jpg"] == ["OSError"]
+    assert [row.reason for row in read_rows(tmp_path / "raw") if row.source["file"] == "000001.jpg"] == ["file_error"]
 
 
 def test_a_name_with_a_zero_byte_is_a_damaged_line(celeba: tuple[Path, Path]) -> None:

@@ -230,7 +230,7 @@ def test_a_photo_that_is_gone_ends_in_a_row(config: Config) -> None:
     (config.unify.output / row.path).unlink()
     decide(config, Decision(row.path, "restore", box=BOX), Decision("smile/000000000000.png", "restore"))
     back = rows_after(config)[row.path]
-    assert (back.status, back.reason) == (Status.FAILED, "FileNotFoundError")
+    assert (back.status, back.reason) == (Status.FAILED, "file_missing")
 
 
 def test_without_photos_nothing_can_be_brought_back(config: Config) -> None:

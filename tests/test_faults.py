@@ -139,9 +139,9 @@ def test_an_image_that_crashes_a_native_library_costs_itself(tmp_path: Path) -> 
     assert not (tmp_path / "out" / MANIFEST).exists()
     summary = run_stage(CRASH, settings(source), workers=2)
     rows = {row.path: (row.status, row.reason) for row in read_rows(tmp_path / "out")}
-    assert rows.pop("a/segfault.jpg") == (Status.FAILED, "WorkerCrash")
+    assert rows.pop("a/segfault.jpg") == (Status.FAILED, "crash")
     assert set(rows.values()) == {(Status.KEPT, "")}
-    assert (summary.kept, summary.reasons) == (3, {"WorkerCrash": 1})
+    assert (summary.kept, summary.reasons) == (3, {"crash": 1})
 
 
 def test_a_worker_killed_for_memory_costs_no_image(tmp_path: Path) -> None:

@@ -165,8 +165,8 @@ def test_lines_without_file_and_files_without_line_are_counted_and_named(tmp_pat
     chosen = select(tmp_path, Reading())
     assert chosen.told == [
         "labels from labels.csv: path = file, label = label",
-        "1 lines name no file that is there: 9.jpg",
-        "1 files have no line in labels.csv: images/2.jpg",
+        "1 line without a file: 9.jpg",
+        "1 file without a line in labels.csv: images/2.jpg",
     ]
     assert {one.origin: one.label for one in chosen.found}["images/2.jpg"] is None
 
@@ -211,8 +211,8 @@ def test_of_several_labels_the_most_frequent_counts_and_a_tie_names_none(tmp_pat
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *votes]))
     chosen = select(tmp_path, Reading())
     assert [one.label for one in chosen.found] == ["happy", None, "sad"]
-    assert "1 pictures have several labels: the one given most often counts" in chosen.told
-    assert "1 pictures have as many votes for one class as for another: images/1.jpg" in chosen.told
+    assert "1 picture with several labels: the one given most often counts" in chosen.told
+    assert "1 picture with as many votes for one class as for another: images/1.jpg" in chosen.told
 
 
 def test_the_boxes_of_several_faces_are_kept_as_facts(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_names_that_mean_several_files_are_counted_and_taken_for_none(tmp_path: 
     draw(tmp_path, "images/a/0.jpg", "images/b/0.jpg", "images/a/1.jpg")
     (tmp_path / "list.csv").write_text("file,label\n0.jpg,x\na/1.jpg,y\n")
     chosen = select(tmp_path, Reading(labels=tmp_path / "list.csv"))
-    assert "1 lines name several files: 0.jpg" in chosen.told
+    assert "1 line with several files: 0.jpg" in chosen.told
     assert {one.label for one in chosen.found if one.origin.endswith(".jpg")} == {None, "y"}
 
 
@@ -266,7 +266,7 @@ def test_options_that_do_not_fit_are_told_in_one_line(tmp_path: Path, reading: R
 def test_a_list_of_other_pictures_names_its_first_line_and_the_options(tmp_path: Path) -> None:
     draw(tmp_path / "in", "0.jpg")
     (tmp_path / "list.csv").write_text("file,label\nother.jpg,happy\n")
-    with pytest.raises(InputError, match=r"none of its 1 lines names a picture .*'other.jpg'.*--columns or --match"):
+    with pytest.raises(InputError, match=r"no line of 1 names a picture .*'other.jpg'.*--columns or --match"):
         select(tmp_path / "in", Reading(labels=tmp_path / "list.csv"))
 
 
@@ -338,14 +338,20 @@ def test_a_corrected_list_gives_the_pictures_their_new_classes(tmp_path: Path) -
     assert import_images(select(tmp_path / "in", Reading(label="^(.)")).found, raw, "x") == {}
 
 
+def test_a_quote_that_is_never_closed_costs_its_own_line(tmp_path: Path) -> None:
+    draw(tmp_path, "images/0.jpg", "images/1.jpg", "images/2.jpg")
+    (tmp_path / "labels.csv").write_text('file,label\n0.jpg,"sad\n1.jpg,happy\n2.jpg,happy\n')
+    assert [label for label, _ in known(tmp_path).values()] == ["sad", "happy", "happy"]
+
+
 def test_what_an_option_did_not_find_is_told(tmp_path: Path) -> None:
     draw(tmp_path, "images/0.jpg", "images/1.jpg")
     (tmp_path / "list.csv").write_text("img,emo,fold\n0.jpg,happy,0\n1.jpg,sad,1\n")
     told = select(tmp_path, Reading(tmp_path / "list.csv", "path=img,label=emo,split=fold", group="XX(.+)")).told
-    assert "2 words are no part (train, test, val …): 0, 1" in told
+    assert "2 words for no part (train, test, val …): 0, 1" in told
     assert "--group XX(.+) finds a person in no file name" in told
     told = select(tmp_path, Reading(tmp_path / "list.csv", "path=img")).told
-    assert any("lines give no class" in one and "--columns label=2" in one for one in told)
+    assert any("without a class" in one and "--columns label=2" in one for one in told)
 
 
 def test_groups_that_official_parts_part_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -357,7 +363,7 @@ def test_groups_that_official_parts_part_are_told(tmp_path: Path, capsys: pytest
     config = ["--config", str(tmp_path / "fer.yaml")]
     assert main(["import", "folder", str(tmp_path / "in"), "--group", "(.+)_", *config]) == 0
     assert main(["run", "--until", "split", *config]) == 0
-    assert "1 groups are in both parts, as their source's official parts" in " ".join(capsys.readouterr().err.split())
+    assert "in both parts: 1 group, as their source's official parts" in " ".join(capsys.readouterr().err.split())
 
 
 # --- found by people who tried to break it
@@ -383,7 +389,7 @@ def test_a_line_whose_file_is_missing_labels_no_file_of_that_name_elsewhere(tmp_
         "train/2.jpg": "smile",
         "val/9.jpg": "neutral",
     }
-    assert "1 lines name no file that is there: val/1.jpg" in chosen.told
+    assert "1 line without a file: val/1.jpg" in chosen.told
 
 
 def test_a_damaged_vote_and_odd_options_are_no_traceback(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_the_next_run_finishes_what_was_killed_after_its_first_line(
     extend_blocklist(home / "data/x/raw", plan(home, "a/1.png").blocklist)
     config = ["--config", str(home / "config.yaml"), "--until", "split"]
     assert main(["run", *config, "--dry"]) == 0
-    assert "crawl: will finish an interrupted `fer forget`: 1 images" in capsys.readouterr().out
+    assert "crawl: will finish an interrupted `fer forget`: 1 image" in capsys.readouterr().out
     assert page.is_file()
     assert main(["run", *config]) == 0
     assert "finished what was interrupted" in capsys.readouterr().err

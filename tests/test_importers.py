@@ -191,7 +191,7 @@ def write_and_read(folder: Path, number: int) -> bytes:
 
 def test_a_file_that_cannot_be_read_has_a_row(tmp_path: Path) -> None:
     found = [Found("a/gone.png", tmp_path / "gone.png", "a"), Found("a/1", write_and_read(tmp_path, 1), "a")]
-    assert import_images(found, tmp_path / "raw", "x") == {"FileNotFoundError": 1, "kept": 1}
+    assert import_images(found, tmp_path / "raw", "x") == {"file_missing": 1, "kept": 1}
     assert sum(row.status is Status.FAILED for row in read_rows(tmp_path / "raw")) == 1
 
 

@@ -234,7 +234,7 @@ def test_a_photo_that_is_not_answered_ends_no_run_but_fails_it(
     said = capsys.readouterr()
     assert sorted(json.loads(line)["outcome"] for line in said.out.splitlines()) == ["no_face", "no_face", "unanswered"]
     assert told in said.err
-    assert "1 of 3 photos were not answered" in said.err
+    assert "not answered: 1 of 3 photos" in said.err
 
 
 def test_a_server_that_a_proxy_does_not_find_or_that_is_busy_is_asked_again(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def _print_classes(output: Path) -> None:
     console.note(f"import: {output} holds {', '.join(f'{label} {count:,}' for label, count in sorted(labels.items()))}")
     if labels[UNLABELLED]:
         remedy = "name the folder above the class folders, or say where they stand by --labels or --label; then again"
-        console.note(f"import: {labels[UNLABELLED]:,} images have no class: {remedy}")
+        console.note(f"import: without a class: {console.counted(labels[UNLABELLED], 'image')}: {remedy}")
 
 
 @command("collect")

@@ -20,7 +20,7 @@ from fer_pipeline.cli.app import (
     command,
 )
 from fer_pipeline.cli.completion import complete_run
-from fer_pipeline.errors import UsageError
+from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.pipeline import available_cores, require_extra
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def predict(
 
     Example: fer predict runs/sample photo.jpg --json
     """
-    any_face, heic = False, 0
+    any_face, heic, photos, unread = False, 0, 0, 0
     given = {"--crops": crops, "--workers": workers, "--uncertain": uncertain}
     for prediction in (
         _predict_all(run, paths or [], crops, workers, uncertain)
@@ -61,6 +61,8 @@ def predict(
         else _ask(url, [run, *(paths or [])], model, given)
     ):
         any_face |= prediction.outcome != "no_face"
+        photos += 1
+        unread += prediction.outcome in {"bad_image", "too_large"}
         heic += prediction.outcome == "bad_image" and Path(prediction.path).suffix.lower() in {".heic", ".heif"}
         if as_json:
             typer.echo(prediction.model_dump_json())
@@ -68,7 +70,10 @@ def predict(
             faces = ", ".join(_format_face(face) for face in prediction.faces)
             typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
     if heic and not has_heic():
-        console.note(f"predict: {heic:,} files are HEIC, as iPhones store photos: `pip install 'fer-pipeline[heic]'`")
+        told = f"{console.counted(heic, 'file')} in HEIC, as iPhones store photos"
+        console.note(f"predict: not read: {told}: `pip install 'fer-pipeline[heic]'`")
+    if photos and unread == photos:
+        raise InputError(f"predict: none of {console.counted(photos, 'file')} could be read as a picture: name photos")
     if not any_face:
         console.note("predict: no face was found: if these are crops of faces or lips already, add --crops")
 
@@ -204,4 +209,5 @@ def live(
     source = camera if video is None else video
     check_output(source, output, force=force)
     seen = watch(source, chosen, output, seconds=seconds, window=window, every=every)
-    console.note(f"live: {output}: {seen.frames} frames, {seen.faces} faces, {seen.rate:.1f} frames/s")
+    told = f"{console.counted(seen.frames, 'frame')}, {console.counted(seen.faces, 'face')}"
+    console.note(f"live: {output}: {told}, {seen.rate:.1f} frames/s")

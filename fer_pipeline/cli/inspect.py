@@ -111,7 +111,9 @@ def compare(
     else:
         print_comparison(result, str(run_a), str(run_b))
     if out is not None:
-        console.note(f"compare: {write_differences(out, result):,} images on which they differ -> {out}")
+        console.note(
+            f"compare: {console.counted(write_differences(out, result), 'image')} on which they differ -> {out}"
+        )
 
 
 @command("status")

@@ -49,7 +49,7 @@ def format_score(score: Score) -> str:
     accuracy = f"accuracy {score.accuracy:.1%} (95 %: {format_interval(score.accuracy_ci95)})"
     low, high = score.macro_f1_ci95
     f1 = f"macro-F1 {score.macro_f1:.3f} (95 %: {low:.3f} to {high:.3f})"
-    return f"{accuracy}, {f1}, {score.count:,} images"
+    return f"{accuracy}, {f1}, {console.counted(score.count, 'image')}"
 
 
 def format_interval(interval: Sequence[float]) -> str:
@@ -127,7 +127,7 @@ def print_comparison(result: Comparison, first: str, second: str) -> None:
         left = f"{result.alone[0]:,} images of A and {result.alone[1]:,} of B are not shared, and left out"
         console.out.print(left)
     value, low, high = result.macro_f1
-    groups = f"{result.groups:,} groups of images resampled"
+    groups = f"{console.counted(result.groups, 'group')} of images resampled"
     console.out.print(f"macro-F1, B less A: {value:+.3f} (95 %: {low:+.3f} to {high:+.3f}), {groups}")
     console.out.print(result.verdict)
 

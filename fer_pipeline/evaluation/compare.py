@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_pipeline.console import counted
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.metrics import macro_f1, score
 from fer_pipeline.evaluation.predictions import PredictedLabel, read_predictions
@@ -43,7 +44,7 @@ class Comparison:
     def verdict(self) -> str:
         """One sentence; a model is called better only if both the test and the interval show it."""
         difference, low, high = self.accuracy
-        told = f"p = {self.p:.2g}, on {len(self.paths):,} images"
+        told = f"p = {self.p:.2g}, on {counted(len(self.paths), 'image')}"
         if self.p < LEVEL and (low > 0 or high < 0):
             name, sign = ("B", 1) if difference > 0 else ("A", -1)
             ends = sorted((sign * 100 * low, sign * 100 * high))
@@ -54,7 +55,7 @@ class Comparison:
                 f"a difference in accuracy that is not certain: B less A is {_points(self.accuracy)}, {told}; "
                 "test and interval disagree, more images would tell"
             )
-        shown = f"no difference in accuracy that {len(self.paths):,} images could show"
+        shown = f"no difference in accuracy that {counted(len(self.paths), 'image')} could show"
         return f"{shown}: B less A is {_points(self.accuracy)}, p = {self.p:.2g}"
 
     def summary(self) -> ComparisonSummary:

@@ -157,7 +157,7 @@ class HogSvm(ModelModule):
 
 def fit_hog_svm(training: Crops, validation: Crops, *, flip: bool, seed: int) -> HogSvm:
     """Fit the SVM on training crops (with `flip` also mirrored), and the logistic regression on validation crops."""
-    console.note(f"train: HOG features of {len(training.targets)} crops")
+    console.note(f"train: HOG features of {console.counted(len(training.targets), 'crop')}")
     features, targets = hog_features(training, flip=False), training.targets
     if flip:
         features, targets = np.concatenate([features, hog_features(training, flip=True)]), np.tile(targets, 2)

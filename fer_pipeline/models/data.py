@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline import __version__
 from fer_pipeline.config.schema import CropSettings
-from fer_pipeline.console import note, progress
+from fer_pipeline.console import counted, note, progress
 from fer_pipeline.dataset.class_folders import EMPTY, read_tree
 from fer_pipeline.dataset.experiment import file_below
 from fer_pipeline.dataset.rows import MANIFEST, Row, kept_rows
@@ -201,7 +201,9 @@ def assign_folds(rows: list[Row], count: int, seed: int) -> NDArray[np.int64]:
     for label in sorted(set(labels)):
         found = len({group for group, own in zip(groups, labels, strict=True) if own == label})
         if found < count:
-            raise InputError(f"class {label!r} has {found} groups of images, too few for {count} folds: ask for fewer")
+            raise InputError(
+                f"class {label!r} has {counted(found, 'group')} of images, too few for {count} folds: ask for fewer"
+            )
     folds = np.zeros(len(rows), np.int64)
     parts = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(np.zeros(len(rows)), labels, groups)
     for index, (_, held) in enumerate(parts):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.config.schema import CropSettings, Detector
+from fer_pipeline.console import counted
 from fer_pipeline.dataset.provenance import settings_of
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.evaluation.scores import Metrics
@@ -111,7 +112,7 @@ def _describe_data(rows: Sequence[Row]) -> str:
     sources = Counter(source_of(row) for row in training)
     told = ", ".join(f"{label} {count:,}" for label, count in sorted(labels.items()))
     brought = ", ".join(f"{name} {count:,}" for name, count in sources.most_common(8))
-    return f"{len(training):,} images ({told}) from {brought}; part of them held back to choose the epoch"
+    return f"{counted(len(training), 'image')} ({told}) from {brought}; part of them held back to choose the epoch"
 
 
 def _describe_use(card: Card) -> str:
@@ -129,7 +130,7 @@ def list_limits(card: Card, metrics: Metrics | None, rows: Sequence[Row]) -> Ite
         yield f"It predicts one of its {len(card.labels)} classes for every picture, even if it shows none of them."
     if metrics:
         sources = ", ".join(metrics.per_source) or "unknown sources"
-        yield f"Measured on {metrics.count} images of {sources}; its accuracy on others is unknown."
+        yield f"Measured on {counted(metrics.count, 'image')} of {sources}; its accuracy on others is unknown."
     folder = card.training_folder
     split = settings_of(folder, "split") if folder.is_dir() else None
     # An import that knows the person names its groups `folder:person`.

@@ -38,7 +38,12 @@ MEANINGS = {
     "noindex": "its X-Robots-Tag does not allow it",
     "noimageindex": "its X-Robots-Tag does not allow it",
     "private_address": "its host is in a local network, see crawl.allow_private",
-    "WorkerCrash": "decoding it ended the process",
+    "crash": "decoding it ended the process",
+    "file_missing": "its file was not there any more",
+    "file_error": "its disk or share could not read it",
+    "no_permission": "its file may not be read by you",
+    "too_large": "its file is too large",
+    "internal_error": "a fault of fer: its row says which, please report it",
 }
 SHOWN = 12
 GROUPS = 12

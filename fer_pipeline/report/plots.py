@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fer_pipeline.console import note
+from fer_pipeline.console import counted, note
 from fer_pipeline.dataset.experiment import file_below
 from fer_pipeline.dataset.rows import kept_rows
 from fer_pipeline.errors import SetupError, UsageError
@@ -99,7 +99,7 @@ def plot_confusion(scores: "Scores", path: Path) -> None:
         axis.set_xticks(range(len(labels)), labels, rotation=30 if len(labels) > 4 else 0)
         axis.set_yticks(range(len(labels)), labels)
         low, high = scores.accuracy_ci95
-        title = f"accuracy {scores.accuracy:.1%} (95 %: {low:.1%} to {high:.1%}), {scores.count} images"
+        title = f"accuracy {scores.accuracy:.1%} (95 %: {low:.1%} to {high:.1%}), {counted(scores.count, 'image')}"
         axis.set(xlabel="predicted", ylabel="true")
         axis.set_title(title, fontsize=9)
         for (row, column), count in np.ndenumerate(counts):
@@ -123,7 +123,7 @@ def plot_reliability(calibration: "Calibration", path: Path) -> None:
         upper.scatter(means, accuracies, s=14, color="#d8663b", zorder=3, label="mean confidence")
         upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
         upper.set_title(
-            f"calibration error {calibration.ece:.3f}, {sum(one.count for one in bins):,} images", fontsize=9
+            f"calibration error {calibration.ece:.3f}, {counted(sum(one.count for one in bins), 'image')}", fontsize=9
         )
         upper.legend(frameon=False, loc="upper left", fontsize=8)
         counts = lower.bar(middles, [one.count for one in filled], width * 0.94, color="#b0b0b0")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fer_pipeline.config.schema import Config, TrainConfig
+from fer_pipeline.console import counted
 from fer_pipeline.dataset.provenance import format_difference, make_provenance, read_provenance
 from fer_pipeline.errors import FerError, InputError
 from fer_pipeline.report.funnel import places_of, read_steps
@@ -67,7 +68,7 @@ def _eval(config: TrainConfig) -> Iterator[StageStatus]:
     try:
         metrics = read_metrics(config.output)
         low, high = metrics.accuracy_ci95
-        told = f"accuracy {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}), {metrics.count} images"
+        told = f"accuracy {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}), {counted(metrics.count, 'image')}"
     except InputError:
         told, stale = "-", "damaged, or written by another version"
     yield StageStatus("eval", "", "", told, config.output, stale)

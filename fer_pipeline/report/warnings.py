@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from fer_pipeline.console import counted
 from fer_pipeline.evaluation.scores import Leakage, Metrics, SourceScore
 
 FEW_IMAGES = 50  # of a class, in all
@@ -72,7 +73,7 @@ def _warn_of_size(metrics: Metrics) -> list[str]:
     warnings = []
     if high - low > WIDE:
         wide = f"the true accuracy may lie anywhere in {100 * (high - low):.0f} points"
-        warnings.append(f"Measured on {metrics.count} images: {wide}, from {low:.1%} to {high:.1%}.")
+        warnings.append(f"Measured on {counted(metrics.count, 'image')}: {wide}, from {low:.1%} to {high:.1%}.")
     few = [f"{label} ({one.support})" for label, one in metrics.per_class.items() if one.support < FEW_TESTED]
     if few:
         unreliable = f"scores of a class are unreliable below about {FEW_TESTED}"

@@ -37,7 +37,9 @@ def predict_at(url: str, files: Sequence[Path], model: str = "") -> Iterator[Pre
             unanswered += prediction.outcome == "unanswered"
             yield prediction
     if unanswered:
-        raise InputError(f"{url}: {unanswered} of {len(files)} photos were not answered: predict them again")
+        raise InputError(
+            f"{url}: not answered: {unanswered} of {console.counted(len(files), 'photo')}: predict them again"
+        )
 
 
 def _predict(session: requests.Session, url: str, file: Path, model: str) -> Prediction:

@@ -12,6 +12,7 @@ from fer_pipeline.dataset.class_folders import to_text
 from fer_pipeline.errors import InputError
 
 MAX_NAME = 65_536  # bytes that an archive may use to name a member
+PACKED = (b"PK", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # how zip, gzip, bzip2 and xz begin
 NAMES = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 ERRORS = (
     tarfile.TarError,
@@ -53,7 +54,11 @@ def broken(archive: Path, error: Exception) -> InputError:
     """What to say of an archive that ends early, also while a member is read."""
     if "password" in str(error):
         return InputError(f"{archive}: asks for a password: unpack it and name the folder")
-    return InputError(f"{archive}: cannot be read as an archive ({error}): fetch it again")
+    with archive.open("rb") as file:
+        start = file.read(262)
+    if not start.startswith(PACKED) and start[257:] != b"ustar":
+        return InputError(f"{archive}: no zip or tar archive: name one, the csv, or the folder it was unpacked to")
+    return InputError(f"{archive}: cannot be read to its end ({error}): it is damaged: fetch it again")
 
 
 def _from_zip(path: Path) -> Iterator[ArchiveMember]:

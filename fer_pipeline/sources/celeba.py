@@ -35,11 +35,13 @@ def find_celeba(
     taken: Counter[tuple[str, Part | None]] = Counter()
     for number, fields in lines:
         if len(fields) != len(names) + 1 or set(fields[0]) & {"/", "\\", "\0"} or fields[column] not in {"1", "-1"}:
-            raise InputError(f"{attributes}:{number}: not a file name and {len(names)} values 1 or -1: fetch it again")
+            raise InputError(
+                f"{attributes}:{number}: not a file name and {len(names)} values 1 or -1: name the official list"
+            )
         label = attribute.lower() if fields[column] == "1" else f"not_{attribute.lower()}"
         part, usage = parts.get(fields[0], (None, ""))
         if parts and part is None:
-            raise InputError(f"{chosen}: has no line for {fields[0]}: fetch it again")
+            raise InputError(f"{chosen}: has no line for {fields[0]}: name the one that belongs to {attributes.name}")
         if taken[label, part] < wanted[part]:
             taken[label, part] += 1
             yield Found(fields[0], images / fields[0], label, part, attributes={"usage": usage} if usage else {})
@@ -63,7 +65,7 @@ def _read_partition(path: Path) -> dict[str, tuple[Part, str]]:
         if len(fields) == 2 and fields[1] in CODES:
             parts[fields[0]] = CODES[fields[1]]
         elif number > 1:  # the first may be a header
-            raise InputError(f"{path}:{number}: not a file name and 0, 1 or 2: fetch it again")
+            raise InputError(f"{path}:{number}: not a file name and 0, 1 or 2: name the official list")
     return parts
 
 

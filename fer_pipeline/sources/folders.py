@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from fer_pipeline.console import counted
 from fer_pipeline.dataset.class_folders import NO_PICTURES, Member, Part, Tree, part_of, read_tree, to_label
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.sources.importers import Found, check_label
@@ -64,7 +65,7 @@ def select(folder: Path, reading: Reading) -> Selection:
     group, label = _compile("--group", reading.group), _compile("--label", reading.label)
     tree = read_tree(folder)
     names = parse_names(reading.names) if reading.names else {}
-    told = [_name(len(files), reason, files) for reason, files in tree.passed.items()]
+    told = [_name("", reason, files) for reason, files in tree.passed.items()]
     lists, silent = _find_lists(tree, reading) if label is None else ([], [])
     told += [f"{one.path.name} names pictures, but which column is the class? --labels {one.path}" for one in silent]
     chosen = _by_lists(tree, lists) if lists else _by_places(tree, label)
@@ -150,7 +151,7 @@ def _find_lists(tree: Tree, reading: Reading) -> tuple[list[LabelList], list[Lab
         found = read_label_list(reading.labels, files, columns, reading.match)
         if not found.entries:
             raise InputError(
-                f"{reading.labels}: none of its {found.lines:,} lines names a picture of {tree.folder} "
+                f"{reading.labels}: no line of {found.lines:,} names a picture of {tree.folder} "
                 f"(as {(found.without_file or found.ambiguous)[0]!r}): say how by --columns or --match '{{stem}}.jpg'"
             )
         return [found], []
@@ -179,16 +180,16 @@ def _tell(one: LabelList, tree: Tree) -> Iterator[str]:
     yield f"labels from {one.path.name}: {one.columns}"
     if one.without_label:
         remedy = "" if one.has_labels else ": no column names it, say which by --columns label=2"
-        yield f"{one.without_label:,} lines give no class, or several equally{remedy}"
+        yield f"{counted(one.without_label, 'line')} without a class, or several equally{remedy}"
     if one.strange_parts:
-        yield _name(len(one.strange_parts), "words are no part (train, test, val …)", sorted(one.strange_parts))
+        yield _name("word", "for no part (train, test, val …)", sorted(one.strange_parts))
     if one.without_file:
-        yield _name(len(one.without_file), "lines name no file that is there", one.without_file)
+        yield _name("line", "without a file", one.without_file)
     if one.ambiguous:
-        yield _name(len(one.ambiguous), "lines name several files", one.ambiguous)
+        yield _name("line", "with several files", one.ambiguous)
     left = [member.name for member in tree.members if member.may_be_picture and member.name not in one.entries]
     if left:
-        yield _name(len(left), f"files have no line in {one.path.name}", left)
+        yield _name("file", f"without a line in {one.path.name}", left)
 
 
 def _count_votes(lists: Sequence[LabelList]) -> list[str]:
@@ -196,16 +197,17 @@ def _count_votes(lists: Sequence[LabelList]) -> list[str]:
     several = [name for name, entry in entries.items() if len(entry.votes) > 1]
     ties = [name for name in several if entries[name].label is None]
     won = len(several) - len(ties)
-    told = [f"{won:,} pictures have several labels: the one given most often counts"] if won else []
+    told = [f"{counted(won, 'picture')} with several labels: the one given most often counts"] if won else []
     return [
         *told,
-        *([_name(len(ties), "pictures have as many votes for one class as for another", ties)] if ties else []),
+        *([_name("picture", "with as many votes for one class as for another", ties)] if ties else []),
     ]
 
 
-def _name(count: int, what: str, names: Sequence[str]) -> str:
-    more = ", …" if count > NAMED else ""
-    return f"{count:,} {what}: {', '.join(names[:NAMED])}{more}"
+def _name(noun: str, what: str, names: Sequence[str]) -> str:
+    more = ", …" if len(names) > NAMED else ""
+    number = counted(len(names), noun) if noun else f"{len(names):,}"
+    return f"{number} {what}: {', '.join(names[:NAMED])}{more}"
 
 
 def _compile(option: str, text: str | None) -> re.Pattern[str] | None:

@@ -23,7 +23,7 @@ from fer_pipeline.dataset.journal import Journal, existing_rows
 from fer_pipeline.dataset.naming import Names, Places, is_there, item_of, mark_same_bytes, path_without_file
 from fer_pipeline.dataset.provenance import locked_raw
 from fer_pipeline.dataset.rows import UNLABELLED, Row, Status
-from fer_pipeline.errors import InputError, UsageError
+from fer_pipeline.errors import InputError, UsageError, reason_of
 from fer_pipeline.files import hash_file, remove_files, write_aside
 from fer_pipeline.vision.image_io import link_image, sniff_suffix
 from fer_pipeline.vision.signatures import sniff_signature
@@ -160,8 +160,7 @@ def _bring(one: Found, places: Places, names: Names, source: str, barred: frozen
     try:
         data = one.read()
     except OSError as error:
-        reason = "too_large" if error.errno == errno.EFBIG else type(error).__name__
-        return row.replace(status=Status.FAILED, reason=reason)
+        return row.replace(status=Status.FAILED, reason=reason_of(error))
     digest = hashlib.sha256(data).hexdigest()
     if digest in barred:  # `fer forget` took these bytes out
         return row.dropped("forgotten")

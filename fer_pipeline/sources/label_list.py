@@ -227,10 +227,15 @@ def _split(text: str, suffix: str) -> list[list[str]]:
     delimiter = "\t" if suffix == ".tsv" or "\t" in first else next((sign for sign in ",;" if sign in first), "")
     if not delimiter:
         return [line.split() for line in lines]
+    return [_split_line(line, delimiter) for line in lines]
+
+
+def _split_line(line: str, delimiter: str) -> list[str]:
+    """The cells of one line: a quote that is never closed costs its own line, not those below."""
     try:
-        return [[to_text(cell.strip()) for cell in cells] for cells in csv.reader(lines, delimiter=delimiter)]
+        return [to_text(cell.strip()) for cell in next(csv.reader([line], delimiter=delimiter))]
     except csv.Error:
-        return [line.split(delimiter) for line in lines]
+        return line.split(delimiter)
 
 
 def _plain(title: str) -> str:

@@ -34,7 +34,7 @@ from fer_pipeline.dataset.provenance import (
     write_provenance,
 )
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, iter_rows
-from fer_pipeline.errors import FerError, InputError, SetupError
+from fer_pipeline.errors import FerError, InputError, SetupError, reason_of
 from fer_pipeline.stages.records import OUTCOMES, Records
 from fer_pipeline.stages.stage import C, Drop, Keep, Stage
 from fer_pipeline.vision.image_io import BadImage, Image, link_image, write_image
@@ -207,7 +207,7 @@ def _process_all(stage: Stage[C], config: C, journal: Journal, images: str, work
     with progress(stage.name, total) as advance:
         advance(len(done))
         for row, result in results:
-            outcome = [_failed(row, "WorkerCrash")] if isinstance(result, WorkerCrash) else result
+            outcome = [_failed(row, "crash")] if isinstance(result, WorkerCrash) else result
             journal.append(row.path, outcome, keys[row.path])
             advance(1)
     known = {entry.item: entry for entry in journal.entries()}
@@ -246,7 +246,7 @@ def process_one(stage: Stage[C], config: C, row: Row) -> list[Row]:
     except FerError:  # a lack of this machine, not of the image: stop the stage
         raise
     except Exception as error:  # noqa: BLE001  the one broad `except`: whatever an image does, it costs that image only
-        return [_failed(row, type(error).__name__)]
+        return [_failed(row, reason_of(error), error)]
     if isinstance(verdict, Drop):
         return [Row(path=row.path).dropped(verdict.reason, **verdict.attributes)]
     try:
@@ -285,8 +285,9 @@ def _are_seen(*paths: Path) -> bool:
         return False
 
 
-def _failed(row: Row, error: str) -> Row:
-    return Row(path=row.path, status=Status.FAILED, reason=error)
+def _failed(row: Row, reason: str, error: Exception | None = None) -> Row:
+    told = {"error": f"{type(error).__name__}: {error}"[:200]} if reason == "internal_error" else {}
+    return Row(path=row.path, status=Status.FAILED, reason=reason, attributes=told)
 
 
 def _place(stage: Stage[C], config: StageConfig, row: Row, verdict: Keep | list[Keep]) -> Iterator[Row]:

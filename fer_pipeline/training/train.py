@@ -111,8 +111,10 @@ def warn_of_few(crops: Crops, held: int) -> None:
     label, fewest = min(Counter(str(row.label) for row in crops.rows).items(), key=lambda item: (item[1], item[0]))
     if fewest < FEW_IMAGES:
         low, high = wilson_interval(round(0.8 * held), held)
-        told = f"of {held} images held back, 80 % right may as well be {low:.0%} or {high:.0%}"
-        console.note(f"train: class {label!r} has {fewest} images only, so that scores are mostly chance: {told}")
+        told = f"of {console.counted(held, 'image')} held back, 80 % right may as well be {low:.0%} or {high:.0%}"
+        console.note(
+            f"train: class {label!r} has {console.counted(fewest, 'image')} only, scores are mostly chance: {told}"
+        )
 
 
 def find_failures(config: TrainConfig, validation: Crops, model: ModelModule) -> list[str]:
