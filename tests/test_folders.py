@@ -1,13 +1,15 @@
 """Folders of pictures are understood as people have them: every shape here was met in a public report."""
 
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from support.pictures import draw_noise, list_files
 
 from fer_pipeline.__main__ import main
 from fer_pipeline.config.loader import load_config
+from fer_pipeline.dataset.class_folders import list_pictures, read_tree
 from fer_pipeline.dataset.rows import read_rows
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.models.data import list_crops
@@ -455,3 +457,65 @@ def test_a_single_class_that_may_be_a_folders_name_is_told(tmp_path: Path) -> No
     draw(tmp_path, "cohn-kanade-images/S005/001/1.png", "cohn-kanade-images/S010/001/2.png")
     (told,) = select(tmp_path, Reading()).told
     assert told.startswith("all pictures are of one class, cohn-kanade-images")
+
+
+# --- read + passed over by name = all there is
+
+
+def plant_everything(folder: Path) -> Path:
+    """A folder with a file or folder of every kind that people's folders hold."""
+    draw(folder, "train/happy/1.jpg", "train/sad/2.PNG", "val/happy/3.jpeg", "Test/sad/4", "train/happy/deep/er/5.jpg")
+    draw(folder, "loose.jpg", "train/loose.bmp", "train/happy/IMG_1.HEIC", "train/sad/odd.xyz")
+    draw(folder.parent, "beside/6.jpg", "apart/away/7.jpg")
+    for name in ("Thumbs.db", "train/.DS_Store", "__MACOSX/._1.jpg", "@eaDir/1.jpg", ".ipynb_checkpoints/1.jpg"):
+        draw(folder, name)
+    for name in ("readme.txt", "train/labels.csv", "model.onnx", "train/happy/1.json"):
+        (folder / name).write_text("path,label\n")
+    (folder / "train" / "nothing").mkdir()
+    (folder / "train" / "happy" / "link.jpg").symlink_to(folder.parent / "beside" / "6.jpg")
+    (folder / "train" / "happy" / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "train" / "again").symlink_to(folder / "train")
+    (folder / "train" / "away").symlink_to("/usr/share")
+    os.mkfifo(folder / "train" / "sad" / "pipe.jpg")
+    return folder
+
+
+def list_all(folder: Path) -> set[str]:
+    """Every file, link and empty folder below a folder."""
+    found = set()
+    for above, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(above) / name).is_symlink()]
+        names = [*files, *links, *([""] if not folders and not files else [])]
+        found |= {(Path(above) / name).relative_to(folder).as_posix() for name in names}
+    return found
+
+
+def test_all_that_is_in_a_folder_is_read_or_passed_over_by_name(tmp_path: Path) -> None:
+    folder = plant_everything(tmp_path / "in")
+    tree = read_tree(folder)
+    read = {one.name for one in tree.pictures()}
+    passed = {name for names in tree.passed.values() for name in names}
+    assert not read & passed
+    for name in list_all(folder):
+        above = {name, *(parent.as_posix() for parent in PurePosixPath(name).parents)}
+        assert name in read or above & passed, name
+
+
+@pytest.mark.parametrize("reader", ["import", "predict", "train", "eval"])
+def test_no_reader_loses_a_file_without_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str], reader: str) -> None:
+    folder = plant_everything(tmp_path / "in")
+    if reader == "import":
+        chosen = select(folder, Reading())
+        read, told = {one.origin for one in chosen.found}, " ".join(chosen.told)
+    elif reader == "predict":
+        read = {path.relative_to(folder).as_posix() for path in list_pictures([folder])}
+        told = capsys.readouterr().err
+    else:
+        read = {row.path for row in list_crops(folder, "train" if reader == "train" else "test")}
+        told = capsys.readouterr().err
+    system = {name for names in (read_tree(folder).passed["hidden, or of the system"],) for name in names}
+    other_part = {"train": ("Test/",), "eval": ("train/",)}.get(reader, ())
+    for name in list_all(folder):
+        above = {name, *(parent.as_posix() for parent in PurePosixPath(name).parents)}
+        is_told = any(one in told for one in above - {"."})
+        assert name in read or is_told or above & system or name.startswith(other_part), name

@@ -12,12 +12,13 @@ from support.drawn import draw_mouth, write_classes, write_png
 from torch import nn
 
 from fer_pipeline.config.schema import CropConfig, CropSettings, Detector, FilterConfig, Preprocessing
+from fer_pipeline.dataset.class_folders import list_pictures
 from fer_pipeline.dataset.rows import Row, Status, kept_rows, read_rows, write_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.model_file import Card, write_bundle
 from fer_pipeline.models.prediction import Prediction
-from fer_pipeline.models.predictor import Predictor, list_photos, predict_file
+from fer_pipeline.models.predictor import Predictor, predict_file
 from fer_pipeline.sources.sample import draw_photo, random_face
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.filter import FILTER
@@ -119,12 +120,12 @@ def test_folders_and_files_are_listed_by_path_and_what_is_missing_is_named(tmp_p
     folder = write_classes(tmp_path / "mine", count=1)
     (folder / ".hidden").touch()
     single = write_png(tmp_path / "one.png", draw_mouth("open", 1))
-    assert list_photos([single, folder]) == [single, folder / "closed/0.png", folder / "open/0.png"]
+    assert list_pictures([single, folder]) == [single, folder / "closed/0.png", folder / "open/0.png"]
     with pytest.raises(InputError, match=r"gone\.png: no such file or folder"):
-        list_photos([tmp_path / "gone.png"])
+        list_pictures([tmp_path / "gone.png"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no image"):
-        list_photos([tmp_path / "empty"])
+        list_pictures([tmp_path / "empty"])
 
 
 PREDICT = """

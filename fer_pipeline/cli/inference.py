@@ -20,6 +20,7 @@ from fer_pipeline.cli.app import (
     command,
 )
 from fer_pipeline.cli.completion import complete_run
+from fer_pipeline.dataset.class_folders import list_pictures
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.pipeline import available_cores, require_extra
 
@@ -88,7 +89,6 @@ def has_heic() -> bool:
 def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -> Iterator[Prediction]:
     """The predictions of a server; it decides about crops, threshold and processes."""
     from fer_pipeline.models.model_file import MODEL
-    from fer_pipeline.models.predictor import list_photos
     from fer_pipeline.serve.client import predict_at
 
     for option, value in given.items():
@@ -96,7 +96,7 @@ def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -
             raise UsageError(f"{option}: the server decides that: leave it out, or name a run in place of --url")
     if (paths[0] / MODEL).is_file():
         raise UsageError(f"{paths[0]}: with --url the server has the model: name photos only, and --model NAME")
-    return predict_at(url, list_photos(paths), model)
+    return predict_at(url, list_pictures(paths), model)
 
 
 def _format_face(face: FacePrediction) -> str:
@@ -110,12 +110,12 @@ def _predict_all(
     from functools import partial
 
     from fer_pipeline.models.prediction import Prediction
-    from fer_pipeline.models.predictor import list_photos, load_predictor, predict_file
+    from fer_pipeline.models.predictor import load_predictor, predict_file
     from fer_pipeline.workers.stage_workers import WorkerCrash, work
 
     if not paths:
         raise UsageError("no photos: name some, or folders of photos, after the run")
-    files = list_photos(paths)
+    files = list_pictures(paths)
     load_predictor(run, uncertain)  # a bad model is told once, before any photo
     count = workers or (available_cores() if len(files) >= 64 else 1)
     for path, result in work(partial(predict_file, run, crops, uncertain=uncertain), files, count):

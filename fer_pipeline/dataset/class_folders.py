@@ -1,17 +1,19 @@
 """Read a folder of pictures as people have them: classes at any depth, official parts, links, and a system's leavings.
 
-One reader for imports and for training on class folders, so that both understand the same folder in the same way.
+One reader for imports, predictions, training and measuring, so that all understand a folder in the same way. A file is
+listed, or it lies in or below something that is passed over by name.
 """
 
 import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from fer_pipeline.console import note
 from fer_pipeline.errors import InputError
 
 Part = Literal["train", "test"]
@@ -30,9 +32,10 @@ WRAPPERS = {
 JUNK = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin", "lost+found"}
 NO_PICTURES = {
     ".avi", ".csv", ".doc", ".docx", ".gz", ".htm", ".html", ".ipynb", ".json", ".jsonl", ".lst", ".m", ".mat", ".md",
-    ".mov", ".mp4", ".npy", ".npz", ".pdf", ".pts", ".py", ".rar", ".tar", ".tsv", ".txt", ".xml", ".yaml", ".yml",
-    ".zip",
+    ".mov", ".mp4", ".npy", ".npz", ".onnx", ".pdf", ".pts", ".py", ".rar", ".tar", ".tsv", ".txt", ".xml", ".yaml",
+    ".yml", ".zip",
 }  # fmt: skip
+NAMED = 5  # of what was passed over, how many are named
 # Why something is passed over, to follow a count.
 LINK_AWAY = "links out of the folder"
 LINK_BROKEN = "links to nothing"
@@ -40,6 +43,9 @@ LINK_LOOP = "links to a folder above"
 UNREADABLE = "cannot be read"
 NO_FILE = "pipes or devices"
 EMPTY = "folders without a file"
+OTHER = "no pictures, by their names"
+UNLABELLED = "in no folder of a class"
+SYSTEM = "hidden, or of the system"  # never worth a word
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,21 @@ class Tree:
     folder: Path
     members: list[Member] = field(default_factory=list)
     passed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def pictures(self) -> list[Member]:
+        """The files that may be pictures; the others are passed over from now on."""
+        others = [one.name for one in self.members if not one.may_be_picture]
+        if others:
+            self.passed[OTHER] = others
+        return [one for one in self.members if one.may_be_picture]
+
+    def format_passed(self) -> list[str]:
+        """A sentence for each reason for which something was passed over, with some names."""
+        return [
+            f"{len(names):,} {reason}: {', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''}"
+            for reason, names in self.passed.items()
+            if names and reason != SYSTEM
+        ]
 
     @property
     def labels(self) -> set[str]:
@@ -93,6 +114,27 @@ def read_tree(folder: Path) -> Tree:
         label, usage = _sort_in(names[depth:-1], inner)
         tree.members.append(Member(path, "/".join(names), label, part_of(usage) if usage else None, usage))
     return tree
+
+
+def list_pictures(paths: Iterable[Path]) -> list[Path]:
+    """List the files named, and the pictures below the folders named, by path; notes what it passes over.
+
+    Raises InputError for what does not exist, and where there is no picture.
+    """
+    given, files = list(paths), list[Path]()
+    for path in given:
+        if path.is_dir():
+            tree = read_tree(path)
+            files += [one.path for one in tree.pictures()]
+            for sentence in tree.format_passed():
+                note(f"{path}: passed over: {sentence}")
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder: name photos or folders of photos")
+    if not files:
+        raise InputError(f"{', '.join(map(str, given))}: holds no image: name photos or folders of photos")
+    return files
 
 
 def part_of(name: str) -> Part | None:
@@ -129,10 +171,10 @@ def _walk(
         passed[UNREADABLE].append(f"{'/'.join(above) or folder}: {error.strerror}")
         return
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in JUNK:
-            continue
         names, path = (*above, to_text(entry.name)), Path(entry.path)
-        reason = _judge_link(path, known) if entry.is_symlink() else ""
+        reason = SYSTEM if entry.name.startswith(".") or entry.name.lower() in JUNK else ""
+        if not reason and entry.is_symlink():
+            reason = _judge_link(path, known)
         if not reason and entry.is_dir():
             below = list(_walk(path, names, passed, (*known, path.resolve())))
             reason = "" if below else EMPTY

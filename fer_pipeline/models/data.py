@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fer_pipeline import __version__
 from fer_pipeline.config.schema import CropSettings
 from fer_pipeline.console import counted, note, progress
-from fer_pipeline.dataset.class_folders import EMPTY, read_tree
+from fer_pipeline.dataset.class_folders import UNLABELLED, read_tree
 from fer_pipeline.dataset.experiment import file_below
 from fer_pipeline.dataset.rows import MANIFEST, Row, kept_rows
 from fer_pipeline.errors import InputError
@@ -24,7 +24,6 @@ from fer_pipeline.vision.image_io import BadImage, read_image
 
 FOLDS = "folds.json"  # what a cross-validation writes
 WHOLE = CropSettings(region="whole")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,20 @@ def _list_labelled(folder: Path, part: str | None = None) -> list[Row]:
             f"{folder} holds no finished stage and no folder per class: run `fer split` first, or name another"
         )
     tree = read_tree(folder)
+    pictures = tree.pictures()
     # Beside a test part what a set calls its validation part is for choosing, and no test.
-    is_tested = any(one.usage.lower().startswith("test") for one in tree.members)
+    is_tested = any(one.usage.lower().startswith("test") for one in pictures)
+    left = {one.name for one in pictures if is_tested and one.part == "test" and one.usage[:4].lower() != "test"}
     rows = [
         Row(path=one.path.relative_to(folder).as_posix(), label=one.label, split=one.part, source={"name": folder.name})
-        for one in tree.members
-        if one.label is not None and one.path.suffix.lower() in SUFFIXES
-        if not (is_tested and one.part == "test" and not one.usage.lower().startswith("test"))
+        for one in pictures
+        if one.label is not None and one.name not in left
     ]
-    if part == "train" and tree.passed[EMPTY]:
-        note(f"{folder}: passed over, since they hold no file: {', '.join(tree.passed[EMPTY])}")
+    if part is not None:  # hashing the folder says nothing
+        tree.passed["of a validation part, which training takes out of its own"] += sorted(left)
+        tree.passed[UNLABELLED] += [one.name for one in pictures if one.label is None]
+        for sentence in tree.format_passed():
+            note(f"{folder}: passed over: {sentence}")
     has_parts = {"train", part} & {row.split for row in rows}
     return [row for row in rows if row.split == part] if part and has_parts else rows
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.errors import InputError
-from fer_pipeline.files import list_named
 from fer_pipeline.models.model_file import find_model, open_session, read_card
 from fer_pipeline.models.prediction import FacePrediction, Outcome, Prediction, summarize_outcome
 from fer_pipeline.vision.boxes import Box
@@ -22,8 +21,6 @@ Photo = str | Path | bytes | Image  # a file, the bytes of one, or upright RGB p
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 UNCERTAIN = "uncertain"
 BATCH = 256
-PHOTO_SUFFIXES = {"", ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
-PHOTO_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".ico", ".tga", ".mpo", ".heic", ".heif"}
 
 
 def for_every_face(preprocessing: Preprocessing, *, groups: bool = False) -> Preprocessing:
@@ -162,13 +159,3 @@ def predict_file(run: Path, is_crop: bool, path: Path, uncertain: float | None =
         return predictor.predict(path, is_crop=is_crop)
     except InputError:
         return Prediction(path=str(path), outcome="bad_image")
-
-
-def _looks_like_image(file: Path) -> bool:
-    """Whether a file of a folder has the suffix of an image, or none."""
-    return not file.name.startswith(".") and file.suffix.lower() in PHOTO_SUFFIXES
-
-
-def list_photos(paths: list[Path]) -> list[Path]:
-    """List the files named and the images below the folders named; raises InputError for what does not exist."""
-    return list_named(paths, _looks_like_image, "image", "name photos or folders of photos")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from fer_pipeline.console import counted
-from fer_pipeline.dataset.class_folders import NO_PICTURES, Member, Part, Tree, part_of, read_tree, to_label
+from fer_pipeline.dataset.class_folders import NAMED, NO_PICTURES, Member, Part, Tree, part_of, read_tree, to_label
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.sources.importers import Found, check_label
 from fer_pipeline.sources.label_list import (
@@ -19,7 +19,6 @@ from fer_pipeline.sources.label_list import (
     read_label_list,
 )
 
-NAMED = 5  # of what was passed over, how many are named
 HALF = 0.5  # share of a list's lines that must name pictures for it to be taken unasked
 
 
@@ -65,7 +64,7 @@ def select(folder: Path, reading: Reading) -> Selection:
     group, label = _compile("--group", reading.group), _compile("--label", reading.label)
     tree = read_tree(folder)
     names = parse_names(reading.names) if reading.names else {}
-    told = [_name("", reason, files) for reason, files in tree.passed.items()]
+    told = tree.format_passed()
     lists, silent = _find_lists(tree, reading) if label is None else ([], [])
     told += [f"{one.path.name} names pictures, but which column is the class? --labels {one.path}" for one in silent]
     chosen = _by_lists(tree, lists) if lists else _by_places(tree, label)
@@ -206,8 +205,7 @@ def _count_votes(lists: Sequence[LabelList]) -> list[str]:
 
 def _name(noun: str, what: str, names: Sequence[str]) -> str:
     more = ", …" if len(names) > NAMED else ""
-    number = counted(len(names), noun) if noun else f"{len(names):,}"
-    return f"{number} {what}: {', '.join(names[:NAMED])}{more}"
+    return f"{counted(len(names), noun)} {what}: {', '.join(names[:NAMED])}{more}"
 
 
 def _compile(option: str, text: str | None) -> re.Pattern[str] | None:
