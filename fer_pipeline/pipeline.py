@@ -247,9 +247,13 @@ def evaluate_run(
     out: Path | None = None,
     *,
     tell: Callable[[Event], None] = ignore,
+    allow_mismatch: bool = False,
     **gate: Any,
 ) -> Evaluation:
-    """Evaluate a run, with pictures and its page beside the figures; InputError for a score that leaks."""
+    """Evaluate a run, with pictures and its page beside the figures.
+
+    Raises InputError for a score that leaks, or on pictures that cannot measure the model, once it is written.
+    """
     require_extra("train", "sklearn", "matplotlib")
     from fer_pipeline.dataset.rows import MANIFEST
     from fer_pipeline.evaluation.evaluate import CONFUSION, RELIABILITY, evaluate
@@ -264,13 +268,19 @@ def evaluate_run(
     result = evaluate(run, data, out, **gate)
     plot_confusion(result.metrics, result.folder / CONFUSION)
     plot_reliability(result.metrics.calibration, result.folder / RELIABILITY)
+    for sentence in result.doubts:
+        tell(Event("eval", f"eval: {sentence}"))
     tell(Event("eval", metrics=result.metrics))
-    for sentence in warn_of_guessing(result.metrics):
+    for sentence in [] if result.doubts else warn_of_guessing(result.metrics):
         tell(Event("eval", f"eval: {sentence}"))
     figures = result.folder / "metrics.json"
     tell(Event("eval", f"eval: {figures}, predictions.csv, leaks.csv, confusion.png, reliability.png"))
     _add_page("eval", lambda: write_run_page(run, result.folder), tell)
     refuse_leaks(result.metrics, result.folder)
+    if result.doubts and not allow_mismatch:
+        from fer_pipeline.errors import InputError
+
+        raise InputError(f"{result.folder}: the score may not be what it seems, see above: or pass --allow-mismatch")
     return result
 
 

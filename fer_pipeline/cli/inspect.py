@@ -69,6 +69,9 @@ def eval_(
         float, typer.Option(min=0, max=1, help="Largest share of test images that may be copies of training images.")
     ] = 0.01,
     allow_leakage: Annotated[bool, typer.Option("--allow-leakage", help="Accept any leakage.")] = False,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Accept pictures of another kind, or of one class alone.")
+    ] = False,
 ) -> None:
     """Measure a model on images it never saw.
 
@@ -78,7 +81,15 @@ def eval_(
 
     check_given(data)
     chosen = choose_run(run, config, set_)
-    evaluate_run(chosen, data, out, tell=print_event, max_leakage=max_leakage, allow_leakage=allow_leakage)
+    evaluate_run(
+        chosen,
+        data,
+        out,
+        tell=print_event,
+        allow_mismatch=allow_mismatch,
+        max_leakage=max_leakage,
+        allow_leakage=allow_leakage,
+    )
 
 
 @command("compare")

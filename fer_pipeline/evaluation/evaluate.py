@@ -4,7 +4,7 @@ Writes `metrics.json` (see `scores.Metrics`), `predictions.csv` with a row per c
 images that are copies of training images.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from fer_pipeline.evaluation.leakage import LEAKS, LIMIT, Gate, check_leakage
 from fer_pipeline.evaluation.metrics import score
 from fer_pipeline.evaluation.predictions import COLUMNS, PREDICTIONS, score_sources, write_predictions
 from fer_pipeline.evaluation.scores import METRICS, Metrics, SourceScore, read_record, write_record
+from fer_pipeline.evaluation.suitability import find_doubts
 from fer_pipeline.files import hash_file, is_own_file, write_csv
 from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops
 from fer_pipeline.models.model_file import MODEL, Card, find_model
@@ -29,10 +30,11 @@ CONFUSION, RELIABILITY = "confusion.png", "reliability.png"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a model, and the folder they were written to."""
+    """The scores of a model, the folder they were written to, and why they may not be what they seem."""
 
     metrics: Metrics
     folder: Path
+    doubts: list[str] = field(default_factory=list)
 
 
 def evaluate(
@@ -90,7 +92,7 @@ def _evaluate(run: Path, predictor: Predictor, crops: Crops, folder: Path, targe
     write_predictions(target, crops, probabilities)
     write_csv(target / LEAKS, PAIR, check.lines)
     write_record(target / METRICS, metrics)
-    return Evaluation(metrics, target)
+    return Evaluation(metrics, target, find_doubts(card, folder, crops.rows))
 
 
 def measure(
