@@ -47,7 +47,8 @@ def watermark(image: Image) -> Image:
 
 def recolour(image: Image) -> Image:
     """Warm the colours up."""
-    return np.clip(image * np.array([1.1, 0.9, 0.75]) + [10, 0, -10], 0, 255).astype(np.uint8)
+    warm = np.clip(image * np.array([1.1, 0.9, 0.75]) + [10, 0, -10], 0, 255)
+    return np.asarray(warm, np.uint8)
 
 
 KINDS: dict[str, Callable[[Image], Image]] = {
