@@ -3,29 +3,37 @@
 import math
 import threading
 import zlib
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import urljoin
 
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
+
 from fer_pipeline.config.schema import CrawlConfig
 from fer_pipeline.sources.crawl.addresses import PrivateAddress
-from fer_pipeline.sources.crawl.headers import Unpacker, answered_at, refusal_of_answer, retry_after
-from fer_pipeline.sources.crawl.messages import BrokenAnswer
+from fer_pipeline.sources.crawl.connections import Stopped
+from fer_pipeline.sources.crawl.headers import (
+    BrokenAnswer,
+    Unpacker,
+    answered_at,
+    first,
+    refusal_of_answer,
+    retry_after,
+)
 from fer_pipeline.sources.crawl.politeness import MAX_WAIT, Deferred, HostPace, user_agent
 from fer_pipeline.sources.crawl.robots import RobotsPolicy
-from fer_pipeline.sources.crawl.transport import Response, Transport
+from fer_pipeline.sources.crawl.transport import Transport
 from fer_pipeline.sources.crawl.urls import normalise
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 BUSY = frozenset({"http_429", "http_503"})
 RETRIED = BUSY | {"timeout", "connection", "http_500", "http_502", "http_504"}
-
-
-class Stopped(Exception):
-    """The crawl is being stopped: no further request is sent."""
+PIECE = 65_536  # bytes of a body that are read at once
 
 
 @dataclass(frozen=True)
@@ -122,13 +130,10 @@ class Fetcher:
             raise
         except PrivateAddress:
             return Answer(url, reason="private_address")
-        except TimeoutError:
-            return Answer(url, reason="timeout")
-        except (OSError, BrokenAnswer, zlib.error) as error:
-            detail = error.strerror if isinstance(error, OSError) and error.strerror else "connection broken"
-            return Answer(url, reason="connection", detail=detail.lower())
         except ValueError:  # no URL, or a host that cannot be a name
             return Answer(url, reason="bad_url")
+        except (OSError, HTTPError, BrokenAnswer, zlib.error) as error:
+            return _describe_failure(url, error)
         except Exception as error:  # noqa: BLE001  an unforeseen answer costs its own URL, not the crawl
             return Answer(url, reason=type(error).__name__)
 
@@ -145,8 +150,8 @@ class Fetcher:
                 return Answer(url, reason="busy")
             max_wait = math.inf  # a redirect is followed at once, else its first host would be requested again
             self._check()
-            with self._transport.send(asked, is_local_gallery=is_local_gallery) as response:
-                target = response.headers.first("location") if response.status in REDIRECTS else ""
+            with closing(self._transport.send(asked, options.max_bytes, is_local_gallery=is_local_gallery)) as response:
+                target = first(response, "location") if response.status in REDIRECTS else ""
                 if not target:
                     refused = refusal_of_answer(response) if obeys and response.status == 200 else ""
                     return Answer(url, reason=refused) if refused else self._read(response, url, options.max_bytes)
@@ -156,14 +161,14 @@ class Fetcher:
             )
         return Answer(url, reason="redirects")
 
-    def _read(self, response: Response, url: str, limit: int) -> Answer:
-        answer = partial(Answer, url, time=answered_at(response), content_type=response.headers.first("content-type"))
+    def _read(self, response: BaseHTTPResponse, url: str, limit: int) -> Answer:
+        answer = partial(Answer, url, time=answered_at(response), content_type=first(response, "content-type"))
         if response.status != 200:
             reason = f"http_{response.status}"
             wait = retry_after(response) if reason in BUSY else 0.0
             return answer(reason=reason, detail=str(response.status), wait=wait)
         body, unpacker = bytearray(), Unpacker(response, limit)
-        while chunk := response.read():
+        while chunk := response.read(PIECE, decode_content=False):
             self._check()
             body += unpacker.feed(chunk)
             if len(body) > limit:
@@ -174,3 +179,13 @@ class Fetcher:
     def _check(self) -> None:
         if self._stop.is_set():
             raise Stopped
+
+
+def _describe_failure(url: str, error: BaseException) -> Answer:
+    """Say why there was no answer: the library wraps what happened, at times more than once."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    if isinstance(error, TimeoutError):
+        return Answer(url, reason="timeout")
+    detail = error.strerror if isinstance(error, OSError) and error.strerror else "connection broken"
+    return Answer(url, reason="connection", detail=detail.lower())

@@ -1,110 +1,148 @@
-"""Connections that go to the very address that was checked, and are used again."""
+"""Connections of urllib3 that lead to the very address that was checked, and whose answers end in time and size."""
 
-import select
+import math
+import os
 import socket
 import ssl
 import threading
-from collections import OrderedDict
-from typing import NamedTuple
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+from certifi import where
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from fer_pipeline.errors import UsageError
 from fer_pipeline.sources.crawl.addresses import resolve
-from fer_pipeline.sources.crawl.deadlines import Deadlines
-from fer_pipeline.sources.crawl.messages import BrokenAnswer, Connection, read_head
 
-HOSTS = 64  # whose connections are kept open
-
-
-class Target(NamedTuple):
-    """Where a connection leads: straight, or through a proxy's host and port."""
-
-    is_secure: bool
-    host: str
-    port: int
-    proxy: tuple[str, int] | None = None
-    credentials: str = ""  # for the proxy, as its header has them
+MAX_HEAD = 65_536  # bytes up to the body: status, headers, and all that comes before them
+LOOK = 0.2  # seconds between two looks at whether the crawl is stopping
 
 
-def connect(address: tuple[str, int], timeout: float, *, allow_private: bool) -> socket.socket:
-    """A socket to the first address of a host that takes it; as `socket.create_connection`, but resolves once."""
-    problem = OSError("no address")
-    for family, where in resolve(*address, allow_private=allow_private):
-        sock = socket.socket(family, socket.SOCK_STREAM)
+class Stopped(Exception):
+    """The crawl is being stopped: no further request is sent."""
+
+
+class Budget(threading.local):
+    """The time and the bytes that the answer of this thread's request may still take.
+
+    The timeout of a socket starts again with every byte, and the library reads some lines however long they are.
+    """
+
+    def __init__(self, seconds: float, stop: threading.Event) -> None:
+        self.seconds, self._stop = seconds, stop
+        self._until, self._left = math.inf, math.inf
+        self.is_used = self.has_connected = False  # ever; since it was last set to False
+
+    def begin(self, max_bytes: int) -> None:
+        """Give the next part of an answer all of the time, and so many bytes."""
+        self._until, self._left = time.monotonic() + self.seconds, max_bytes
+        self.is_used = True
+
+    def wait(self, sock: socket.socket, act: Callable[[], Any]) -> Any:
+        """Act as soon as the socket lets it; TimeoutError when time is over, Stopped when the crawl stops."""
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(timeout)
-            sock.connect(where)
-        except OSError as error:
-            sock.close()
-            problem = error
-        else:
-            return sock
-    raise problem
+            while not self._stop.is_set():
+                left = self._until - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("no answer in time")
+                sock.settimeout(min(left, LOOK))
+                try:
+                    return act()
+                except TimeoutError:
+                    continue
+            raise Stopped
+        finally:
+            sock.settimeout(self.seconds)
+
+    def count(self, received: int) -> int:
+        """Count bytes; OSError beyond the limit."""
+        self._left -= received
+        if self._left < 0:
+            raise OSError("more bytes than an answer may have")
+        return received
 
 
-def open_connection(
-    target: Target, timeout: float, context: ssl.SSLContext, deadlines: Deadlines, *, is_free: bool
-) -> Connection:
-    """A new connection; `is_free`: also to private addresses. That of a proxy is its user's own choice."""
-    sock = connect(target.proxy or (target.host, target.port), timeout, allow_private=is_free or bool(target.proxy))
+class _Bounded(socket.socket):
+    """A socket that receives within the budget of its thread."""
+
+    budget: Budget
+
+    def recv_into(self, *args: Any) -> int:
+        """Receive; all of `http.client` reads by this."""
+        return self.budget.count(self.budget.wait(self, partial(super().recv_into, *args)))
+
+
+class _BoundedTLS(_Bounded, ssl.SSLSocket):
+    """The same over TLS, also for the handshake."""
+
+    @property
+    def budget(self) -> Budget:  # type: ignore[override]
+        return self.context.budget  # type: ignore[attr-defined,no-any-return]
+
+    def do_handshake(self, block: bool = False) -> None:
+        self.budget.wait(self, partial(super().do_handshake, block))
+
+
+class _Checked(HTTPConnection):
+    """A connection to a checked address."""
+
+    def __init__(self, *args: Any, budget: Budget, allow_private: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._budget, self._allow_private = budget, allow_private
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first address that takes it; the library would resolve the name again."""
+        self._budget.has_connected = True
+        problem = OSError("no address")
+        for family, address in resolve(self.host, self.port, allow_private=self._allow_private):
+            sock = _Bounded(family, socket.SOCK_STREAM)
+            sock.budget = self._budget
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(self._budget.seconds)
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                problem = error
+            else:
+                self._budget.begin(MAX_HEAD)  # for a handshake or a tunnel
+                return sock
+        raise problem
+
+    def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override]
+        """Receive status and headers."""
+        self._budget.begin(MAX_HEAD)
+        return super().getresponse()
+
+
+class _CheckedTLS(_Checked, HTTPSConnection):
+    """The same over TLS; name and certificate stay those of the URL."""
+
+
+def check_addresses(manager: PoolManager, budget: Budget, *, allow_private: bool) -> PoolManager:
+    """Have a pool manager of urllib3 connect to checked addresses only, and answers stay within the budget."""
+
+    def make(pool_class: type[HTTPConnectionPool], connection: type[_Checked], *args: Any, **kwargs: Any) -> Any:
+        pool = pool_class(*args, **kwargs)
+        pool.ConnectionCls = partial(connection, budget=budget, allow_private=allow_private)  # type: ignore[assignment]
+        return pool
+
+    classes = {"http": (HTTPConnectionPool, _Checked), "https": (HTTPSConnectionPool, _CheckedTLS)}
+    manager.pool_classes_by_scheme = {scheme: partial(make, *two) for scheme, two in classes.items()}  # type: ignore[misc]
+    return manager
+
+
+def trust(budget: Budget) -> ssl.SSLContext:
+    """Trust the certificates that the environment names, as requests does, else certifi's; UsageError if none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class, context.budget = _BoundedTLS, budget  # type: ignore[attr-defined]
+    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
     try:
-        if target.is_secure:
-            if target.proxy:
-                with deadlines.bound(sock):
-                    _tunnel(Connection(sock), target)
-            sock = context.wrap_socket(sock, server_hostname=target.host, do_handshake_on_connect=False)
-            with deadlines.bound(sock):
-                sock.do_handshake()
-    except BaseException:
-        sock.close()
-        raise
-    return Connection(sock)
-
-
-def _tunnel(connection: Connection, target: Target) -> None:
-    """Ask a proxy for a way to a server that it cannot listen to."""
-    place = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
-    credentials = f"Proxy-Authorization: {target.credentials}\r\n" if target.credentials else ""
-    connection.sock.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{credentials}\r\n".encode())
-    if (status := read_head(connection).status) != 200 or not connection.is_empty:
-        raise BrokenAnswer(f"the proxy answered {status}")
-
-
-class Pool:
-    """Idle connections by where they lead; safe to use from many threads."""
-
-    def __init__(self) -> None:
-        self._idle: OrderedDict[tuple[Target, bool], list[Connection]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def take(self, key: tuple[Target, bool]) -> Connection | None:
-        """An idle connection that the other side has not closed."""
-        while True:
-            with self._lock:
-                waiting = self._idle.get(key)
-                connection = waiting.pop() if waiting else None
-            if connection is None or not _is_readable(connection):
-                return connection
-            connection.close()
-
-    def give(self, key: tuple[Target, bool], connection: Connection) -> None:
-        """Keep a connection for the next request; those of the hosts that were longest unused are closed."""
-        with self._lock:
-            self._idle.setdefault(key, []).append(connection)
-            self._idle.move_to_end(key)
-            oldest = self._idle.popitem(last=False)[1] if len(self._idle) > HOSTS else []
-        for one in oldest:
-            one.close()
-
-    def close(self) -> None:
-        """Close all that are idle."""
-        with self._lock:
-            idle, self._idle = self._idle, OrderedDict()
-        for connection in (one for waiting in idle.values() for one in waiting):
-            connection.close()
-
-
-def _is_readable(connection: Connection) -> bool:
-    """Whether something came unasked: the end, or what is no answer to us."""
-    poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
-    return not connection.is_empty or bool(poll.poll(0))
+        context.load_verify_locations(**{"capath" if Path(named).is_dir() else "cafile": named})
+    except OSError as error:
+        raise UsageError(f"{named}: no certificates ({error.strerror}): fix REQUESTS_CA_BUNDLE or unset it") from None
+    return context

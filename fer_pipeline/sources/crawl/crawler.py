@@ -14,7 +14,7 @@ from fer_pipeline.dataset.rows import Row, Status
 from fer_pipeline.errors import InputError
 from fer_pipeline.sources.crawl.client import Answer, Fetcher
 from fer_pipeline.sources.crawl.engines import ENGINES, GALLERY, Job, find_gallery, plan
-from fer_pipeline.sources.crawl.host_queue import SOON, Task
+from fer_pipeline.sources.crawl.host_queue import SOON, HostQueue, Task
 from fer_pipeline.sources.crawl.host_stats import HOST_STATS, format_host_stats, owns_host_stats, write_host_stats
 from fer_pipeline.sources.crawl.ledger import Key, Ledger, Origin
 from fer_pipeline.sources.crawl.local_gallery import INDEX, read_index, serve_gallery
@@ -193,7 +193,7 @@ def _run(
         )
 
     crawler = JobCrawler(
-        fetcher,
+        HostQueue(fetcher.delay),
         config.threads,
         parser={"watch": watch, "read": listing.read},
         downloader={"watch": watch, "fetch": fetch, "note": note},

@@ -5,21 +5,30 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-from fer_pipeline.sources.crawl.messages import BrokenAnswer
+from urllib3 import BaseHTTPResponse as Response
+
 from fer_pipeline.sources.crawl.robots import refusal_of
-from fer_pipeline.sources.crawl.transport import Response
+
+
+class BrokenAnswer(Exception):
+    """What came is packed as was not asked for, or breaks off."""
+
+
+def first(response: Response, name: str) -> str:
+    """Return the first value of a header; "" if there is none."""
+    return next(iter(response.headers.getlist(name)), "")
 
 
 def refusal_of_answer(response: Response) -> str:
     """What the headers of an answer refuse."""
-    return refusal_of(response.headers.get("x-robots-tag", []), response.headers.first("tdm-reservation"))
+    return refusal_of(response.headers.getlist("x-robots-tag"), first(response, "tdm-reservation"))
 
 
 class Unpacker:
     """Undoes gzip, giving no more than a byte over the limit at once, however much is packed into it."""
 
     def __init__(self, response: Response, limit: int) -> None:
-        encoding = response.headers.first("content-encoding").strip().lower()
+        encoding = first(response, "content-encoding").strip().lower()
         if encoding not in {"identity", "", "gzip", "x-gzip", "deflate"}:
             raise BrokenAnswer(f"encoded as {encoding}, which was not asked for")
         is_plain = encoding in {"identity", ""}
@@ -40,7 +49,7 @@ class Unpacker:
 
 def answered_at(response: Response) -> str:
     """When the server says that it answered."""
-    return _as_iso(response.headers.first("date"))
+    return _as_iso(first(response, "date"))
 
 
 @lru_cache(maxsize=256)  # a fast server says the same for a whole second
@@ -59,8 +68,8 @@ def _as_moment(text: str) -> datetime | None:
 
 def retry_after(response: Response) -> float:
     """Seconds the server asks for, as a number or a date; -1 if it does not say."""
-    text = response.headers.first("retry-after").strip()
+    text = first(response, "retry-after").strip()
     if text.isdecimal():
         return float(text[:9])
-    until, now = _as_moment(text), _as_moment(response.headers.first("date")) or datetime.now(UTC)
+    until, now = _as_moment(text), _as_moment(first(response, "date")) or datetime.now(UTC)
     return -1.0 if until is None else max(0.0, (until - now).total_seconds())

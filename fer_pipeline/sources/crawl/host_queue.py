@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from fer_pipeline.sources.crawl.urls import host_of
 
+LOOK = 0.05  # seconds between two looks at whether the crawl is stopping
 SOON = 1.0  # seconds a thread rather waits for a host than sends a second request to a busy one
 
 
@@ -80,11 +81,17 @@ class HostQueue:
             line = self._lines[task.host]
             line.busy -= 1
             self._enter(task.host, line)
+            if not self._lines:
+                self._changed.notify_all()  # `join` waits for this
 
-    def empty(self) -> bool:
-        """Whether no URL waits; threads may still put back what they took."""
+    def task_done(self) -> None:
+        """Do nothing: the queues of Python have this, but `done` also says which URL has ended."""
+
+    def join(self, stop: threading.Event) -> None:
+        """Wait until no URL is left and none is on its way, or the crawl stops."""
         with self._changed:
-            return not any(line.tasks for line in self._lines.values())
+            while self._lines and not stop.is_set():
+                self._changed.wait(LOOK)
 
     def _enter(self, host: str, line: _Line) -> None:
         """Enter a host into the heap where it belongs now."""

@@ -1,18 +1,23 @@
-"""icrawler's feeder, parser and downloader, so that no result is skipped and no thread's error is lost."""
+"""Run icrawler's feeder, parser and downloader threads over a queue by host, so that no result and no error is lost.
+
+icrawler starts the threads, feeds the pages, takes URLs from the queue one after another and hands each to `download`.
+"""
 
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from icrawler import Crawler, Downloader, Parser, UrlListFeeder
 from icrawler.storage import BaseStorage
+from icrawler.utils import ThreadPool
 
-from fer_pipeline.sources.crawl.client import Answer, Fetcher, HostBusy, Stopped
+from fer_pipeline.sources.crawl.client import Answer, HostBusy
+from fer_pipeline.sources.crawl.connections import Stopped
 from fer_pipeline.sources.crawl.host_queue import HostQueue, Task
 
-POLL = 0.05  # seconds between two looks at whether the pool before has ended
+POLL = 0.05  # seconds between two looks of a thread at whether there is more to come
 
 
 class Watch:
@@ -22,10 +27,10 @@ class Watch:
         self.stop = stop
         self.error: BaseException | None = None
 
-    def run(self, body: Callable[[], None]) -> None:
+    def run(self, body: Callable[..., None], **arguments: Any) -> None:
         """Run to the end; whatever is raised stops all threads."""
         try:
-            body()
+            body(**arguments)
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001  a thread has no caller: `check` raises it in the main thread
@@ -38,31 +43,22 @@ class Watch:
             raise self.error
 
 
-class ListFeeder(UrlListFeeder):  # type: ignore[misc]
-    """Hands out the pages."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # icrawler's own queue, when full, takes the second attempt for a duplicate and loses the URL.
-        self.out_queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-
 class PageParser(Parser):  # type: ignore[misc]
-    """Reads the pages one after another; `read` returns the URLs to fetch, or None when no more pages are wanted."""
+    """Reads the pages one after another; `read` returns the URLs to fetch, or None when no more pages are wanted.
+
+    icrawler's own parser would request each page by itself, without robots.txt and pauses.
+    """
 
     def __init__(self, *args: Any, watch: Watch, read: Callable[[str], list[str] | None], found: HostQueue) -> None:
         super().__init__(*args, out_queue=found)
         self.watch, self.read = watch, read
 
     def worker_exec(self, **_: Any) -> None:
-        """The body of each thread."""
-        self.watch.run(self._work)
+        """The body of the thread; all pages were fed before it."""
+        self.watch.run(self._read_pages)
 
-    def _work(self) -> None:
-        for page in _tasks(self, "feeder_exited"):
-            urls = self.read(page)
-            if urls is None:
-                return
+    def _read_pages(self) -> None:
+        while not self.in_queue.empty() and (urls := self.read(self.in_queue.get())) is not None:
             for url in urls:
                 self.output(url)
 
@@ -76,63 +72,37 @@ class PoliteDownloader(Downloader):  # type: ignore[misc]
         super().__init__(*args)
         self.watch, self.fetch, self.note = watch, fetch, note
 
-    def worker_exec(self, **_: Any) -> None:
-        """The body of each thread."""
-        self.watch.run(self._work)
+    def worker_exec(self, **arguments: Any) -> None:
+        """The body of each thread: icrawler's own loop."""
+        self.watch.run(super().worker_exec, **arguments)
 
-    def _work(self) -> None:
-        for task in _tasks(self, "parser_exited"):
-            fetched: dict[str, Any] = {"task": task}
-            try:
-                self.download(fetched)
-            except HostBusy as later:
-                self.in_queue.put_back(task._replace(attempts=later.attempts))
-            else:
-                self.process_meta(fetched)
-            self.in_queue.done(task)
-
-    def download(self, task: dict[str, Any], *_: Any, **__: Any) -> None:
-        """Fetch one URL into its task; HostBusy if its host may be requested only later."""
-        task["answer"] = self.fetch(task["task"])
-
-    def process_meta(self, task: dict[str, Any]) -> None:
-        """Pass on what came of it."""
-        self.note(task["task"].url, task["answer"])
-
-
-def _tasks(pool: Any, upstream: str) -> Iterator[Any]:
-    """Yield all that comes in: icrawler's own loop ends at a pause, and may miss the last items of the pool before."""
-    while not pool.watch.stop.is_set():
-        was_last = pool.signal.get(upstream)
-        task = _take(pool.in_queue)
-        if task is not None:
-            yield task
-        elif was_last and pool.in_queue.empty():
-            return
-
-
-def _take(tasks: queue.SimpleQueue[Any] | HostQueue) -> Any:
-    try:
-        return tasks.get(timeout=POLL)
-    except queue.Empty:
-        return None
+    def download(self, task: Task, *_: Any, **__: Any) -> None:
+        """Fetch one URL, or put it back if its host may be requested only later."""
+        try:
+            answer = self.fetch(task)
+        except HostBusy as later:
+            self.in_queue.put_back(task._replace(attempts=later.attempts))
+        else:
+            self.note(task.url, answer)
+        self.in_queue.done(task)
 
 
 class JobCrawler(Crawler):  # type: ignore[misc]
-    """One icrawler with these three pools and one HTTP client."""
+    """One icrawler with these pools, for the pages of one search."""
 
-    def __init__(self, fetcher: Fetcher, threads: int, parser: dict[str, Any], downloader: dict[str, Any]) -> None:
-        self._fetcher = fetcher
+    def __init__(self, found: HostQueue, threads: int, parser: dict[str, Any], downloader: dict[str, Any]) -> None:
         super().__init__(
-            ListFeeder,
+            UrlListFeeder,
             PageParser,
             PoliteDownloader,
             downloader_threads=threads,
             storage=BaseStorage(),  # the ledger writes
             log_level=logging.CRITICAL,
-            extra_parser_args={**parser, "found": HostQueue(fetcher.delay)},
+            extra_parser_args={**parser, "found": found},
             extra_downloader_args=downloader,
         )
+        # icrawler's own queue holds five pages and would keep the feeder waiting when no more are wanted.
+        self.feeder.out_queue = self.parser.in_queue = queue.SimpleQueue()
 
     def set_logger(self, log_level: int) -> None:
         """Silence icrawler's loggers; the original would configure the logging of the whole program."""
@@ -140,17 +110,22 @@ class JobCrawler(Crawler):  # type: ignore[misc]
             logging.getLogger(name).setLevel(log_level)
         self.logger = logging.getLogger("icrawler")
 
-    def set_session(self, headers: Any = None) -> None:  # noqa: ARG002
-        """Use our HTTP client in place of icrawler's session."""
-        self.session = self._fetcher
-
     def crawl(self, pages: list[str]) -> None:
-        """Fetch what the pages list and return when all threads have ended; the original polls once a second."""
+        """Fetch what the pages list; the original looks once a second, and may miss what is listed or put back last."""
         self.signal.reset()
-        self.feeder.start(url_list=pages)
-        self.parser.start()
-        self.downloader.start()
-        for pool, event in ((self.feeder, "feeder_exited"), (self.parser, "parser_exited"), (self.downloader, "done")):
-            for worker in pool.workers:
-                worker.join()
-            self.signal.set(**{event: True})
+        _run(self.feeder, url_list=pages)
+        self.downloader.start(max_num=0, queue_timeout=POLL)
+        _run(self.parser)
+        self.downloader.in_queue.join(self.downloader.watch.stop)
+        self.signal.set(parser_exited=True)
+        _join(self.downloader)
+
+
+def _run(pool: ThreadPool, **arguments: Any) -> None:
+    pool.start(**arguments)
+    _join(pool)
+
+
+def _join(pool: ThreadPool) -> None:
+    for worker in pool.workers:
+        worker.join()
