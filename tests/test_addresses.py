@@ -164,10 +164,11 @@ def test_a_proxy_may_stand_in_our_network_but_what_is_asked_of_it_may_not(
     with Web({"http://1.1.1.1/a?b=1": Reply(b"by the proxy")}) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:secret@"))
         assert fetch(tmp_path, "http://1.1.1.1/a?b=1").body == b"by the proxy"
         assert fetch(tmp_path, "http://169.254.169.254/latest/meta-data/").reason == "private_address"
         assert proxy.asked == ["http://1.1.1.1/a?b=1"]
+        assert proxy.headers[0]["proxy-authorization"] == "Basic bWU6c2VjcmV0"
 
 
 def test_a_proxy_of_an_unsupported_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +197,8 @@ def test_a_certificate_counts_if_it_is_trusted_and_names_the_host(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(own, tmp_path / "key.pem")
     monkeypatch.setenv("no_proxy", "*")
+    told: list[str] = []
+    context.sni_callback = lambda _, name, __: told.append(name)
     with Web({"/a": Reply(b"a")}) as web:
         web.socket = context.wrap_socket(web.socket, server_side=True)
         url = f"https://localhost:{web.server_port}/a"
@@ -204,6 +207,7 @@ def test_a_certificate_counts_if_it_is_trusted_and_names_the_host(
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(own))
         assert fetch(tmp_path, url, allow_private=True).body == b"a"
         assert fetch(tmp_path, url.replace("localhost", "127.0.0.1"), allow_private=True).reason == "connection"
+        assert set(told) == {"localhost", None}, "an address is no name"
 
 
 def test_a_site_on_this_machine_is_asked_only_if_the_settings_say_so(tmp_path: Path) -> None:

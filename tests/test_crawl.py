@@ -529,6 +529,7 @@ def test_threads_end_and_logging_stays_as_it_was(tmp_path: Path, capfd: pytest.C
         host = web.url.removeprefix("http://")
     assert set(threading.enumerate()) == threads
     assert (logging.root.handlers, logging.root.level) == (handlers, level)
+    assert logging.getLogger("urllib3.connectionpool").filters == []
     assert capfd.readouterr() == ("", "")
     assert lines == [
         "smile: urls: 3 URLs listed; http_404 1, kept 2",

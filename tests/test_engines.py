@@ -14,7 +14,8 @@ from fer_pipeline.dataset.rows import Row, read_rows
 from fer_pipeline.errors import UsageError
 from fer_pipeline.sources.crawl.crawler import MAX_PAGE_BYTES, crawl
 from fer_pipeline.sources.crawl.engines import ENGINES, plan
-from fer_pipeline.sources.crawl.parsers import largest_candidate, parse_json, parse_page
+from fer_pipeline.sources.crawl.parsers import MAX_LINKS, largest_candidate, parse_json, parse_page
+from fer_pipeline.sources.crawl.urls import MAX_URL
 
 HERE = "https://example.org/page/"
 
@@ -359,6 +360,44 @@ def test_a_srcset_costs_no_more_than_its_length(part: str) -> None:
 def test_an_attribute_longer_than_anything_sensible_is_passed_over() -> None:
     page = f'<img src="/a.png?{"x" * 70_000}" srcset="b.png 1x, {"y" * 70_000} 2x"><img src=c.png>'
     assert parse_page(HERE, page.encode()) == [f"{HERE}c.png"]
+
+
+def test_a_base_longer_than_any_address_multiplies_nothing() -> None:
+    """Of 0.7 MB it once made 4.6 GB."""
+    page = b'<base href="/' + b"x" * 60_000 + b'/">' + b"<img src=a.png>" * 45_000
+    assert parse_page(HERE, page) == [f"{HERE}a.png"] * MAX_LINKS
+
+
+def test_a_page_gives_so_many_links_and_none_longer_than_an_address_may_be() -> None:
+    base = f"https://example.org/{'x' * (MAX_URL - 26)}/"
+    page = f"<base href={base}>" + "".join(f"<img src={number}>" for number in range(99_990, 99_990 + MAX_LINKS + 50))
+    assert parse_page(HERE, page.encode()) == [f"{base}{number}" for number in range(99_990, 100_000)]
+
+
+def test_an_element_with_more_attributes_than_any_needs_is_passed_over_and_the_page_read_on() -> None:
+    """The square of their number once took minutes."""
+    names = " ".join(f"a{number}=1" for number in range(90_000))
+    page = f"<img {names} src=many.png><img src=one.png>"
+    assert parse_page(HERE, page.encode()) == [f"{HERE}one.png"]
+
+
+def test_an_api_key_reaches_no_row_and_no_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not even if the server says it again."""
+    caplog.set_level("DEBUG")
+    lines: list[str] = []
+    with Web({"/a.jpg": Reply(picture(1))}) as web:
+        pages = {
+            1: flickr_page({"url_l": f"{web.url}/a.jpg"}, {"url_l": f"{web.url}/b.jpg?by=k3%2Fy"}),
+            2: flickr_page(stat="fail", message="Key k3/y has expired"),
+        }
+        web.pages["/services/rest/"] = lambda number: Reply(pages[number]) if number < 3 else Reply(status=302)
+        words = {"engines": ("flickr",), "keywords": {"smile": ("a", "b", "c")}, "base": {"flickr": web.url}}
+        summary = crawl(settings(tmp_path, **words, flickr_key="k3/y", limit=1), on_progress=lines.append)
+        assert [query["api_key"] for query in asked(web, "/services/rest/")] == [["k3/y"]] * 3
+    kept = [path.read_text("latin-1") for path in (tmp_path / "raw").rglob("*") if path.is_file()]
+    for key in ("k3/y", "k3%2Fy"):
+        assert not [text for text in (*kept, *lines, str(summary), repr(summary), caplog.text) if key in text]
+    assert summary.answers["flickr"] == "200, 1 results parsed / refused / 302"
 
 
 def test_a_page_too_large_to_be_read_is_told_and_costs_only_itself(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from support.loopback import DATE, TIME, Reply, Web, settings
 from fer_pipeline.sources.crawl.client import Answer, Fetcher, HostBusy
 from fer_pipeline.sources.crawl.connections import Stopped
 from fer_pipeline.sources.crawl.politeness import Deferred, HostPace, user_agent
-from fer_pipeline.sources.crawl.urls import normalise
+from fer_pipeline.sources.crawl.urls import MAX_URL, normalise
 
 
 class Clock:
@@ -286,6 +286,27 @@ def test_bodies_come_whole_however_they_are_framed(tmp_path: Path, said: bytes, 
     assert (answer.body, answer.reason) == (body, "")
 
 
+@pytest.mark.parametrize(
+    ("said", "then"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-More: headers\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 999),
+        (b"HTTP/1.1 200 ", b"O" * 999),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_a_head_without_end_is_a_broken_answer(tmp_path: Path, said: bytes, then: bytes) -> None:
+    with raw_server(said, then=then) as url:
+        assert fetch(url, tmp_path).reason == "connection"
+
+
+def test_no_more_comes_in_than_about_twice_what_a_body_may_have(tmp_path: Path) -> None:
+    """The chunks of one byte each, sent without end, are mostly frame."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with raw_server(head, then=b"1;" + b"x" * 1000 + b"\r\na\r\n") as url:
+        assert fetch(url, tmp_path, max_bytes=10_000).reason == "connection"
+
+
 def test_a_body_has_as_much_time_as_the_answer_before_it(tmp_path: Path) -> None:
     with raw_server(b"HTTP/1.0 200 OK", then=b"\r\n", pause=2, times=2) as url:  # head and body take 2 s each
         assert fetch(url, tmp_path, timeout=3).reason == ""
@@ -389,6 +410,28 @@ def test_many_threads_share_few_connections(tmp_path: Path) -> None:
 def test_a_url_is_asked_as_it_is_meant(tmp_path: Path) -> None:
     with Web({"/%E5%98%9F%20x.png?q=%C3%A4": Reply(b"a")}) as web:
         assert fetch(f"{web.url}/嘟 x.png?q=ä#part", tmp_path).body == b"a"
+
+
+def test_an_address_longer_than_any_server_takes_is_not_asked(tmp_path: Path) -> None:
+    with Web({"/a": Reply(status=302, headers={"Location": f"/{'x' * MAX_URL}"})}) as web:
+        assert fetch(f"{web.url}/{'x' * MAX_URL}", tmp_path).reason == "bad_url"
+        assert fetch(f"{web.url}/a", tmp_path).reason == "bad_url"
+        assert web.asked == ["/a"]
+
+
+def test_what_one_server_is_told_goes_to_no_other_and_what_it_hands_out_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with Web({"/b": Reply(b"b")}) as other, Web() as web:
+        location = f"{other.url.replace('//', '//me:secret@')}/b"
+        web.pages["/a"] = Reply(status=302, headers={"Location": location, "Set-Cookie": "who=me; Path=/"})
+        with closing(Fetcher(settings(tmp_path), HostPace(0), threading.Event())) as fetcher:
+            for _ in range(2):
+                assert fetcher.fetch(f"{web.url.replace('//', '//me:secret@')}/a").body == b"b"
+        heads = [*web.headers, *other.headers]
+    assert [set(head) for head in heads] == [{"host", "user-agent", "accept-encoding"}] * 4
 
 
 def test_a_failure_without_an_answer_has_no_time_so_that_runs_repeat(tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ from support.loopback import SILENCE, Reply, Script, Web, listed, picture, setti
 from fer_pipeline.dataset.rows import read_rows
 from fer_pipeline.errors import InputError
 from fer_pipeline.sources.crawl.crawler import crawl
-from fer_pipeline.sources.crawl.robots import MAX_BYTES, RobotsPolicy, parse_tdmrep, refusal_in_page, refusal_of
+from fer_pipeline.sources.crawl.robots import (
+    MAX_BYTES,
+    MAX_RULES,
+    MAX_RULES_OF_ALL,
+    RobotsPolicy,
+    bound_rules,
+    parse_tdmrep,
+    refusal_in_page,
+    refusal_of,
+)
 
 ROBOTS, TDMREP = "/robots.txt", "/.well-known/tdmrep.json"
 RULES = "http://a.org"
@@ -131,6 +140,27 @@ def test_robots_txt_with_more_than_is_read_still_counts(tmp_path: Path) -> None:
     rules = b"User-agent: *\nDisallow: /a.png\n#" + b"x" * MAX_BYTES
     with Web({"/a.png": Reply(picture(1)), "/b.png": Reply(picture(2)), ROBOTS: Reply(rules)}) as web:
         assert reasons(tmp_path, web, "/a.png", "/b.png") == {"/a.png": "robots_txt", "/b.png": ""}
+
+
+def test_of_more_rules_than_are_read_the_first_count() -> None:
+    lines = ["User-agent: *", *(f"Disallow: /{number}.png" for number in range(36_000))]
+    policy, _, _ = asked_of({f"{RULES}{ROBOTS}": ("\n".join(lines).encode(), "")})
+    told = [policy.refusal(f"{RULES}/{number}.png") for number in (0, MAX_RULES - 2, MAX_RULES - 1)]
+    assert told == ["robots_txt", "robots_txt", ""]
+
+
+def test_rules_are_not_multiplied_by_user_agents() -> None:
+    agents, rules = [f"User-agent: x{number}" for number in range(9000)], ["Disallow: /"] * 9000
+    lines = bound_rules("\n".join([*agents, *rules])).splitlines()
+    assert sum(line in agents for line in lines) * len(lines) <= 2 * MAX_RULES_OF_ALL
+
+
+def test_of_more_reservations_than_are_read_the_first_count() -> None:
+    rules = [{"location": f"/{number}", "tdm-reservation": 1} for number in range(MAX_RULES + 1)]
+    found = parse_tdmrep(json.dumps(rules).encode())
+    assert found is not None
+    told = [found.can_fetch(f"{RULES}/{number}", "fer-pipeline") for number in ("x", 0, MAX_RULES - 1)]
+    assert told == [True, False, False]
 
 
 def test_no_spelling_of_a_url_gets_around_the_rules(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Web(ThreadingHTTPServer):
         self.connections = 0
         self.asked: list[str] = []
         self.agents: set[str] = set()
+        self.headers: list[dict[str, str]] = []  # of each request, names in lower case
         self.closing = threading.Event()
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -83,6 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         script = self.server.pages.get(self.path, self.server.pages.get(path, Reply(status=404)))
         self.server.asked.append(self.path)
         self.server.agents.add(self.headers["User-Agent"])
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         same = sum(urlsplit(asked).path == path for asked in self.server.asked)
         reply = script(same) if callable(script) else script
         if reply.status == 0:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fer_pipeline.config.schema import CrawlConfig
 from fer_pipeline.dataset.provenance import locked_raw, read_provenance
@@ -53,6 +53,7 @@ class Listing:
         self.results: int | None = None  # on the pages that could be read; None: there was none
         self.problems: dict[str, None] = {}  # of the others, each once
         self._limit, self._fetcher, self._ledger = config.limit, fetcher, ledger
+        self._key = str(getattr(config, self.engine.needs_key)) if self.engine.needs_key else ""
         self._respect_robots = config.robots == "all" or (config.robots == "pictures" and self.engine.has_web_pages)
         self._urls: dict[str, None] = {}
         self._is_over = False
@@ -89,10 +90,14 @@ class Listing:
         try:
             found = self._parse(page)
         except ValueError as error:
-            self.problems[str(error)] = None
+            self.problems[str(error) if not self._holds_key(str(error)) else "refused"] = None
             return None
+        found = [url for url in found if not self._holds_key(url)]  # it is for the engine alone
         self.results = (self.results or 0) + len(found)
         return found
+
+    def _holds_key(self, text: str) -> bool:
+        return bool(self._key) and (self._key in text or quote(self._key, safe="") in text)
 
     def _parse(self, page: str) -> list[str]:
         """Return the URLs on a page; ValueError says why it cannot be read."""

@@ -19,8 +19,7 @@ from icrawler.builtin import BaiduParser
 from fer_pipeline.config.schema import CrawlConfig, EngineName
 from fer_pipeline.errors import UsageError
 from fer_pipeline.sources.crawl.parsers import (
-    attribute,
-    clean_texts,
+    clean_urls,
     elements,
     is_web_url,
     json_object,
@@ -176,8 +175,8 @@ def _bing_page(search: Search) -> str:
 
 def _parse_bing(page: str, body: bytes) -> list[str]:
     """Read the `murl` of the JSON in each result's attribute `m`, with any suffix and query string."""
-    results = (parse_json(text) for element in elements(body) if (text := attribute(element, "m")))
-    urls = clean_texts(result.get("murl") for result in results if isinstance(result, dict))
+    results = (parse_json(element.get("m")) for element in elements(body, "m"))
+    urls = clean_urls(result.get("murl") for result in results if isinstance(result, dict))
     # Some are escaped twice. Only `&amp;` is undone: in a query string `&copy=` is no copyright sign.
     whole = (f"{urlsplit(page).scheme}:{url}" if url.startswith("//") else url for url in urls)
     return [url.replace("&amp;", "&") for url in whole]
@@ -197,7 +196,7 @@ def _parse_baidu(_: str, body: bytes) -> list[str]:
     items = content.get("data")
     if not isinstance(items, list):
         raise ValueError(str(content.get("message") or "no data")[:80])
-    return list(clean_texts(_baidu_url(item) for item in items if isinstance(item, dict)))
+    return list(clean_urls(_baidu_url(item) for item in items if isinstance(item, dict)))
 
 
 def _baidu_url(item: dict[str, Any]) -> str:
@@ -208,9 +207,9 @@ def _baidu_url(item: dict[str, Any]) -> str:
         return plain
     others = item.get("replaceUrl")
     first = others[0] if isinstance(others, list) and others and isinstance(others[0], dict) else {}
-    other = next(clean_texts((first.get("ObjURL"), first.get("ObjUrl"))), "")
+    other = next(clean_urls((first.get("ObjURL"), first.get("ObjUrl"))), "")
     previews = (item.get(key) for key in ("hoverURL", "middleURL", "thumbURL"))
-    return other if other.startswith("http") else next(clean_texts(previews), "")
+    return other if other.startswith("http") else next(clean_urls(previews), "")
 
 
 def _google_page(search: Search) -> str:
@@ -234,7 +233,7 @@ def _parse_google(_: str, body: bytes) -> list[str]:
             and not host_of(url).endswith(("gstatic.com", "google.com"))
         ):
             urls.append(url)
-    return list(clean_texts(urls))
+    return list(clean_urls(urls))
 
 
 def _flickr_page(search: Search) -> str:
@@ -263,9 +262,9 @@ def _parse_flickr(_: str, body: bytes) -> list[str]:
     photos = content.get("photos")
     items = photos.get("photo") if isinstance(photos, dict) else None
     found = (
-        next(clean_texts(item.get(size) for size in FLICKR_SIZES), "") for item in items or () if isinstance(item, dict)
+        next(clean_urls(item.get(size) for size in FLICKR_SIZES), "") for item in items or () if isinstance(item, dict)
     )
-    return list(clean_texts(found))
+    return list(clean_urls(found))
 
 
 def _openverse_page(search: Search) -> str:
@@ -281,7 +280,7 @@ def _parse_openverse(_: str, body: bytes) -> list[str]:
     items = content.get("results")
     if not isinstance(items, list):
         raise ValueError(str(content.get("detail") or "no results")[:80])
-    return [url for url in clean_texts(item.get("url") for item in items if isinstance(item, dict)) if is_web_url(url)]
+    return [url for url in clean_urls(item.get("url") for item in items if isinstance(item, dict)) if is_web_url(url)]
 
 
 def _url_list_queries(config: CrawlConfig, _: Sequence[str]) -> list[Query]:

@@ -5,47 +5,85 @@ What makes no sense is skipped; ValueError with a few words says that a whole pa
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any, NamedTuple
 
 from lxml import etree  # type: ignore[import-untyped]
 
-from fer_pipeline.sources.crawl.urls import is_picture, resolve_link
+from fer_pipeline.sources.crawl.urls import MAX_URL, is_picture, resolve_link
 
-MAX_ATTRIBUTE = 65_536  # characters of an attribute that is read: no URL and no result of an engine is as long
+MAX_LINKS = 10_000  # of one page that are resolved: each may become as long as a URL may be
+MAX_ELEMENTS = 100_000  # of one page that are read
+MAX_ATTRIBUTES = 256  # of an element that is read
+MAX_ATTRIBUTE = 65_536  # characters of an attribute that is read: no result of an engine is as long
 SIZE = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})[wxh]")
+
+
+class Element(NamedTuple):
+    """An element of a page, with those of its attributes that were asked for."""
+
+    tag: str
+    attributes: dict[str, str]
+
+    def get(self, name: str) -> str:
+        """Return an attribute; "" if it has none."""
+        return self.attributes.get(name, "")
+
+
+class _Collector:
+    """Notes elements as lxml comes to them: to build its tree, it goes over all attributes of an element for each."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names, self.found = names, list[Element]()
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if len(attributes) > MAX_ATTRIBUTES or len(self.found) >= MAX_ELEMENTS:
+            return
+        values = {name: attributes[name] for name in self._names if name in attributes}
+        if values := {name: value for name, value in values.items() if len(value) <= MAX_ATTRIBUTE}:
+            self.found.append(Element(tag, values))
+
+    def close(self) -> None:
+        """Do nothing: the elements are there already."""
+
+
+def elements(body: bytes, *names: str) -> list[Element]:
+    """Find the elements of an HTML page that have one of these attributes, in document order, within the limits."""
+    collector = _Collector(names)
+    with suppress(etree.LxmlError, ValueError):  # not HTML, or no more of it
+        etree.HTML(body, etree.HTMLParser(encoding="utf-8", target=collector))
+    return collector.found
 
 
 def parse_page(url: str, body: bytes) -> list[str]:
     """Find the pictures of a web page: each `src`, the largest of each `srcset`, links that end like a picture."""
-    base, urls = url, list[str]()
-    for element in elements(body, "base", "img", "source", "a"):
-        if element.tag == "base":
-            base = resolve_link(url, attribute(element, "href"))
-        urls += [resolve_link(base, found) for found in _pictures(element)]
-    return [found for found in clean_texts(urls) if is_web_url(found)]
+    return [found for found in clean_urls(islice(_links(url, body), MAX_LINKS)) if is_web_url(found)]
 
 
 def read_metas(body: bytes) -> list[tuple[str, str]]:
     """Read name, in lower case, and content of each `meta` element of a page."""
-    metas = elements(body, "meta")
-    return [(attribute(meta, "name").strip().lower(), attribute(meta, "content")) for meta in metas]
+    metas = (element for element in elements(body, "name", "content") if element.tag == "meta")
+    return [(meta.get("name").strip().lower(), meta.get("content")) for meta in metas]
 
 
-def _pictures(element: Any) -> Iterator[str]:
+def _links(url: str, body: bytes) -> Iterator[str]:
+    base = url
+    for element in elements(body, "src", "srcset", "href"):
+        if element.tag == "base" and len(element.get("href")) <= MAX_URL:
+            base = resolve_link(url, element.get("href"))
+        yield from (resolve_link(base, found) for found in _pictures(element) if len(found) <= MAX_URL)
+
+
+def _pictures(element: Element) -> Iterator[str]:
     """Yield what one element shows or links, as it is written there."""
-    if element.tag == "img" and (src := attribute(element, "src")):
+    if element.tag == "img" and (src := element.get("src")):
         yield src
-    if srcset := attribute(element, "srcset"):
-        yield from largest_candidate(srcset)
-    if element.tag == "a" and is_picture(href := attribute(element, "href")):
-        yield href
-
-
-def attribute(element: Any, name: str) -> str:
-    """Return an attribute; "" if there is none, or it is too long to be a URL."""
-    value = element.get(name) or ""
-    return value if len(value) <= MAX_ATTRIBUTE else ""
+    if element.tag in {"img", "source"}:
+        yield from largest_candidate(element.get("srcset"))
+    if element.tag == "a" and is_picture(element.get("href")):
+        yield element.get("href")
 
 
 def largest_candidate(srcset: str) -> list[str]:
@@ -93,17 +131,8 @@ def parse_json(text: str) -> Any:
         return None
 
 
-def clean_texts(values: Iterable[Any]) -> Iterator[str]:
-    """Yield the texts that are not blank, made fit for a file: JSON can hold half a surrogate pair."""
+def clean_urls(values: Iterable[Any]) -> Iterator[str]:
+    """Yield the texts that may be URLs, made fit for a file: JSON can hold half a surrogate pair."""
     for value in values:
-        if isinstance(value, str) and value.strip():
+        if isinstance(value, str) and value.strip() and len(value) <= MAX_URL:
             yield value.strip().encode("utf-8", "replace").decode()
-
-
-def elements(body: bytes, *tags: str) -> Iterator[Any]:
-    """Iterate over the elements of an HTML page in document order; none if there is no HTML in it."""
-    try:
-        root = etree.HTML(body, etree.HTMLParser(encoding="utf-8"))
-    except (etree.LxmlError, ValueError):
-        root = None
-    return root.iter(*tags or (etree.Element,)) if root is not None else iter(())

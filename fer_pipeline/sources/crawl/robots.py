@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from fer_pipeline.sources.crawl.parsers import read_metas
 from fer_pipeline.sources.crawl.politeness import USER_AGENT
 
 MAX_BYTES = 512_000  # of robots.txt and tdmrep.json that are read; RFC 9309 asks for 500 KiB
+MAX_RULES = 10_000  # lines of robots.txt, or locations of tdmrep.json, that are read
+MAX_RULES_OF_ALL = 200_000  # lines times user agents: each rule may be one of every agent before it
 UNREACHABLE = re.compile(r"http_(?:429|5\d\d)")  # there may be rules: nothing may be fetched (RFC 9309, 2.3.1.4)
 READ = frozenset({"", "too_large"})  # reasons of an answer whose body was read
 ABSENT = re.compile(r"http_\d+|redirects")  # there are no rules (RFC 9309, 2.3.1.3); any other reason: a dead host
@@ -67,7 +70,7 @@ class RobotsPolicy:
         body, reason = self._read(f"{home}/robots.txt", MAX_BYTES)
         if refusal := _unreadable(reason, "robots_unreachable"):
             return Rules(refusal=refusal)
-        robots = Protego.parse(body[:MAX_BYTES].decode("utf-8-sig", "replace")) if reason in READ else None
+        robots = Protego.parse(bound_rules(body[:MAX_BYTES].decode("utf-8-sig", "replace"))) if reason in READ else None
         if robots is not None:
             self._set_crawl_delay(home, _crawl_delay(robots))
         body, reason = self._read(f"{home}/.well-known/tdmrep.json", MAX_BYTES)
@@ -75,6 +78,17 @@ class RobotsPolicy:
         if (refusal := _unreadable(reason, "tdm_unreachable")) or (reason == "too_large" and not is_page):
             return Rules(refusal=refusal or "tdm_unreachable")
         return Rules(robots=robots, reservations=parse_tdmrep(body) if not reason else None)
+
+
+def bound_rules(text: str) -> str:
+    """Return as much of a robots.txt as is read."""
+    lines, agents = list[str](), 0
+    for line in islice(text.splitlines(), MAX_RULES):
+        agents += line.lstrip()[:4].lower() == "user"
+        if agents * len(lines) > MAX_RULES_OF_ALL:
+            break
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _unreadable(reason: str, unreachable: str) -> str:
@@ -110,7 +124,8 @@ def parse_tdmrep(body: bytes) -> Protego | None:
         rules = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    lines = [_as_robots(rule) for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    found = rules[:MAX_RULES] if isinstance(rules, list) else []
+    lines = [_as_robots(rule) for rule in found if isinstance(rule, dict)]
     return Protego.parse("\n".join(["User-agent: *", *lines])) if any(lines) else None
 
 

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urldefrag, urljoin, urlsplit, urlunsplit
 
 from urllib3.util import parse_url
 
+MAX_URL = 4_096  # characters; servers take up to 8,000 or fewer
 PORTS = {"http": 80, "https": 443}
 PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm"}
 PLAIN = re.compile(r"[!#-;=?-\[\]_a-z~]*")  # characters that need no quoting
@@ -18,11 +19,13 @@ NUMBERS = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}")
 
 
 def normalise(url: str) -> str:
-    """Return a URL as it is requested; ValueError if it is no http or https URL.
+    """Return a URL as it is requested; ValueError if it is no http or https URL, or has more than MAX_URL characters.
 
     Without user, fragment and usual port; the host in lower case, as punycode, without a dot at its end, an IP address
     in its shortest form. Most URLs are plain and are only taken apart and joined again.
     """
+    if len(url) > MAX_URL:
+        raise ValueError("too long")
     if not PLAIN.fullmatch(url) or STEPS.search(url):
         path, mark, query = url.partition("?")
         url = parse_url(path.replace("%2e", ".").replace("%2E", ".") + mark + query).url
