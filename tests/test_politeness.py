@@ -317,13 +317,15 @@ def test_a_handshake_that_drips_is_a_timeout(tmp_path: Path) -> None:
         assert fetch(url.replace("http", "https"), tmp_path, timeout=0.5).reason == "timeout"
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n\r\nsome"])
-def test_a_crawl_that_stops_waits_for_no_server(tmp_path: Path, said: bytes) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "said"), [("http", b""), ("http", b"HTTP/1.1 200 OK\r\n\r\nsome"), ("https", b"\x16\x03")]
+)
+def test_a_crawl_that_stops_waits_for_no_server(tmp_path: Path, scheme: str, said: bytes) -> None:
     stop, asked, told = threading.Event(), threading.Event(), list[type[BaseException]]()
 
     def wait() -> None:
         try:
-            fetcher.fetch(url)
+            fetcher.fetch(url.replace("http", scheme))
         except Stopped as stopped:
             told.append(type(stopped))
 

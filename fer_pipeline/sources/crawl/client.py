@@ -16,14 +16,7 @@ from urllib3.exceptions import HTTPError
 from fer_pipeline.config.schema import CrawlConfig
 from fer_pipeline.sources.crawl.addresses import PrivateAddress
 from fer_pipeline.sources.crawl.connections import Stopped
-from fer_pipeline.sources.crawl.headers import (
-    BrokenAnswer,
-    Unpacker,
-    answered_at,
-    first,
-    refusal_of_answer,
-    retry_after,
-)
+from fer_pipeline.sources.crawl.headers import Unpacker, answered_at, first, refusal_of_answer, retry_after
 from fer_pipeline.sources.crawl.politeness import MAX_WAIT, Deferred, HostPace, user_agent
 from fer_pipeline.sources.crawl.robots import RobotsPolicy
 from fer_pipeline.sources.crawl.transport import Transport
@@ -132,7 +125,7 @@ class Fetcher:
             return Answer(url, reason="private_address")
         except ValueError:  # no URL, or a host that cannot be a name
             return Answer(url, reason="bad_url")
-        except (OSError, HTTPError, BrokenAnswer, zlib.error) as error:
+        except (OSError, HTTPError, zlib.error) as error:
             return _describe_failure(url, error)
         except Exception as error:  # noqa: BLE001  an unforeseen answer costs its own URL, not the crawl
             return Answer(url, reason=type(error).__name__)

@@ -84,7 +84,11 @@ class _BoundedTLS(_Bounded, ssl.SSLSocket):
         return self.context.budget  # type: ignore[attr-defined,no-any-return]
 
     def do_handshake(self, block: bool = False) -> None:
-        self.budget.wait(self, partial(super().do_handshake, block))
+        try:
+            self.budget.wait(self, partial(super().do_handshake, block))
+        except Stopped:  # no error that `ssl` cleans up after
+            self.close()
+            raise
 
 
 class _Checked(HTTPConnection):

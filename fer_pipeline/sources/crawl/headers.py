@@ -6,12 +6,9 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 from urllib3 import BaseHTTPResponse as Response
+from urllib3.exceptions import DecodeError
 
 from fer_pipeline.sources.crawl.robots import refusal_of
-
-
-class BrokenAnswer(Exception):
-    """What came is packed as was not asked for, or breaks off."""
 
 
 def first(response: Response, name: str) -> str:
@@ -30,7 +27,7 @@ class Unpacker:
     def __init__(self, response: Response, limit: int) -> None:
         encoding = first(response, "content-encoding").strip().lower()
         if encoding not in {"identity", "", "gzip", "x-gzip", "deflate"}:
-            raise BrokenAnswer(f"encoded as {encoding}, which was not asked for")
+            raise DecodeError(f"encoded as {encoding}, which was not asked for")
         is_plain = encoding in {"identity", ""}
         # 32: gzip or zlib, as its header says
         self._unpacker = None if is_plain else zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
@@ -42,9 +39,9 @@ class Unpacker:
         return b"" if self._unpacker.eof else self._unpacker.decompress(chunk, self._limit + 1)
 
     def finish(self) -> None:
-        """BrokenAnswer if there should be more."""
+        """DecodeError if there should be more."""
         if self._unpacker is not None and not self._unpacker.eof:
-            raise BrokenAnswer("packed, and broken off")
+            raise DecodeError("packed, and broken off")
 
 
 def answered_at(response: Response) -> str:

@@ -5,43 +5,33 @@ import re
 import socket
 from functools import lru_cache
 from pathlib import PurePosixPath
-from urllib.parse import SplitResult, urldefrag, urljoin, urlsplit, urlunsplit
+from urllib.parse import urldefrag, urljoin, urlsplit
 
-from urllib3.util import parse_url
+from urllib3.util import Url, parse_url
 
 MAX_URL = 4_096  # characters; servers take up to 8,000 or fewer
 PORTS = {"http": 80, "https": 443}
 PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm"}
-PLAIN = re.compile(r"[!#-;=?-\[\]_a-z~]*")  # characters that need no quoting
-STEPS = re.compile(r"/\.|%2e", re.IGNORECASE)  # `/free/../art` is `/art`, also to robots.txt
 VISIBLE = re.compile(r"[!-~]*")
 NUMBERS = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}")
 
 
+@lru_cache(maxsize=4096)
 def normalise(url: str) -> str:
     """Return a URL as it is requested; ValueError if it is no http or https URL, or has more than MAX_URL characters.
 
     Without user, fragment and usual port; the host in lower case, as punycode, without a dot at its end, an IP address
-    in its shortest form. Most URLs are plain and are only taken apart and joined again.
+    in its shortest form; `/free/../art` is `/art`, also to robots.txt.
     """
     if len(url) > MAX_URL:
         raise ValueError("too long")
-    if not PLAIN.fullmatch(url) or STEPS.search(url):
-        path, mark, query = url.partition("?")
-        url = parse_url(path.replace("%2e", ".").replace("%2E", ".") + mark + query).url
-        if not VISIBLE.fullmatch(url):  # what would end the line early
-            raise ValueError("no address")
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, _normalise_netloc(parts.scheme, parts.netloc), parts.path or "/", parts.query, ""))
-
-
-@lru_cache(maxsize=4096)
-def _normalise_netloc(scheme: str, netloc: str) -> str:
-    parts = SplitResult(scheme, netloc, "", "", "")
-    host, port = _normalise_host((parts.hostname or "").rstrip(".")), parts.port
-    if scheme not in PORTS or not host or port == 0:
-        raise ValueError("no address")
-    return host if port in {None, PORTS[scheme]} else f"{host}:{port}"
+    path, mark, query = url.partition("?")
+    parts = parse_url(path.replace("%2e", ".").replace("%2E", ".") + mark + query)
+    host = _normalise_host((parts.host or "").rstrip("."))
+    if parts.scheme not in PORTS or not host or parts.port == 0 or not VISIBLE.fullmatch(parts.url):
+        raise ValueError("no address")  # the last of it would end the line of the request early
+    port = None if parts.port == PORTS[parts.scheme] else parts.port
+    return Url(parts.scheme, None, host, port, parts.path or "/", parts.query or None).url
 
 
 def host_of(url: str) -> str:
@@ -75,7 +65,7 @@ def is_picture(url: str) -> bool:
 
 def _normalise_host(host: str) -> str:
     if ":" in host:
-        found = ipaddress.IPv6Address(host)
+        found = ipaddress.IPv6Address(host.strip("[]"))
         return str(found.ipv4_mapped) if found.ipv4_mapped else f"[{found}]"
     if NUMBERS.fullmatch(host):  # `2130706433`, `0x7f.1`: as the system reads them
         try:
