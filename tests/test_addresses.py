@@ -5,7 +5,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from fer_pipeline.sources.crawl.addresses import PrivateAddress, is_public, reso
 from fer_pipeline.sources.crawl.client import Answer, Fetcher
 from fer_pipeline.sources.crawl.crawler import crawl
 from fer_pipeline.sources.crawl.politeness import HostPace
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
 
 
 def fetch(folder: Path, url: str, **changes: Any) -> Answer:
@@ -186,28 +189,69 @@ def test_a_tunnel_that_a_proxy_refuses_is_a_broken_connection(tmp_path: Path, mo
         assert (proxy.connections, proxy.asked) == (1, [])
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
+@contextmanager
+def tls_web(folder: Path, names: list[str | None]) -> Iterator[Web]:
+    """A server whose certificate for `localhost` lies in `own.pem`; notes by what name it is asked."""
+    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "own.pem")]
+    command = ["openssl", *make.split(), "-addext", "subjectAltName=DNS:localhost", *files]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "own.pem", folder / "key.pem")
+    context.sni_callback = lambda _, name, __: names.append(name)
+    with Web({"/a": Reply(b"a")}) as web:
+        web.socket = context.wrap_socket(web.socket, server_side=True)
+        yield web
+
+
+@needs_openssl
 def test_a_certificate_counts_if_it_is_trusted_and_names_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = tmp_path / "own.pem"
-    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(tmp_path / "key.pem"), "-out", str(own)]
-    subprocess.run(["openssl", *make.split(), *names], check=True, capture_output=True, timeout=60)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(own, tmp_path / "key.pem")
     monkeypatch.setenv("no_proxy", "*")
-    told: list[str] = []
-    context.sni_callback = lambda _, name, __: told.append(name)
-    with Web({"/a": Reply(b"a")}) as web:
-        web.socket = context.wrap_socket(web.socket, server_side=True)
+    names: list[str | None] = []
+    with tls_web(tmp_path, names) as web:
         url = f"https://localhost:{web.server_port}/a"
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
         assert fetch(tmp_path, url, allow_private=True).reason == "connection"
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(own))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "own.pem"))
         assert fetch(tmp_path, url, allow_private=True).body == b"a"
         assert fetch(tmp_path, url.replace("localhost", "127.0.0.1"), allow_private=True).reason == "connection"
-        assert set(told) == {"localhost", None}, "an address is no name"
+    assert set(names) == {"localhost", None}, "an address is no name"
+
+
+@needs_openssl
+def test_through_a_proxy_a_certificate_still_has_to_name_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bytes] = []
+
+    def serve() -> None:
+        with listener.accept()[0] as client, socket.create_connection(("127.0.0.1", web.server_port)) as server:
+            told.append(client.recv(65536))
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            threading.Thread(target=forward, args=(server, client)).start()
+            forward(client, server)
+
+    def forward(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := one.recv(65536):
+                other.sendall(piece)
+            other.shutdown(socket.SHUT_WR)
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    names: list[str | None] = []
+    with tls_web(tmp_path, names) as web, socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "own.pem"))
+        monkeypatch.setenv("https_proxy", f"http://me:secret@127.0.0.1:{listener.getsockname()[1]}")
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert fetch(tmp_path, "https://localhost:9/a", allow_private=True).body == b"a"
+        thread.join()
+    assert told[0].startswith(b"CONNECT localhost:9 HTTP/1.")
+    assert b"\r\nproxy-authorization: Basic bWU6c2VjcmV0\r\n" in told[0]
+    assert names == ["localhost"]
 
 
 def test_a_site_on_this_machine_is_asked_only_if_the_settings_say_so(tmp_path: Path) -> None:

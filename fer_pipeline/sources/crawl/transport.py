@@ -83,7 +83,8 @@ class Transport:
     def close(self) -> None:
         """Close all idle connections."""
         for manager in (self._gallery, self._direct, *self._proxies.values()):
-            manager.clear()
+            for key in manager.pools.keys():  # noqa: SIM118  no dictionary; `clear` leaves it to the garbage collector
+                manager.pools[key].close()
         for name in LOGGERS:
             logging.getLogger(f"urllib3.{name}").removeFilter(self._is_of_others)
 
