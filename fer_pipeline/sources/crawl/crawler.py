@@ -197,12 +197,7 @@ def _run(
             task.url, task.attempts, SOON, respect_robots=respect_robots, is_local_gallery=is_local_gallery
         )
 
-    crawler = JobCrawler(
-        HostQueue(fetcher.delay),
-        config.threads,
-        parser={"watch": watch, "read": listing.read},
-        downloader={"watch": watch, "fetch": fetch, "note": note},
-    )
+    crawler = JobCrawler(watch, HostQueue(fetcher.delay), config.threads, listing.read, fetch, note)
     crawler.crawl(listing.job.pages)
     watch.check()
 

@@ -18,6 +18,9 @@ from fer_pipeline.sources.crawl.connections import Stopped
 from fer_pipeline.sources.crawl.host_queue import HostQueue, Task
 
 POLL = 0.05  # seconds between two looks of a thread at whether there is more to come
+Read = Callable[[str], list[str] | None]  # a page -> the URLs to fetch, or None when no more pages are wanted
+Fetch = Callable[[Task], Answer]
+Note = Callable[[str, Answer], None]
 
 
 class Watch:
@@ -44,12 +47,9 @@ class Watch:
 
 
 class PageParser(Parser):  # type: ignore[misc]
-    """Reads the pages one after another; `read` returns the URLs to fetch, or None when no more pages are wanted.
+    """Reads the pages one after another; icrawler's own would request each by itself, without robots.txt and pauses."""
 
-    icrawler's own parser would request each page by itself, without robots.txt and pauses.
-    """
-
-    def __init__(self, *args: Any, watch: Watch, read: Callable[[str], list[str] | None], found: HostQueue) -> None:
+    def __init__(self, *args: Any, watch: Watch, read: Read, found: HostQueue) -> None:
         super().__init__(*args, out_queue=found)
         self.watch, self.read = watch, read
 
@@ -66,9 +66,7 @@ class PageParser(Parser):  # type: ignore[misc]
 class PoliteDownloader(Downloader):  # type: ignore[misc]
     """Fetches each URL and passes it to `note` with what came of it."""
 
-    def __init__(
-        self, *args: Any, watch: Watch, fetch: Callable[[Task], Answer], note: Callable[[str, Answer], None]
-    ) -> None:
+    def __init__(self, *args: Any, watch: Watch, fetch: Fetch, note: Note) -> None:
         super().__init__(*args)
         self.watch, self.fetch, self.note = watch, fetch, note
 
@@ -90,7 +88,7 @@ class PoliteDownloader(Downloader):  # type: ignore[misc]
 class JobCrawler(Crawler):  # type: ignore[misc]
     """One icrawler with these pools, for the pages of one search."""
 
-    def __init__(self, found: HostQueue, threads: int, parser: dict[str, Any], downloader: dict[str, Any]) -> None:
+    def __init__(self, watch: Watch, found: HostQueue, threads: int, read: Read, fetch: Fetch, note: Note) -> None:
         super().__init__(
             UrlListFeeder,
             PageParser,
@@ -98,8 +96,8 @@ class JobCrawler(Crawler):  # type: ignore[misc]
             downloader_threads=threads,
             storage=BaseStorage(),  # the ledger writes
             log_level=logging.CRITICAL,
-            extra_parser_args={**parser, "found": found},
-            extra_downloader_args=downloader,
+            extra_parser_args={"watch": watch, "read": read, "found": found},
+            extra_downloader_args={"watch": watch, "fetch": fetch, "note": note},
         )
         # icrawler's own queue holds five pages and would keep the feeder waiting when no more are wanted.
         self.feeder.out_queue = self.parser.in_queue = queue.SimpleQueue()

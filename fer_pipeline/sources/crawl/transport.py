@@ -41,18 +41,18 @@ class Transport:
         PrivateAddress if that may not be; an HTTPError of urllib3 or an OSError without an answer.
         """
         manager = self._gallery if is_local_gallery else self._find_proxy(url) or self._direct
-        while True:
-            self._budget.has_connected = False
-            try:
-                response = manager.urlopen(
-                    "GET", url, redirect=False, retries=False, preload_content=False, headers=self._headers
-                )
-            except ProtocolError:
-                if self._budget.has_connected:
-                    raise
-            else:
-                self._budget.begin(2 * max_bytes + MAX_HEAD)  # twice: the frames of many small chunks
-                return response
+        try:
+            response = self._ask(manager, url)
+        except ProtocolError:
+            if self._budget.has_connected:
+                raise
+            response = self._ask(manager, url)  # the server had closed the connection that was to be used again
+        self._budget.begin(2 * max_bytes + MAX_HEAD)  # twice: the frames of many small chunks
+        return response
+
+    def _ask(self, manager: PoolManager, url: str) -> BaseHTTPResponse:
+        self._budget.has_connected = False
+        return manager.urlopen("GET", url, redirect=False, retries=False, preload_content=False, headers=self._headers)
 
     def _find_proxy(self, url: str) -> PoolManager | None:
         """Find the proxy for a URL; its address is its user's own choice, that of the URL is checked all the same."""
