@@ -281,7 +281,7 @@ def test_a_frame_without_end_or_sense_is_a_broken_answer(tmp_path: Path, frame: 
     ],
 )
 def test_bodies_come_whole_however_they_are_framed(tmp_path: Path, said: bytes, body: bytes) -> None:
-    with raw_server(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + said) as url:
+    with raw_server(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n" + said) as url:
         answer = fetch(url, tmp_path)
     assert (answer.body, answer.reason) == (body, "")
 
@@ -293,6 +293,7 @@ def test_bodies_come_whole_however_they_are_framed(tmp_path: Path, said: bytes, 
         (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 999),
         (b"HTTP/1.1 200 ", b"O" * 999),
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     ],
 )
 def test_a_head_without_end_is_a_broken_answer(tmp_path: Path, said: bytes, then: bytes) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,21 @@ class _BoundedTLS(_Bounded, ssl.SSLSocket):
             raise
 
 
+class _FinalResponse(HTTPResponse):
+    """The answer that counts, after those like `103 Early Hints`, of which `http.client` knows `100 Continue` alone."""
+
+    def begin(self) -> None:
+        """Receive status and headers."""
+        super().begin()
+        while self.status < 200:
+            self.headers = None  # type: ignore[assignment]  # as before the first
+            super().begin()
+
+
 class _Checked(HTTPConnection):
     """A connection to a checked address."""
+
+    response_class = _FinalResponse
 
     def __init__(self, *args: Any, budget: Budget, allow_private: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
