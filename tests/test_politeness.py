@@ -106,13 +106,11 @@ def test_a_picture_put_off_is_tried_no_more_often_than_others(tmp_path: Path) ->
     with Web({"/a.png": Reply(status=503, headers={"Retry-After": "20"})}) as web:
         pace = HostPace(0, clock=clock, sleep=clock.sleep)
         with closing(Fetcher(settings(tmp_path, retries=2), pace, threading.Event())) as fetcher:
-            ask = partial(
-                fetcher.fetch_soon, f"{web.url}/a.png", max_wait=1, respect_robots=False, is_local_gallery=False
-            )
+            ask = partial(fetcher.fetch, f"{web.url}/a.png", max_wait=1)
             with pytest.raises(HostBusy) as later:
-                ask(0)
+                ask()
             clock.now += 20
-            assert ask(later.value.attempts).reason == "http_503"
+            assert ask(attempts=later.value.attempts).reason == "http_503"
         assert len(web.asked) == 2
     assert not clock.slept, "a thread has better things to do"
 

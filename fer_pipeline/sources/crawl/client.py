@@ -71,23 +71,24 @@ class Fetcher:
         self.close, self.delay = self._transport.close, pace.delay
 
     def fetch(
-        self, url: str, *, respect_robots: bool = False, is_local_gallery: bool = False, max_bytes: int | None = None
+        self,
+        url: str,
+        *,
+        respect_robots: bool = False,
+        is_local_gallery: bool = False,
+        max_bytes: int | None = None,
+        max_wait: float = math.inf,
+        attempts: int = 0,
     ) -> Answer:
-        """Request a URL until it is answered, `crawl.retries` times in all; raises nothing but Stopped.
+        """Request a URL until it is answered, `crawl.retries` times in all.
 
         `respect_robots`: fetch only what robots.txt, TDM reservation and X-Robots-Tag allow. `is_local_gallery`: for
         URLs listed by the gallery that fer serves, which skip robots.txt and the check of addresses; no other page or
-        redirect may lead there. `max_bytes`: of the body, where that is less than `crawl.max_bytes`.
+        redirect may lead there. `max_bytes`: of the body, where that is less than `crawl.max_bytes`. Raises Stopped;
+        HostBusy, with the attempts it has had, if its host may be requested only in more than `max_wait` seconds.
         """
         limit = min(max_bytes or self._config.max_bytes, self._config.max_bytes)
-        return self._date(self._retry(url, RequestOptions(limit, respect_robots, is_local_gallery)))
-
-    def fetch_soon(
-        self, url: str, attempts: int, max_wait: float, *, respect_robots: bool, is_local_gallery: bool
-    ) -> Answer:
-        """Fetch a picture that was tried `attempts` times; HostBusy if the wait for its host is over `max_wait`."""
-        options = RequestOptions(self._config.max_bytes, respect_robots, is_local_gallery, max_wait)
-        return self._date(self._retry(url, options, attempts))
+        return self._date(self._retry(url, RequestOptions(limit, respect_robots, is_local_gallery, max_wait), attempts))
 
     def _date(self, answer: Answer) -> Answer:
         if answer.time or answer.reason:  # without an answer no time, so that a repeated crawl gives the same rows

@@ -14,7 +14,7 @@ from fer_pipeline.dataset.rows import Row, Status
 from fer_pipeline.errors import InputError
 from fer_pipeline.sources.crawl.client import Answer, Fetcher
 from fer_pipeline.sources.crawl.engines import ENGINES, GALLERY, Job, find_gallery, plan
-from fer_pipeline.sources.crawl.host_queue import SOON, HostQueue, Task
+from fer_pipeline.sources.crawl.host_queue import SOON, HostQueue
 from fer_pipeline.sources.crawl.host_stats import HOST_STATS, format_host_stats, owns_host_stats, write_host_stats
 from fer_pipeline.sources.crawl.ledger import Key, Ledger, Origin
 from fer_pipeline.sources.crawl.local_gallery import INDEX, read_index, serve_gallery
@@ -190,13 +190,8 @@ def _run(
     """Fetch all that one engine lists for one class and keyword."""
     if not listing.job.pages:
         return
-    respect_robots, is_local_gallery = config.robots != "none", listing.engine.is_local_gallery
-
-    def fetch(task: Task) -> Answer:
-        return fetcher.fetch_soon(
-            task.url, task.attempts, SOON, respect_robots=respect_robots, is_local_gallery=is_local_gallery
-        )
-
+    is_local_gallery, respect_robots = listing.engine.is_local_gallery, config.robots != "none"
+    fetch = partial(fetcher.fetch, respect_robots=respect_robots, is_local_gallery=is_local_gallery, max_wait=SOON)
     crawler = JobCrawler(watch, HostQueue(fetcher.delay), config.threads, listing.read, fetch, note)
     crawler.crawl(listing.job.pages)
     watch.check()

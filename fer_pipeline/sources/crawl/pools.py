@@ -19,7 +19,7 @@ from fer_pipeline.sources.crawl.host_queue import HostQueue, Task
 
 POLL = 0.05  # seconds between two looks of a thread at whether there is more to come
 Read = Callable[[str], list[str] | None]  # a page -> the URLs to fetch, or None when no more pages are wanted
-Fetch = Callable[[Task], Answer]
+Fetch = Callable[..., Answer]  # of `Fetcher`, with a URL and its `attempts`
 Note = Callable[[str, Answer], None]
 
 
@@ -77,7 +77,7 @@ class PoliteDownloader(Downloader):  # type: ignore[misc]
     def download(self, task: Task, *_: Any, **__: Any) -> None:
         """Fetch one URL, or put it back if its host may be requested only later."""
         try:
-            answer = self.fetch(task)
+            answer = self.fetch(task.url, attempts=task.attempts)
         except HostBusy as later:
             self.in_queue.put_back(task._replace(attempts=later.attempts))
         else:
