@@ -100,6 +100,8 @@ def _ask(url: str, paths: list[Path], model: str, given: Mapping[str, object]) -
 
 
 def _format_face(face: FacePrediction) -> str:
+    if face.confidence is None:
+        return face.outcome
     guess = f"{face.guess} {face.confidence:.0%}"
     return guess if face.outcome == "answered" else f"uncertain ({guess})"
 

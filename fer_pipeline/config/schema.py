@@ -185,6 +185,9 @@ class CropSettings(Section):
     align: bool = Field(False, description="level the crop by the eyes")
     faces: Literal["largest", "all", "single"] = Field("largest", description="for photos with several people")
     size: int = Field(96, ge=16, le=1024, description="side of the crop in pixels")
+    mouth_check: bool = Field(
+        True, description="drop a crop whose mouth lies outside the photo or is covered; face: much of it outside"
+    )
     landmarks: UserPath | None = Field(
         None, description="dlib 68-point model in place of the packaged one, or a MediaPipe face mesh (`.tflite`)"
     )

@@ -116,3 +116,8 @@ def photo_of(path: str) -> str:
     folder, _, name = path.rpartition("/")
     stem = name.partition(".")[0].partition("-")[0]
     return f"{folder}/{stem}" if folder else stem
+
+
+def photo_path(path: str) -> str:
+    """Return the path of a crop's photo: `smile/01ab-2.png` was cut out of `smile/01ab.jpg`."""
+    return f"{photo_of(path)}.jpg"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.models.model_file import find_model, open_session, read_card
 from fer_pipeline.models.prediction import FacePrediction, Outcome, Prediction, summarize_outcome
 from fer_pipeline.vision.boxes import Box
-from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
+from fer_pipeline.vision.crop import SeenFace, as_crop, measure_crops, prepare
 from fer_pipeline.vision.image_io import BadImage, Image, read_photo
 from fer_pipeline.vision.landmarks import for_groups
+from fer_pipeline.vision.mouth_check import Missing
 
 Photo = str | Path | bytes | Image  # a file, the bytes of one, or upright RGB pixels (height, width, 3) as uint8
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
@@ -86,14 +87,13 @@ class Predictor:
     def predict_faces(self, photo: Image, *, is_crop: bool = False) -> list[FacePrediction]:
         """The faces of an upright RGB photo (height, width, 3), the largest first; a crop is one face."""
         if is_crop:
-            boxes, images = [Box(0, 0, photo.shape[1], photo.shape[0])], [photo]
-        else:
-            crops = prepare(photo, self.preprocessing)
-            boxes, images = [crop.face.box for crop in crops], [crop.image for crop in crops]
-        if not images:
-            return []
-        inputs = np.stack([as_crop(image, self.card.size) for image in images])
-        return [self.label_face(box, row) for box, row in zip(boxes, self.classify(inputs), strict=True)]
+            box = Box(0, 0, photo.shape[1], photo.shape[0])
+            (row,) = self.classify(as_crop(photo, self.card.size)[None])
+            return [self.label_face(box, row)]
+        crops = prepare(photo, self.preprocessing)
+        shown = [as_crop(crop.image, self.card.size) for crop in crops if crop.missing is None]
+        rows = self.classify(np.stack(shown)) if shown else np.zeros((0, len(self.labels)), np.float32)
+        return self.label_faces([SeenFace(crop.face.box, crop.face.turned, crop.missing) for crop in crops], rows)
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, classes) of crops (n, size, size, 3)."""
@@ -112,8 +112,19 @@ class Predictor:
             found["measures"] = measure_crops(crops, self.card.measures, self.preprocessing.cut)
         return {name: found[name] for name in self.card.inputs}
 
-    def label_face(self, box: Box, row: NDArray[np.floating]) -> FacePrediction:
-        """The prediction for a face with the probabilities `row` (classes,)."""
+    def label_faces(self, found: Sequence[SeenFace], rows: NDArray[np.floating]) -> list[FacePrediction]:
+        """The predictions for the faces of a photo, with the probabilities (n, classes) of those that show a mouth."""
+        answers = iter(rows)
+        return [
+            self.label_face(face.box, next(answers) if face.missing is None else face.missing, face.turned)
+            for face in found
+        ]
+
+    def label_face(self, box: Box, row: NDArray[np.floating] | Missing, turned: int = 0) -> FacePrediction:
+        """The prediction for a face with the probabilities `row` (classes,), or for one that shows no mouth."""
+        if isinstance(row, str):
+            known: dict[str, Any] = {"box": box, "outcome": row, "turned": turned, "probabilities": {}}
+            return FacePrediction(**known, label=None, guess=None, confidence=None)
         best = int(row.argmax())
         guess, unsure = self.labels[best], float(row[best]) < self.uncertain
         return FacePrediction(
@@ -123,6 +134,7 @@ class Predictor:
             guess=guess,
             confidence=round(float(row[best]), 6),
             probabilities={label: round(float(value), 6) for label, value in zip(self.labels, row, strict=True)},
+            turned=cast(Any, turned),
         )
 
 

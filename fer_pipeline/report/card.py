@@ -72,8 +72,10 @@ def describe_cut(cut: CropSettings) -> str:
     by = "the distance of the outer eye corners" if cut.scale == "eyes" else f"the longer side of the {_part(cut)}"
     level = ", levelled by the eyes" if cut.align else ""
     points = "dlib's 68 points" if cut.landmarks is None else f"68 points by {cut.landmarks}"
+    gone = "mouth that is covered or lies" if cut.region == "lips" else "face of which much lies"
     return (
         f"a square around the {_part(cut)} by {points}, side {margin:g} times {by}{level}, {cut.size} x {cut.size} px"
+        f"{f'; a {gone} outside the photo is left out' if cut.mouth_check else ''}"
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_pipeline.dataset.naming import photo_path
 from fer_pipeline.dataset.rows import Row, Status, is_inside, iter_rows
 from fer_pipeline.report.dataset_stats import name_of
 from fer_pipeline.report.funnel import Place
@@ -11,6 +12,8 @@ from fer_pipeline.report.pictures import Picture, embed_file, link_of, some
 
 MEANINGS = {
     "no_face": "the detector found no face",
+    "mouth_outside": "the mouth lies beyond the photo's border; with crop.region face, much of the face does",
+    "mouth_hidden": "the mouth is covered, by a mask or hand, say, or it was not found",
     "several_faces": "more than one face, and crop.faces is single",
     "copy": "near-copy of a photo that stayed, see below",
     "conflicting_labels": "near-copies of each other under different labels, see below",
@@ -93,6 +96,8 @@ def _describe(place: Place, reason: str, rows: list[Row]) -> Lost:
     if place.source is None:
         origins = [str(row.source.get("url") or row.source.get("file") or row.path) for row in chosen]
         return Lost(place.stage, reason, meaning, len(rows), [], origins)
+    if place.stage == "crop":  # of several faces of a photo one alone may be dropped
+        chosen = [row.replace(path=photo_path(row.path)) for row in chosen]
     pictures = [show(place.source, row) for row in chosen]
     return Lost(place.stage, reason, meaning, len(rows), pictures, [])
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from fer_pipeline.config.schema import FOLDERS
 from fer_pipeline.dataset.decisions import image_of
 from fer_pipeline.dataset.experiment import Experiment, rows_with, strip_part
+from fer_pipeline.dataset.naming import photo_path
 from fer_pipeline.dataset.rows import MANIFEST, Row, Status, iter_rows, session_of
 from fer_pipeline.errors import InputError
 from fer_pipeline.report.pictures import link_of
@@ -43,8 +44,12 @@ class Item:
 
     @property
     def restorable(self) -> bool:
-        """Whether a decision can bring it back: `unify` and failures have no picture to cut from."""
-        return self.row.status is not Status.FAILED and self.stage != "unify"
+        """Whether a decision can bring it back: `unify` and failures have no picture to cut from.
+
+        Nor can one of several faces of a photo be brought back but the largest, whose name is the photo's.
+        """
+        lesser = self.stage == "crop" and image_of(photo_path(self.row.path)) != self.image
+        return self.row.status is not Status.FAILED and self.stage != "unify" and not lesser
 
     @property
     def source(self) -> str:
@@ -93,7 +98,7 @@ class Catalogue:
             seen = before if stage == "unify" else photos or before or folder
             for row in iter_rows(folder):
                 if row.status is not Status.KEPT:
-                    file = (seen or folder) / row.path
+                    file = (seen or folder) / (photo_path(row.path) if stage == "crop" else row.path)
                     yield Item(_light(row), stage, file, file, stage != "unify")
                 elif stage == last:
                     photo = (photos or folder) / photo_path(row.path) if stage == "crop" else folder / row.path
@@ -121,13 +126,6 @@ def read_token(folders: dict[str, Path]) -> str:
     found = [(folder / MANIFEST).stat() for folder in folders.values() if is_finished(folder)]
     state = repr([(one.st_size, one.st_mtime_ns, one.st_ino) for one in found])
     return hashlib.sha256(state.encode()).hexdigest()[:16]
-
-
-def photo_path(path: str) -> str:
-    """Return the path of a crop's photo: `smile/01ab-2.png` was cut out of `smile/01ab.jpg`."""
-    folder, _, name = image_of(path).rpartition("/")
-    photo = f"{name.partition('-')[0]}.jpg"
-    return f"{folder}/{photo}" if folder else photo
 
 
 def _light(row: Row) -> Row:

@@ -122,12 +122,12 @@ def cut_preview(item: Item, box: Box, catalogue: Catalogue) -> bytes | None:
     """Cut the crop of a box drawn by hand, as PNG; None where there is no crop stage, or no crop comes out."""
     if "crop" not in catalogue.folders:
         return None
-    cut = find_cut(catalogue.folders["crop"], catalogue.folders["crop"])
+    cut = find_cut(catalogue.folders["crop"], catalogue.folders["crop"]).model_copy(update={"mouth_check": False})
     row = item.row.replace(attributes={"faces": [[*box, 1.0]]})
     with _models:
         result = crop_faces(read_image(item.photo), row, cut)
-    keep = result if isinstance(result, Keep) else None if isinstance(result, Drop) else result[0]
-    if keep is None or keep.image is None:
+    keep = result if isinstance(result, Keep | Drop) else result[0]
+    if isinstance(keep, Drop) or keep.image is None:
         return None
     buffer = io.BytesIO()
     PIL.Image.fromarray(keep.image).save(buffer, "PNG", compress_level=1)

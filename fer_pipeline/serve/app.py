@@ -20,11 +20,12 @@ from fer_pipeline.serve.live import follow
 from fer_pipeline.serve.schema import BODY, ERRORS, ErrorResponse, PredictResponse, ServerInfo, UploadResponse
 from fer_pipeline.serve.service import Service
 from fer_pipeline.serve.upload import BadUpload, Upload, read_uploads, unless_left
+from fer_pipeline.vision.mouth_check import MISSING
 from fer_pipeline.web.guard import guard
 from fer_pipeline.web.pages import add_pages
 from fer_pipeline.web.root_path import RootPath
 
-USABLE = {"ok", "uncertain", "no_face"}
+USABLE = {"ok", "uncertain", "no_face", *MISSING}
 RETRY = {"Retry-After": "1"}
 Answer = Callable[[str, list[Prediction]], Response]  # from the model's name and the predictions
 
@@ -103,9 +104,10 @@ def _answer_all(model: str, results: list[Prediction]) -> Response:
 
 
 def _answer_one(_: str, results: list[Prediction]) -> Response:
-    face = next((face for result in results for face in result.faces), None)
-    if face is None:
-        raise _Refusal(422, f"{results[0].outcome}: send a picture with a face in it")
+    face = next((face for result in results for face in result.faces if face.guess is not None), None)
+    if face is None or face.guess is None or face.confidence is None:
+        part = "whole face" if results[0].outcome in MISSING else "face"
+        raise _Refusal(422, f"{results[0].outcome}: send a picture with a {part} in it")
     return _as_json(UploadResponse(prediction=face.guess, confidence=face.confidence))
 
 

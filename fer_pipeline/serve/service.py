@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fer_pipeline import __version__
 from fer_pipeline.errors import UsageError
 from fer_pipeline.models.model_file import MODEL, find_model
@@ -127,10 +129,10 @@ class Service:
         spec = model.quick if quick else model.spec
         with self.batchers[name].announced():
             prepared = await self.pool.prepare(data, spec, self.limits.max_pixels)
-        faces = []
-        if prepared.outcome == "ok":
+        rows = np.zeros((0, 0), np.float32)
+        if prepared.crops is not None:
             rows = await self.batchers[name].infer(model.inputs_of(prepared))
-            faces = [model.predictor.label_face(box, row) for box, row in zip(prepared.boxes, rows, strict=True)]
+        faces = model.predictor.label_faces(prepared.faces, rows)
         outcome = summarize_outcome(faces) if faces else prepared.outcome
         self.telemetry.pictures.labels(outcome).inc()
         return Prediction(path=path, outcome=outcome, width=prepared.width, height=prepared.height, faces=faces)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.vision.boxes import Box
+from fer_pipeline.vision.mouth_check import Missing
 
 WINDOW = 0.5  # seconds after which an old frame counts for 1/e
 BOX_WINDOW = 0.08  # seconds, of boxes: enough against jitter, too little to trail behind a head
@@ -16,11 +17,14 @@ KEPT = 0.7  # seconds until a face that the detector missed is forgotten
 
 @dataclass
 class Track:
-    """One face: its smoothed box and probabilities (classes,), where the detector saw it last, and when in seconds."""
+    """One face: its smoothed box and probabilities (classes,), where the detector saw it last, and when in seconds.
+
+    A face that shows no mouth has the reason in place of probabilities; those before it was hidden are forgotten.
+    """
 
     number: int
     box: Box
-    probabilities: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | Missing
     last: Box
     seen: float
 
@@ -33,7 +37,7 @@ class Tracker:
         self.tracks: list[Track] = []
         self._count = 0
 
-    def update(self, now: float, faces: Sequence[tuple[Box, NDArray[np.floating]]]) -> list[Track]:
+    def update(self, now: float, faces: Sequence[tuple[Box, NDArray[np.floating] | Missing]]) -> list[Track]:
         """Update with the faces of a frame; returns their tracks, in order. `now` is in seconds."""
         self.tracks = [track for track in self.tracks if now - track.seen <= KEPT]
         free = list(self.tracks)
@@ -42,7 +46,7 @@ class Tracker:
             known = max(free, key=lambda track: overlap(track.last, box), default=None)
             if known is None or overlap(known.last, box) < 0.2:
                 self._count += 1
-                known = Track(self._count, box, np.asarray(probabilities, np.float64), box, now)
+                known = Track(self._count, box, _start(probabilities), box, now)
                 self.tracks.append(known)
             else:
                 free.remove(known)
@@ -50,13 +54,20 @@ class Tracker:
             found.append(known)
         return found
 
-    def _blend(self, track: Track, now: float, box: Box, probabilities: NDArray[np.floating]) -> None:
+    def _blend(self, track: Track, now: float, box: Box, probabilities: NDArray[np.floating] | Missing) -> None:
         passed = now - track.seen
         fresh = _weight(passed, min(BOX_WINDOW, self.window))
         track.box = Box(*(old + fresh * (new - old) for old, new in zip(track.box, box, strict=True)))
-        share = _weight(passed, self.window)
-        track.probabilities = track.probabilities + share * (np.asarray(probabilities) - track.probabilities)
+        if isinstance(probabilities, str) or isinstance(track.probabilities, str):
+            track.probabilities = _start(probabilities)
+        else:
+            share = _weight(passed, self.window)
+            track.probabilities = track.probabilities + share * (np.asarray(probabilities) - track.probabilities)
         track.last, track.seen = box, now
+
+
+def _start(probabilities: NDArray[np.floating] | Missing) -> NDArray[np.float64] | Missing:
+    return probabilities if isinstance(probabilities, str) else np.asarray(probabilities, np.float64)
 
 
 def _weight(passed: float, window: float) -> float:

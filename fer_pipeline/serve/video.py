@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_pipeline import console
 from fer_pipeline.errors import InputError, SetupError, UsageError
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.smoothing import Tracker
 from fer_pipeline.serve.video_writer import VIDEOS, open_output
+from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.crop import as_crop, prepare
 from fer_pipeline.vision.films import open_film, open_quietly, rate_of, read_frames
 from fer_pipeline.vision.image_io import Image
+from fer_pipeline.vision.mouth_check import Missing
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,9 @@ def _by_clock(capture: Any) -> Iterator[tuple[int, float, Image]]:
         yield number, now - started, frame
 
 
-def find_faces(predictor: Predictor, frame: Image) -> list[tuple[Any, Any]]:
-    """The box and the probabilities (classes,) of every face of a frame."""
+def find_faces(predictor: Predictor, frame: Image) -> list[tuple[Box, NDArray[np.floating] | Missing]]:
+    """The box of every face of a frame, and its probabilities (classes,) or why it shows no mouth."""
     found = prepare(frame, predictor.quick)
-    if not found:
-        return []
-    rows = predictor.classify(np.stack([as_crop(crop.image, predictor.card.size) for crop in found]))
-    return [(crop.face.box, row) for crop, row in zip(found, rows, strict=True)]
+    shown = [as_crop(crop.image, predictor.card.size) for crop in found if crop.missing is None]
+    rows = iter(predictor.classify(np.stack(shown)) if shown else ())
+    return [(crop.face.box, next(rows) if crop.missing is None else crop.missing) for crop in found]

@@ -59,8 +59,10 @@ class _Table:
         for track in tracks:
             face = self.predictor.label_face(track.box, track.probabilities)
             box = [round(value, 1) for value in track.box]
-            shares = [round(float(value), 4) for value in track.probabilities]
-            self.writer.writerow([number, round(moment, 3), track.number, *box, face.guess, face.outcome, *shares])
+            shares = [round(face.probabilities[name], 4) if face.guess else "" for name in self.predictor.labels]
+            self.writer.writerow(
+                [number, round(moment, 3), track.number, *box, face.guess or "", face.outcome, *shares]
+            )
 
 
 class _Video:
@@ -94,14 +96,16 @@ class _Video:
 
 
 def annotate(frame: Image, tracks: Sequence[Track], predictor: Predictor) -> Image:
-    """Copy a frame and draw its faces with their labels; a question mark means uncertain."""
+    """Copy a frame and draw its faces with their labels; a question mark means uncertain, words that no mouth shows."""
     picture = PIL.Image.fromarray(frame)
     pen = PIL.ImageDraw.Draw(picture)
     size = max(12, frame.shape[0] // 28)
     font = PIL.ImageFont.load_default(size)
     for track in tracks:
         face = predictor.label_face(track.box, track.probabilities)
-        text = f"{face.guess}{'?' if face.outcome == 'uncertain' else ''} {face.confidence:.0%}"
+        text = face.outcome.replace("_", " ")
+        if face.confidence is not None:
+            text = f"{face.guess}{'?' if face.outcome == 'uncertain' else ''} {face.confidence:.0%}"
         left, top = track.box.left, max(track.box.top - size * 1.3, 0)
         pen.rectangle(tuple(track.box), outline=PAPER, width=max(2, size // 8))
         pen.rectangle((left, top, left + pen.textlength(text, font) + size * 0.6, top + size * 1.3), fill=PAPER)

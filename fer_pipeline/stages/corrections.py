@@ -17,8 +17,10 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.stages.crop import crop_faces, find_models
 from fer_pipeline.stages.runner import apply_outcome, process_one
 from fer_pipeline.stages.stage import Drop, Stage, Verdict
+from fer_pipeline.vision.detectors import to_list
 from fer_pipeline.vision.image_io import Image
 from fer_pipeline.vision.landmarks import detect_faces, load_detector
+from fer_pipeline.vision.mouth_check import MISSING
 
 REASON = "by_hand"
 LOSERS = ("dedupe", "filter", "crop")  # the stages that drop photos which can be brought back
@@ -141,9 +143,13 @@ def _judge(detector: Detector, photo: Image, row: Row, config: CropConfig) -> Ve
         found = detect_faces(photo, detector)
         if not found:
             return Drop("no_face")
-        attributes["faces"] = [[*face.box, face.score] for face in found]
+        attributes["faces"] = [to_list(face) for face in found]
     known = row.replace(attributes=row.attributes | attributes)
-    return crop_faces(photo, known, config.model_copy(update={"faces": "largest"} if config.faces == "single" else {}))
+    reason = row.attributes.get("brought_back")
+    changes: dict[str, Any] = {"faces": "largest"} if config.faces == "single" or reason in MISSING else {}
+    if reason in {"no_face", *MISSING}:  # somebody has looked
+        changes["mouth_check"] = False
+    return crop_faces(photo, known, config.model_copy(update=changes))
 
 
 def format_decisions(config: SplitConfig) -> str:

@@ -6,9 +6,8 @@ from fer_pipeline.config.schema import CropConfig
 from fer_pipeline.console import note
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.stages.stage import Drop, Keep, Stage, Verdict
-from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.crop import Crop, cut_crops
-from fer_pipeline.vision.detectors import Face
+from fer_pipeline.vision.detectors import from_list
 from fer_pipeline.vision.image_io import Image, measure_sharpness
 from fer_pipeline.vision.landmarks import embed_face, load_landmarks
 from fer_pipeline.vision.mouth import measure_mouth, tilt
@@ -16,11 +15,14 @@ from fer_pipeline.vision.weights import EMBEDDING, LANDMARKS, LICENCE_NOTE, find
 
 
 def crop_faces(image: Image, row: Row, config: CropConfig) -> Verdict:
-    """Cut out the faces that the filter noted; one row a face."""
-    faces = [Face(Box(*face[:4]), face[4]) for face in row.attributes["faces"]]
+    """Cut out the faces that the filter noted; one row a face, or one for the photo where no face shows a mouth."""
+    faces = [from_list(face) for face in row.attributes["faces"]]
     if config.faces == "single" and len(faces) > 1:
         return Drop("several_faces")
-    return [_keep(image, crop, config) for crop in cut_crops(image, faces, config)]
+    crops = cut_crops(image, faces, config)
+    if (missing := crops[0].missing) and all(crop.missing for crop in crops):
+        return Drop(missing)
+    return [Drop(crop.missing) if crop.missing else _keep(image, crop, config) for crop in crops]
 
 
 def _keep(image: Image, crop: Crop, config: CropConfig) -> Keep:
@@ -28,7 +30,10 @@ def _keep(image: Image, crop: Crop, config: CropConfig) -> Keep:
     attributes: dict[str, Any] = {"square": square, "crop_sharpness": round(measure_sharpness(crop.image), 1)}
     if crop.landmarks is None:
         return Keep(image=crop.image, box=crop.face.box, attributes=attributes)
-    attributes |= {"tilt": round(tilt(crop.landmarks), 2), "mouth": measure_mouth(crop.landmarks)}
+    if crop.face.turned:
+        attributes["turned"] = crop.face.turned
+    leaning = (tilt(crop.landmarks) + crop.face.turned + 180) % 360 - 180
+    attributes |= {"tilt": round(leaning, 2), "mouth": measure_mouth(crop.landmarks)}
     if config.embedding:
         attributes["embedding"] = embed_face(image, crop.landmarks)
     points = tuple((float(x), float(y)) for x, y in crop.landmarks)

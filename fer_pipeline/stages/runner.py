@@ -13,7 +13,7 @@ its manifest is gone, and `.files.jsonl` names the files it had.
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -290,10 +290,14 @@ def _failed(row: Row, reason: str, error: Exception | None = None) -> Row:
     return Row(path=row.path, status=Status.FAILED, reason=reason, attributes=told)
 
 
-def _place(stage: Stage[C], config: StageConfig, row: Row, verdict: Keep | list[Keep]) -> Iterator[Row]:
-    """Write or link what is kept; a second face of a photo is named `-2`."""
-    keeps = verdict if isinstance(verdict, list) else [verdict]
-    for number, keep in enumerate(keeps, start=1):
+def _place(stage: Stage[C], config: StageConfig, row: Row, verdict: Keep | Sequence[Keep | Drop]) -> Iterator[Row]:
+    """Write or link what is kept; a second face of a photo is named `-2`, also where it is dropped."""
+    found = [verdict] if isinstance(verdict, Keep) else verdict
+    for number, keep in enumerate(found, start=1):
+        if isinstance(keep, Drop):
+            path = _name(row.path, Path(row.path).suffix, number)
+            yield Row(path=path).dropped(keep.reason, **keep.attributes)
+            continue
         path = row.path if keep.image is None else _name(row.path, stage.suffix, number)
         if keep.image is not None:
             write_image(config.output / path, keep.image, getattr(config, "quality", 95))

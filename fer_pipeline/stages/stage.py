@@ -1,6 +1,6 @@
 """What a stage is: up to three plain functions, and what it calls its output."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -31,7 +31,7 @@ class Drop:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-Verdict = Keep | Drop | list[Keep]
+Verdict = Keep | Drop | Sequence[Keep | Drop]
 
 
 def _read(path: Path, _: StageConfig) -> Image:

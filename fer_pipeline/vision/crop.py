@@ -13,18 +13,35 @@ from fer_pipeline.vision.detectors import Face
 from fer_pipeline.vision.image_io import Image, resize
 from fer_pipeline.vision.landmarks import Landmarks, detect_faces, find_landmarks, find_landmarks_in_crop
 from fer_pipeline.vision.mouth import MOUTH, eye_distance, measure_mouth, measure_outline, tilt
+from fer_pipeline.vision.mouth_check import LEAST, Missing, is_outside, place_check, score_mouth
+from fer_pipeline.vision.mouth_check import SIDE as CHECK_SIDE
+from fer_pipeline.vision.turned import turn, turn_box, turn_points
 
 # Side of the square as a multiple of the mouth's or face's size, or of the eye distance, by region and scale.
 MARGINS = {("lips", "mouth"): 1.5, ("lips", "eyes"): 1.05, ("face", "mouth"): 1.2, ("face", "eyes"): 2.2}
+EDGE = 4  # pixels around a square that resampling needs
 
 
 class Crop(NamedTuple):
-    """A square cut out of a photo: pixels (size, size, 3), the face's box and score, its 68 landmarks, the square."""
+    """A square cut out of a photo: pixels (size, size, 3), the face's box and score, its 68 landmarks, the square.
+
+    `missing` says why it shows no mouth (or hardly a face): nothing must be learned from it nor said of it. All
+    coordinates are pixels of the photo, also where a face was turned upright to be cut.
+    """
 
     image: Image
     face: Face
     landmarks: Landmarks | None
     square: Square
+    missing: Missing | None = None
+
+
+class SeenFace(NamedTuple):
+    """What is told of a face beside its class: its box in pixels of the photo, its turn, and why it has no class."""
+
+    box: Box
+    turned: int = 0
+    missing: Missing | None = None
 
 
 def prepare(photo: Image, preprocessing: Preprocessing) -> list[Crop]:
@@ -44,13 +61,31 @@ def _cut_one(photo: Image, face: Face, cut: CropSettings) -> Crop:
         box = face.box
         square = Square(*box.centre, max(box.width, box.height), 0.0)
         return Crop(cut_square(photo, square, cut.size), face, None, square)
-    landmarks = find_landmarks(photo, face.box, cut.landmarks)
+    height, width = photo.shape[:2]
+    upright, box = turn(photo, face.turned), turn_box(face.box, face.turned, width, height)
+    landmarks = find_landmarks(upright, box, cut.landmarks)
     square = place_square(landmarks, cut)
-    return Crop(cut_square(photo, square, cut.size), face, landmarks, square)
+    missing = _find_missing(upright, landmarks, cut) if cut.mouth_check else None
+    image = cut_square(upright, square, cut.size)
+    if face.turned:
+        sides = upright.shape[1] - 1, upright.shape[0] - 1
+        landmarks = turn_points(landmarks, 360 - face.turned, *sides).astype(np.float32)
+        ((x, y),) = turn_points(np.array([square[:2]]), 360 - face.turned, *sides)
+        square = Square(float(x), float(y), square.side, square.angle - face.turned)
+    return Crop(image, face, landmarks, square, missing)
+
+
+def _find_missing(photo: Image, landmarks: Landmarks, cut: CropSettings) -> Missing | None:
+    """Why a crop would show no mouth, if so. One of the whole face needs none: people wear masks."""
+    if is_outside(landmarks, cut.region, photo.shape[1], photo.shape[0]):
+        return "mouth_outside"
+    if cut.region == "lips" and score_mouth(cut_square(photo, place_check(landmarks), CHECK_SIDE)) < LEAST:
+        return "mouth_hidden"
+    return None
 
 
 def as_crop(image: Image, size: int) -> Image:
-    """Resample an image that is a crop already to (size, size, 3); one that is not square is padded by mirroring."""
+    """Resample an image that is a crop already to (size, size, 3); the edges of one that is not square go on."""
     height, width = image.shape[:2]
     if height == width:
         return resize(image, size, size)
@@ -98,7 +133,10 @@ def region_box(landmarks: NDArray[np.floating], region: str = "lips") -> Box:
 
 
 def cut_square(photo: Image, square: Square, size: int) -> Image:
-    """Cut a square to (size, size, 3), rotated level; beyond the border the photo is mirrored."""
+    """Cut a square to (size, size, 3), rotated level.
+
+    Beyond the border the edge goes on: a mirror image would show a nose or a mouth that is not there.
+    """
     part, moved = _needed_part(photo, square)
     shrunk = 1 / max(1.0, square.side / size)
     if shrunk < 1:  # by area first: a warp alone would pick single pixels out of a large photo
@@ -112,18 +150,16 @@ def cut_square(photo: Image, square: Square, size: int) -> Image:
     source = np.array([(x * scale_x - 0.5, y * scale_y - 0.5) for x, y in corners], np.float32)
     target = np.array([(-0.5, -0.5), (size - 0.5, -0.5), (size - 0.5, size - 0.5)], np.float32)
     matrix = cv2.getAffineTransform(source, target)
-    out = cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    out = cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, dtype=np.uint8)
 
 
 def _needed_part(photo: Image, square: Square) -> tuple[Image, Square]:
-    """Return the part of the photo a square needs, with what is mirrored into it, and the square relative to it."""
+    """Return the part of the photo a square needs, and the square relative to it."""
     height, width = photo.shape[:2]
     box = bounding_box(square.corners())
-    # What is missing beyond the border is mirrored from within: keep as much inside as lies outside.
-    beyond = max(-box.left, -box.top, box.right - width, box.bottom - height, 0.0) + 4
-    left, top = (int(max(0, np.floor(low - beyond))) for low in (box.left, box.top))
-    right, bottom = int(min(width, np.ceil(box.right + beyond))), int(min(height, np.ceil(box.bottom + beyond)))
+    left, top = (int(max(0, np.floor(low - EDGE))) for low in (box.left, box.top))
+    right, bottom = int(min(width, np.ceil(box.right + EDGE))), int(min(height, np.ceil(box.bottom + EDGE)))
     left, top = min(left, width - 1), min(top, height - 1)
     part = photo[top : max(bottom, top + 1), left : max(right, left + 1)]
     return part, square._replace(x=square.x - left, y=square.y - top)

@@ -5,7 +5,7 @@ Wu et al. 2023. Each model is loaded once per process.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +20,25 @@ from fer_pipeline.vision.weights import CNN_DETECTOR, YUNET, find_weights
 
 
 class Face(NamedTuple):
-    """A face's bounding box in pixels of the photo, the detector's score, and whether a second detector found it."""
+    """A face's bounding box in pixels of the photo, the detector's score, and whether a second detector found it.
+
+    `turned` is by how many degrees the photo must be turned clockwise to see the face upright: 0, 90, 180 or 270.
+    """
 
     box: Box
     score: float
     second: bool = False
+    turned: int = 0
+
+
+def to_list(face: Face) -> list[float]:
+    """List box, score and, unless the face is upright, its turn: what a row holds of a face."""
+    return [*face.box, face.score, *([face.turned] if face.turned else [])]
+
+
+def from_list(values: Sequence[float]) -> Face:
+    """Make a face of what a row holds of it."""
+    return Face(Box(*values[:4]), values[4], turned=int(values[5]) if len(values) > 5 else 0)
 
 
 def find_haar(image: Image, detector: Detector) -> list[Face]:

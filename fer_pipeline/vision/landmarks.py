@@ -16,6 +16,7 @@ from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.detectors import FINDERS, GREY, Face
 from fer_pipeline.vision.image_io import Image, resize, to_grey
 from fer_pipeline.vision.mesh import fit_mesh, is_mesh, load_mesh
+from fer_pipeline.vision.turned import TURNS, turn, turn_box
 from fer_pipeline.vision.weights import EMBEDDING, LANDMARKS, find_weights
 
 Landmarks = NDArray[np.float32]  # (68, 2): x, y in pixels of the photo
@@ -28,6 +29,8 @@ MIRRORED = [
     41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
 ]  # fmt: skip
 GROUP_SIDE = 960  # longest side in pixels at which the faces of a group are seen
+SURE = 0.9  # score of YuNet below which a face may be one seen upside down
+TURN_MARGIN, TURN_SIDE = 1.8, 96  # of the square around a face in which YuNet looks how it is turned
 SIZE_RATIO = 1.5  # of the largest face to the smallest that is looked for
 MIN_CROP = 192  # side in pixels to which smaller crops are enlarged
 # For landmarks in a crop: side of the face's box over that of the crop, and how far its middle lies above the crop's.
@@ -45,11 +48,24 @@ def detect_faces(image: Image, detector: Detector, *, every: bool = False) -> li
     Tries copies with the longest sides `detector.sides` in turn until one shows a face: most photos are done at the
     first, small one. With `every` it goes on to larger copies, which show smaller faces, until one has shown all down
     to two thirds of the largest. YuNet's score is a probability: a face that only a larger copy shows must be surer.
-    Where it sees none the second detector looks, if there is one.
+    Where it sees none the second detector looks, if there is one, and where that sees none either, YuNet looks at the
+    photo turned by 90, 180 and 270 degrees. `Face.turned` says so; boxes are always in pixels of the photo as given.
     """
     if detector.detector == "none":
         height, width = image.shape[:2]
         return [Face(Box(0, 0, width, height), 1.0)]
+    faces = _find_upright(image, detector, every=every)
+    second = detector.asked_next
+    if not faces and second is not None:
+        faces = [face._replace(second=True) for face in _find_upright(image, second, every=every)]
+    yunet = next((one for one in (detector, second) if one is not None and one.detector == "yunet"), None)
+    if not faces and yunet is not None:
+        faces = _find_turned(image, yunet)
+    return sorted(faces, key=lambda face: (-face.box.area, face.box))
+
+
+def _find_upright(image: Image, detector: Detector, *, every: bool) -> list[Face]:
+    """The faces one detector sees on the copies of a photo."""
     faces: list[Face] = []
     for number, factor in enumerate(_scale_factors(image, detector)):
         found = _find_on_copy(image, detector, factor)
@@ -59,9 +75,47 @@ def detect_faces(image: Image, detector: Detector, *, every: bool = False) -> li
         largest = max((face.box.width for face in faces), default=0.0) * factor
         if faces and (not every or largest >= SIZE_RATIO * MIN_FACE[detector.detector]):
             break
-    if not faces and (second := detector.asked_next) is not None:
-        return [face._replace(second=True) for face in detect_faces(image, second, every=every)]
-    return sorted(faces, key=lambda face: (-face.box.area, face.box))
+    return [_find_turn(image, face, detector) for face in faces] if detector.detector == "yunet" else faces
+
+
+def _find_turned(image: Image, detector: Detector) -> list[Face]:
+    """The faces YuNet is sure of on the smallest copy turned by a quarter, a half or three quarters, if any."""
+    factor = _scale_factors(image, detector)[0]
+    height, width = image.shape[:2]
+    copy = resize(image, max(1, round(width * factor)), max(1, round(height * factor)))
+    best: list[Face] = []
+    for degrees in TURNS:
+        seen = turn(copy, degrees)
+        found = [face for face in FINDERS["yunet"](seen, detector) if face.score >= (1 + detector.least_score) / 2]
+        if _best_score(found) > _best_score(best):
+            size = seen.shape[1], seen.shape[0]
+            boxes = [turn_box(face.box, 360 - degrees, *size).scaled(1 / factor) for face in found]
+            best = [Face(box, round(face.score, 3), turned=degrees) for box, face in zip(boxes, found, strict=True)]
+    return best
+
+
+def _find_turn(image: Image, face: Face, detector: Detector) -> Face:
+    """Tell how a face that YuNet is not sure of is turned: upside-down ones are seen too, but less surely."""
+    if face.score >= SURE:
+        return face
+    lenient = detector.model_copy(update={"threshold": 0.0})
+    seen = _cut_around(image, face.box)
+    scores = {degrees: _best_score(FINDERS["yunet"](turn(seen, degrees), lenient)) for degrees in (0, *TURNS)}
+    best = max(scores, key=lambda degrees: scores[degrees])
+    return face._replace(turned=best) if scores[best] > max(scores[0] + 0.05, detector.least_score) else face
+
+
+def _best_score(faces: list[Face]) -> float:
+    return max((face.score for face in faces), default=0.0)
+
+
+def _cut_around(image: Image, box: Box) -> Image:
+    """The square around a box, TURN_MARGIN times as large and TURN_SIDE px wide; beyond the border the edge goes on."""
+    half = TURN_MARGIN * max(box.width, box.height) / 2
+    x, y = box.centre
+    rows = np.clip(np.arange(int(y - half), max(int(y + half), int(y - half) + 1)), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(int(x - half), max(int(x + half), int(x - half) + 1)), 0, image.shape[1] - 1)
+    return resize(image[rows[:, None], columns], TURN_SIDE, TURN_SIDE)
 
 
 def _find_on_copy(image: Image, detector: Detector, factor: float) -> list[Face]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fer_pipeline.config.schema import Detector
 from fer_pipeline.vision.boxes import Square
 from fer_pipeline.vision.crop import cut_square
+from fer_pipeline.vision.detectors import Face
 from fer_pipeline.vision.image_io import Image, resize, to_grey
 from fer_pipeline.vision.landmarks import detect_faces
 
@@ -49,15 +50,20 @@ def look_at(image: Image) -> Look:
 
     A face too small to be seen on a plain ground is all that is not plain: that is looked at in place of the photo.
     """
-    faces, content = detect_faces(image, FINDER), trim_border(image)
+    faces, content = _find_faces(image), trim_border(image)
     if not faces and content is image:
         content = image = trim_border(image, least=0)
-        faces = detect_faces(image, FINDER)
+        faces = _find_faces(image)
     face = None
     if faces:
         box = faces[0].box
         face = _soften(cut_square(image, Square(*box.centre, FACE * max(box.width, box.height), 0.0), SIDE))
     return Look(face, _soften(resize(content, SIDE, SIDE)), len(faces))
+
+
+def _find_faces(image: Image) -> list[Face]:
+    """The faces that are upright: a photo on its side is compared as a whole."""
+    return [face for face in detect_faces(image, FINDER) if not face.turned]
 
 
 def mirrored(look: Look) -> Look:

@@ -13,7 +13,7 @@ from fer_pipeline import console
 from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.errors import SetupError
 from fer_pipeline.vision.boxes import Box
-from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
+from fer_pipeline.vision.crop import SeenFace, as_crop, measure_crops, prepare
 from fer_pipeline.vision.image_io import BadImage, Image, read_photo
 from fer_pipeline.workers.process import Job, Process, Raised, Worker
 
@@ -32,12 +32,15 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A photo's faces: boxes in pixels of the upright photo, crops (n, size, size, 3), measures (n, names)."""
+    """A photo's faces, with boxes in pixels of the upright photo.
+
+    Crops (n, size, size, 3) and measures (n, names) are those of the n faces that show a mouth, None if none does.
+    """
 
     outcome: Literal["ok", "no_face", "bad_image", "too_large"]
     width: int = 0
     height: int = 0
-    boxes: tuple[Box, ...] = ()
+    faces: tuple[SeenFace, ...] = ()
     crops: NDArray[np.uint8] | None = None
     measures: NDArray[np.float32] | None = None
 
@@ -52,7 +55,12 @@ def prepare_bytes(data: bytes, spec: InputSpec, max_pixels: int) -> Prepared:
     if factor == 1:
         return found
     width, height = round(found.width * factor), round(found.height * factor)
-    return replace(found, width=width, height=height, boxes=tuple(box.scaled(factor) for box in found.boxes))
+    return replace(
+        found,
+        width=width,
+        height=height,
+        faces=tuple(face._replace(box=face.box.scaled(factor)) for face in found.faces),
+    )
 
 
 def prepare_photo(photo: Image, spec: InputSpec) -> Prepared:
@@ -61,9 +69,13 @@ def prepare_photo(photo: Image, spec: InputSpec) -> Prepared:
     found = prepare(photo, spec.preprocessing)
     if not found:
         return Prepared("no_face", width, height)
-    crops = np.stack([as_crop(crop.image, spec.size) for crop in found])
+    faces = tuple(SeenFace(crop.face.box, crop.face.turned, crop.missing) for crop in found)
+    shown = [as_crop(crop.image, spec.size) for crop in found if crop.missing is None]
+    if not shown:
+        return Prepared("ok", width, height, faces)
+    crops = np.stack(shown)
     measures = measure_crops(crops, spec.measures, spec.preprocessing.cut) if spec.measures else None
-    return Prepared("ok", width, height, tuple(crop.face.box for crop in found), crops, measures)
+    return Prepared("ok", width, height, faces, crops, measures)
 
 
 class Pool:
@@ -192,9 +204,11 @@ def _answer(job: Job, prepared: Prepared) -> None:
 def _load(specs: Sequence[InputSpec]) -> None:
     """Load detectors and landmarks in a worker, by preparing a blank picture."""
     from fer_pipeline.vision.landmarks import find_landmarks, load_detector
+    from fer_pipeline.vision.mouth_check import SIDE, score_mouth
 
     for spec in specs:
         load_detector(spec.preprocessing.detector)
         blank = np.zeros((96, 96, 3), np.uint8)
         if spec.preprocessing.cut.region != "whole":
             find_landmarks(blank, Box(8, 8, 88, 88), spec.preprocessing.cut.landmarks)
+            score_mouth(blank[:SIDE, :SIDE])

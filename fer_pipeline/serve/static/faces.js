@@ -11,8 +11,15 @@ export function percent(value, say) {
   return new Intl.NumberFormat(say.language, { style: "percent" }).format(value);
 }
 
-// The verdict on a face: "smile", or "uncertain, perhaps smile".
+// What stands at a face: "smile", "smile?", or why nothing can be said.
+function tagOf(face, say) {
+  if (!face.guess) return say(face.outcome);
+  return face.outcome === "uncertain" ? `${nameOf(face.guess, say)}?` : nameOf(face.guess, say);
+}
+
+// The verdict on a face: "smile", "uncertain, perhaps smile", or why nothing can be said.
 export function verdictOf(face, say) {
+  if (!face.guess) return say(face.outcome);
   const guess = nameOf(face.guess, say);
   return face.outcome === "uncertain" ? say("perhaps", { label: guess }) : guess;
 }
@@ -20,7 +27,7 @@ export function verdictOf(face, say) {
 // All faces of an answer in one sentence, for those who listen.
 export function tellFaces(faces, say) {
   const count = faces.length === 1 ? say("one") : say("many", { count: faces.length });
-  const each = faces.map((face) => `${verdictOf(face, say)} ${percent(face.confidence, say)}`);
+  const each = faces.map((face) => `${verdictOf(face, say)}${face.guess ? ` ${percent(face.confidence, say)}` : ""}`);
   return [count, ...each].join(", ");
 }
 
@@ -36,7 +43,7 @@ export function showBoxes(layer, answer, say) {
   layer.replaceChildren(...answer.faces.map((face, place) => {
     const [left, top, right, bottom] = face.box;
     const box = make("div", "box");
-    box.classList.toggle("unsure", face.outcome === "uncertain");
+    box.classList.toggle("unsure", face.outcome !== "answered");
     box.classList.toggle("at-top", top < answer.height * 0.12);
     box.classList.toggle("at-right", left > answer.width * 0.6);
     box.style.setProperty("--face", colourOf(place));
@@ -46,7 +53,7 @@ export function showBoxes(layer, answer, say) {
     box.style.height = `${100 * (bottom - top) / answer.height}%`;
     const tag = box.appendChild(make("span", "tag"));
     if (answer.faces.length > 1) tag.append(make("b", "", String(place + 1)));
-    tag.append(make("span", "name", face.outcome === "uncertain" ? `${nameOf(face.guess, say)}?` : nameOf(face.guess, say)));
+    tag.append(make("span", "name", tagOf(face, say)));
     return box;
   }));
 }
@@ -61,7 +68,7 @@ export function showFaces(list, answer, say) {
     const [number, verdict, where, bars] = item.children;
     number.hidden = answer.faces.length === 1;
     verdict.textContent = verdictOf(face, say);
-    verdict.classList.toggle("warn", face.outcome === "uncertain");
+    verdict.classList.toggle("warn", face.outcome !== "answered");
     where.textContent = differ ? say(places[place]) : "";
     showBars(bars, face, say);
   });
@@ -113,10 +120,9 @@ export function drawFaces(canvas, answer, say) {
     const [left, top, right, bottom] = face.box;
     const x = left * width / answer.width, y = top * height / answer.height;
     const wide = (right - left) * width / answer.width, high = (bottom - top) * height / answer.height;
-    strokeBox(pen, [x, y, wide, high], colourOf(place), face.outcome === "uncertain");
+    strokeBox(pen, [x, y, wide, high], colourOf(place), face.outcome !== "answered");
     const number = answer.faces.length > 1 ? `${place + 1} ` : "";
-    const text = `${number}${nameOf(face.guess, say)}${face.outcome === "uncertain" ? "?" : ""}`;
-    writeTag(pen, text, [x, y], colourOf(place), width);
+    writeTag(pen, number + tagOf(face, say), [x, y], colourOf(place), width);
   });
 }
 

@@ -20,7 +20,7 @@ export class Tracks {
       const known = nearest(face.box, free);
       free.delete(known);
       if (known) blend(known, face, now);
-      else this.tracks.push({ box: [...face.box], shares: { ...face.probabilities }, seen: now });
+      else this.tracks.push({ box: [...face.box], shares: { ...face.probabilities }, missing: missingOf(face), seen: now });
     }
     this.tracks = this.tracks.filter((track) => now - track.seen <= KEPT);
     return this.tracks.map((track) => toFace(track, uncertain));
@@ -45,10 +45,15 @@ export function overlap(one, other) {
   return wide * high / (area(one) + area(other) - wide * high);
 }
 
+// Why a face has no class; what was seen of it before is forgotten then.
+const missingOf = (face) => (face.guess ? "" : face.outcome);
+
 function blend(track, face, now) {
   const weight = (over) => 1 - Math.exp(-(now - track.seen) / over);
   const mix = (old, fresh, share) => old + share * (fresh - old);
   track.box = track.box.map((old, side) => mix(old, face.box[side], weight(BOX_OVER)));
+  track.missing = missingOf(face);
+  if (track.missing) track.shares = {};
   for (const [label, share] of Object.entries(face.probabilities)) {
     track.shares[label] = mix(track.shares[label] ?? share, share, weight(SHARES_OVER));
   }
@@ -56,6 +61,7 @@ function blend(track, face, now) {
 }
 
 function toFace(track, uncertain) {
+  if (track.missing) return { box: track.box, outcome: track.missing, guess: null, confidence: null, probabilities: {} };
   const [guess, confidence] = Object.entries(track.shares).reduce((best, one) => (one[1] > best[1] ? one : best));
   const outcome = confidence < uncertain ? "uncertain" : "answered";
   return { box: track.box, outcome, guess, confidence, probabilities: { ...track.shares } };

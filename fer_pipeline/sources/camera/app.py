@@ -2,7 +2,8 @@
 
 The page sends a JPEG as a binary message for each frame while a class is held, and text: `{"hold": "smile"}`,
 `{"hold": null}`, `{"undo": true}`, `{"end": true}`. It is answered by text with a `state`, and for a frame with its
-`outcome`: kept no_face blurred same full bad_image forgotten. A frame that an undo or an end overtook has none.
+`outcome`: kept no_face mouth_outside mouth_hidden blurred same full bad_image
+forgotten. A frame that an undo or an end overtook has none.
 """
 
 import json

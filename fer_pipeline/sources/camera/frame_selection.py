@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.vision.image_io import Image, measure_sharpness, resize, to_grey
 
-Refusal = Literal["no_face", "bad_image", "blurred", "same", "full"]
+Refusal = Literal["no_face", "mouth_outside", "mouth_hidden", "bad_image", "blurred", "same", "full"]
 SIDE = 32  # px: small enough that a camera's noise is averaged away
 # Mean difference, in deviations of the grey, below which two crops are one: noise alone makes .05 to .09, a pixel's
 # shift .1, another picture of a drawn face with the same expression .15 to .3.

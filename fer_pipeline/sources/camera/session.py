@@ -57,14 +57,19 @@ class CaptureSession:
         if outcome != "kept":
             self.refused[outcome] += 1
         answer = {"label": label, "outcome": outcome, "width": prepared.width, "height": prepared.height}
-        return answer | {"boxes": [list(box) for box in prepared.boxes[:1]], "photo": number, "state": self.state()}
+        return answer | {
+            "boxes": [list(face.box) for face in prepared.faces[:1]],
+            "photo": number,
+            "state": self.state(),
+        }
 
     def _decide(self, label: str, data: bytes, prepared: Prepared) -> tuple[str, Image | None]:
         """`kept` and the crop, or the reason to refuse a frame."""
         if prepared is FULL or self.store.counts[label] >= self.options.target:  # another page may have been faster
             return "full", None
         if prepared.outcome != "ok" or prepared.crops is None:
-            return ("no_face" if prepared.outcome == "no_face" else "bad_image"), None
+            missing = prepared.faces[0].missing if prepared.faces else None
+            return missing or ("no_face" if prepared.outcome == "no_face" else "bad_image"), None
         crop: Image = prepared.crops[0]
         reason = self.store.refuse(data) or self.selector.refuse(label, crop)
         return (reason, None) if reason else ("kept", crop)
