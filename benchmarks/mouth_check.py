@@ -38,10 +38,10 @@ def draw_face(rng: np.random.Generator) -> tuple[Image, Points]:
     width = int(rng.uniform(150, 420))
     height = int(width * rng.uniform(0.9, 1.3))
     face = random_face(rng, LABELS[rng.integers(len(LABELS))], width, height)
-    if rng.random() < 0.25:
-        face = dataclasses.replace(face, beard=float(rng.uniform(0.2, 0.8)))
+    if rng.random() < 0.35:
+        face = dataclasses.replace(face, beard=float(rng.uniform(0.2, 0.95)))
     photo, (points,) = draw_photo([face], width, height, rng)
-    photo, turned = turn_head(photo, points.astype(np.float64), *np.deg2rad(rng.normal(0, (18, 8))))
+    photo, turned = turn_head(photo, points.astype(np.float64), *np.deg2rad(rng.normal(0, (24, 10))))
     corners = np.array(((0, 0), (width, 0), (width, height), (0, height)), np.float32)
     moved = (corners + rng.normal(0, 0.04, (4, 2)) * (width, height)).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(corners, moved)
@@ -119,11 +119,8 @@ def _misplace(rng: np.random.Generator, photo: Image, points: Points, found: Poi
     return "cut", cut, fit(cut, squeezed, rng)
 
 
-def train(faces: int, seed: int) -> None:
-    """Learn the weights from drawn faces; every square counts as it is and mirrored."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
+def collect(faces: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The features of squares around the mouths of drawn faces, each also mirrored, and whether they show one."""
     features, shows, counts = [], [], Counter[str]()
     for number in range(faces):
         for kind, photo, points in draw_samples(seed, number):
@@ -131,13 +128,21 @@ def train(faces: int, seed: int) -> None:
             features += [compute_features(one) for one in (square, np.ascontiguousarray(square[:, ::-1]))]
             shows += [kind == "whole"] * 2
             counts[kind] += 1
+    print(f"drawn: {dict(counts)}")
+    return np.array(features), np.array(shows)
+
+
+def train(features: NDArray[np.float32], shows: NDArray[np.bool_]) -> None:
+    """Learn the weights and write them."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(features)
-    model = LogisticRegression(C=PENALTY, max_iter=300, class_weight="balanced")
+    model = LogisticRegression(C=PENALTY, max_iter=100, class_weight="balanced")
     model.fit(scaler.transform(features), shows)
     weights = model.coef_[0] / scaler.scale_
     bias = model.intercept_[0] - float(weights @ scaler.mean_)
     np.savez(WEIGHTS, weights=weights.astype(np.float16), bias=np.float32(bias))
-    print(f"{WEIGHTS}: learned from {dict(counts)}")
 
 
 def find_points(file: Path, photo: Image) -> Points | None:
@@ -199,7 +204,7 @@ def main() -> None:
     given = parser.parse_args()
     cv2.setNumThreads(1)
     if given.command == "train":
-        train(given.faces, given.seed)
+        train(*collect(given.faces, given.seed))
     else:
         measure(given.photos)
 

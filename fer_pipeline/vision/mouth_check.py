@@ -22,10 +22,10 @@ Missing = Literal["mouth_outside", "mouth_hidden"]
 MISSING: tuple[Missing, ...] = ("mouth_outside", "mouth_hidden")
 
 WEIGHTS = Path(__file__).with_name("mouth_check.npz")
-LAYER = "onnx_node!Relu_24"  # 64 features for every 8 x 8 pixels
+LAYERS = ("onnx_node!Relu_24", "onnx_node!Relu_31")  # 64 features for every 8 x 8 and every 16 x 16 pixels
 SIDE = 64  # pixels of the square that YuNet sees
 MARGIN = 1.3  # its side over the distance of the outer eye corners
-LEAST = -2.5  # score of a mouth
+LEAST = -1.75  # score of a mouth
 BEYOND = 0.02  # how far the mouth may reach beyond the border, over the distance of the outer eye corners
 LOST = 0.3  # share of the 68 landmarks that may lie beyond the border of a face
 
@@ -51,12 +51,12 @@ def score_mouth(image: Image) -> float:
 
 
 def compute_features(image: Image) -> NDArray[np.float32]:
-    """Compute YuNet's features (4096,) of a square (SIDE, SIDE, 3)."""
+    """Compute YuNet's features (5120,) of a square (SIDE, SIDE, 3)."""
     import cv2
 
     model = _load_features()
     model.setInput(cv2.dnn.blobFromImage(image, swapRB=True))
-    return np.asarray(model.forward(LAYER), np.float32).ravel()
+    return np.concatenate([np.asarray(layer, np.float32).ravel() for layer in model.forward(LAYERS)])
 
 
 @lru_cache(maxsize=1)
