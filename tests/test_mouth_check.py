@@ -3,12 +3,21 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import requests
 from support.pictures import Points, draw_pair, draw_portrait, draw_view, make_folder
+from support.served import ask_json, predict, serving, write_run
 
+from fer_pipeline.__main__ import main
 from fer_pipeline.config.schema import CropConfig, CropSettings, Detector, FilterConfig, Preprocessing
 from fer_pipeline.dataset.rows import Row, Status, read_rows
+from fer_pipeline.models.prediction import Prediction
+from fer_pipeline.models.predictor import Predictor
+from fer_pipeline.serve.smoothing import Tracker
+from fer_pipeline.serve.video import find_faces
+from fer_pipeline.serve.video_writer import annotate, open_output
 from fer_pipeline.sources.sample import LABELS
 from fer_pipeline.sources.sample.covers import COVERS, hide_mouth
 from fer_pipeline.stages.crop import CROP
@@ -127,10 +136,68 @@ def run(tmp_path: Path) -> Callable[..., dict[str, Row]]:
     return run
 
 
+def to_png(image: Image) -> bytes:
+    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+
+
+def draw_masked(seed: int = 1) -> Image:
+    photo, points = draw_portrait(seed, "smile")
+    return hide_mouth(photo, points, np.random.default_rng(2), "mask")
+
+
+def test_a_face_without_a_mouth_gets_no_label_from_python_the_command_and_the_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", preprocessing=BY_YUNET)
+    (tmp_path / "masked.png").write_bytes(to_png(draw_masked()))
+    prediction = Predictor(run, threads=1).predict(tmp_path / "masked.png")
+    (face,) = prediction.faces
+    assert (prediction.outcome, face.outcome) == ("mouth_hidden", "mouth_hidden")
+    assert (face.label, face.guess, face.confidence, face.probabilities) == (None, None, None, {})
+    assert Prediction.model_validate_json(prediction.model_dump_json()) == prediction
+    assert main(["predict", str(run), str(tmp_path / "masked.png")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'masked.png'}: mouth_hidden\n"
+    with serving(run) as url:
+        (result,) = ask_json(predict(url, to_png(draw_masked())))["results"]
+        assert (result["outcome"], result["faces"][0]["label"]) == ("mouth_hidden", None)
+        upload = requests.post(f"{url}/upload", files={"file": ("x.png", to_png(draw_masked()))}, timeout=60)
+    assert upload.status_code == 422
+    assert upload.json()["detail"].startswith("mouth_hidden: ")
+
+
+def test_of_two_faces_the_one_with_a_mouth_is_answered(tmp_path: Path) -> None:
+    predictor = Predictor(write_run(tmp_path / "run", preprocessing=BY_YUNET), threads=1)
+    pair = draw_pair(1)
+    points = prepare(pair, BY_YUNET)[0].landmarks
+    assert points is not None
+    prediction = predictor.predict(hide_mouth(pair, points, np.random.default_rng(3), "mask"))
+    assert (prediction.outcome, [face.outcome for face in prediction.faces]) == ("ok", ["mouth_hidden", "answered"])
+    turned = predictor.predict(turn(pair, 180))
+    assert [face.turned for face in turned.faces] == [180, 180]
+
+
+def test_a_face_that_is_followed_forgets_what_it_showed_when_its_mouth_is_hidden() -> None:
+    tracker, box = Tracker(window=0.5), Box(0, 0, 100, 100)
+    tracker.update(0.0, [(box, np.array([1.0, 0.0]))])
+    (hidden,) = tracker.update(0.1, [(box, "mouth_hidden")])
+    assert (hidden.number, hidden.probabilities) == (1, "mouth_hidden")
+    (shown,) = tracker.update(0.2, [(box, np.array([0.0, 1.0]))])
+    assert np.array_equal(shown.probabilities, [0.0, 1.0])
+
+
+def test_a_film_names_what_it_does_not_see(tmp_path: Path) -> None:
+    predictor = Predictor(write_run(tmp_path / "run", preprocessing=BY_YUNET), threads=1)
+    frame = draw_masked()
+    tracks = Tracker().update(0.0, find_faces(predictor, frame))
+    with open_output(tmp_path / "seen.csv", predictor, 10) as writer:
+        writer.write(0, 0.0, frame, tracks)
+    assert ",,mouth_hidden,,,," in (tmp_path / "seen.csv").read_text()
+    assert not np.array_equal(annotate(frame, tracks, predictor), frame)
+
+
 def test_the_crop_stage_drops_a_photo_without_a_mouth(run: Callable[..., dict[str, Row]]) -> None:
-    photo, points = draw_portrait(1, "smile")
-    masked = hide_mouth(photo, points, np.random.default_rng(2), "mask")
-    rows = run({"a/masked.jpg": masked, "a/seen.jpg": photo, "a/turned.jpg": turn(photo, 180)}, align=True)
+    photo, _ = draw_portrait(1, "smile")
+    rows = run({"a/masked.jpg": draw_masked(), "a/seen.jpg": photo, "a/turned.jpg": turn(photo, 180)}, align=True)
     assert rows["a/seen.png"].status is Status.KEPT
     assert (rows["a/masked.jpg"].status, rows["a/masked.jpg"].reason) == (Status.DROPPED, "mouth_hidden")
     assert rows["a/turned.png"].attributes["turned"] == 180

@@ -25,7 +25,7 @@ WEIGHTS = Path(__file__).with_name("mouth_check.npz")
 LAYERS = ("onnx_node!Relu_24", "onnx_node!Relu_31")  # 64 features for every 8 x 8 and every 16 x 16 pixels
 SIDE = 64  # pixels of the square that YuNet sees
 MARGIN = 1.3  # its side over the distance of the outer eye corners
-LEAST = -1.75  # score of a mouth
+LEAST = -1.7  # score of a mouth
 BEYOND = 0.02  # how far the mouth may reach beyond the border, over the distance of the outer eye corners
 LOST = 0.3  # share of the 68 landmarks that may lie beyond the border of a face
 

@@ -46,7 +46,7 @@ export function overlap(one, other) {
 }
 
 // Why a face has no class; what was seen of it before is forgotten then.
-const missingOf = (face) => (face.guess ? "" : face.outcome);
+const missingOf = (face) => (Object.keys(face.probabilities).length ? "" : face.outcome);
 
 function blend(track, face, now) {
   const weight = (over) => 1 - Math.exp(-(now - track.seen) / over);
