@@ -38,10 +38,10 @@ def draw_face(rng: np.random.Generator) -> tuple[Image, Points]:
     width = int(rng.uniform(150, 420))
     height = int(width * rng.uniform(0.9, 1.3))
     face = random_face(rng, LABELS[rng.integers(len(LABELS))], width, height)
-    if rng.random() < 0.35:
-        face = dataclasses.replace(face, beard=float(rng.uniform(0.2, 0.95)))
+    if rng.random() < 0.25:
+        face = dataclasses.replace(face, beard=float(rng.uniform(0.2, 0.8)))
     photo, (points,) = draw_photo([face], width, height, rng)
-    photo, turned = turn_head(photo, points.astype(np.float64), *np.deg2rad(rng.normal(0, (24, 10))))
+    photo, turned = turn_head(photo, points.astype(np.float64), *np.deg2rad(rng.normal(0, (18, 8))))
     corners = np.array(((0, 0), (width, 0), (width, height), (0, height)), np.float32)
     moved = (corners + rng.normal(0, 0.04, (4, 2)) * (width, height)).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(corners, moved)
@@ -120,13 +120,13 @@ def _misplace(rng: np.random.Generator, photo: Image, points: Points, found: Poi
 
 
 def collect(faces: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The features of squares around the mouths of drawn faces, each also mirrored, and whether they show one."""
+    """The features of squares around the mouths of drawn faces, and whether they show one."""
     features, shows, counts = [], [], Counter[str]()
     for number in range(faces):
         for kind, photo, points in draw_samples(seed, number):
             square = cut_square(photo, place_check(points.astype(np.float32)), SIDE)
-            features += [compute_features(one) for one in (square, np.ascontiguousarray(square[:, ::-1]))]
-            shows += [kind == "whole"] * 2
+            features.append(compute_features(square))
+            shows.append(kind == "whole")
             counts[kind] += 1
     print(f"drawn: {dict(counts)}")
     return np.array(features), np.array(shows)
@@ -172,10 +172,11 @@ def change(photo: Image, points: Points, rng: np.random.Generator) -> Iterator[t
         )
 
 
-def measure(folder: Path) -> None:
+def measure(folder: Path, every: int) -> None:
     """Print which share of each kind has its face found, goes on as a mouth, and goes on upright."""
     found, through, right, total = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    for number, file in enumerate(sorted(one for one in folder.rglob("*") if one.suffix in {".jpg", ".png"})):
+    files = sorted(one for one in folder.rglob("*") if one.suffix in {".jpg", ".png"})
+    for number, file in enumerate(files[::every]):
         photo = read_image(file)
         points = find_points(file, photo)
         if points is None:
@@ -200,13 +201,15 @@ def main() -> None:
     training = commands.add_parser("train")
     training.add_argument("--faces", type=int, default=2000)
     training.add_argument("--seed", type=int, default=11)
-    commands.add_parser("measure").add_argument("photos", type=Path)
+    measuring = commands.add_parser("measure")
+    measuring.add_argument("photos", type=Path)
+    measuring.add_argument("--every", type=int, default=1, help="take every n-th photo")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     if given.command == "train":
         train(*collect(given.faces, given.seed))
     else:
-        measure(given.photos)
+        measure(given.photos, given.every)
 
 
 if __name__ == "__main__":
