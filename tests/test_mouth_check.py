@@ -30,6 +30,7 @@ from fer_pipeline.vision.image_io import Image
 from fer_pipeline.vision.landmarks import detect_faces
 from fer_pipeline.vision.mouth_check import is_outside
 from fer_pipeline.vision.turned import TURNS, turn, turn_box, turn_points
+from fer_pipeline.workers.picture_pool import InputSpec, prepare_photo
 
 LIPS = CropSettings(scale="eyes", align=True)
 BY_YUNET = Preprocessing(detector=Detector(), cut=LIPS)
@@ -163,6 +164,11 @@ def test_a_face_without_a_mouth_gets_no_label_from_python_the_command_and_the_se
         upload = requests.post(f"{url}/upload", files={"file": ("x.png", to_png(draw_masked()))}, timeout=60)
     assert upload.status_code == 422
     assert upload.json()["detail"].startswith("mouth_hidden: ")
+
+
+def test_server_and_camera_are_told_which_face_shows_no_mouth() -> None:
+    found = prepare_photo(draw_masked(), InputSpec(BY_YUNET, 48))
+    assert (found.outcome, [face.missing for face in found.faces], found.crops) == ("ok", ["mouth_hidden"], None)
 
 
 def test_of_two_faces_the_one_with_a_mouth_is_answered(tmp_path: Path) -> None:
