@@ -4,6 +4,7 @@ On a terminal progress is a bar; elsewhere (a log, CI) it is now and then a plai
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -57,6 +58,14 @@ def is_quiet() -> bool:
 def is_live() -> bool:
     """Whether a moving progress bar can be shown."""
     return err.is_terminal and not _level["quiet"]
+
+
+def show_page(url: str) -> None:
+    """Open a page in the user's browser, where there is a display."""
+    import webbrowser
+
+    if sys.platform in {"win32", "darwin"} or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(url)
 
 
 @contextmanager

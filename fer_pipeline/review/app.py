@@ -39,7 +39,7 @@ class Order(BaseModel):
     lines: list[int] = Field([], max_length=MAX_IMAGES)
 
 
-def make_app(session: ReviewSession, host: str = "127.0.0.1", more_hosts: Sequence[str] = ()) -> FastAPI:
+def make_app(session: ReviewSession, host: str = "127.0.0.1", more_hosts: Sequence[str] = (), key: str = "") -> FastAPI:
     """Make the application for one experiment."""
     app = FastAPI(title="fer review", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=3)
@@ -50,7 +50,7 @@ def make_app(session: ReviewSession, host: str = "127.0.0.1", more_hosts: Sequen
     _add_data(app, session)
     _add_pictures(app, session)
     add_pages(app, Path(__file__).parent, index="review.html")
-    guard(app, host, more_hosts)
+    guard(app, host, more_hosts, key)
     return app
 
 

@@ -11,7 +11,14 @@ from fer_pipeline.config.schema import CropSettings, Preprocessing
 from fer_pipeline.vision.boxes import Box, Square, bounding_box
 from fer_pipeline.vision.detectors import Face
 from fer_pipeline.vision.image_io import Image, resize
-from fer_pipeline.vision.landmarks import Landmarks, detect_faces, find_landmarks, find_landmarks_in_crop
+from fer_pipeline.vision.landmarks import (
+    Landmarks,
+    detect_faces,
+    find_landmarks,
+    find_landmarks_in_crop,
+    load_detector,
+    load_landmarks,
+)
 from fer_pipeline.vision.mouth import MOUTH, eye_distance, measure_mouth, measure_outline, tilt
 
 # Side of the square as a multiple of the mouth's or face's size, or of the eye distance, by region and scale.
@@ -31,6 +38,13 @@ def prepare(photo: Image, preprocessing: Preprocessing) -> list[Crop]:
     """Detect the faces of an upright RGB photo (height, width, 3) and crop them, the largest face first."""
     faces = detect_faces(photo, preprocessing.detector, every=preprocessing.cut.faces == "all")
     return cut_crops(photo, faces, preprocessing.cut)
+
+
+def load_models(preprocessing: Preprocessing) -> None:
+    """Load what `prepare` needs before the first photo; raises SetupError if this machine lacks it."""
+    load_detector(preprocessing.detector)
+    if preprocessing.cut.region != "whole":
+        load_landmarks(preprocessing.cut.landmarks)
 
 
 def cut_crops(photo: Image, faces: list[Face], cut: CropSettings) -> list[Crop]:

@@ -1,17 +1,25 @@
 """Run a web application on this machine; it stops without losing a request."""
 
-import os
+import asyncio
 import signal
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fer_pipeline import console
 from fer_pipeline.errors import SetupError, UsageError
 from fer_pipeline.web.guard import is_loopback
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.applications import Starlette
 
+HEAD_TIME = 10  # seconds within which a connection must send a request's head
 GRACE = 20  # seconds for requests in flight once the server was asked to stop
 
 
@@ -42,30 +50,77 @@ def address(bound: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def serve(app: "ASGIApp", bound: socket.socket, title: str, *, open_page: bool = False) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests in flight are finished first."""
-    import uvicorn
+class Connection(H11Protocol):
+    """A connection that is closed if it sends no request in time: uvicorn itself waits for ever for the first.
 
-    host = bound.getsockname()[0]
-    console.note(f"{title}: {address(bound)} (Ctrl-C stops it)")
-    if not is_loopback(host):
-        console.note(f"{title}: open to everyone who can reach this machine: put a proxy with a password before it")
-    config = uvicorn.Config(
-        app,
-        access_log=False,  # client addresses and file names are private
-        log_level="warning",
-        server_header=False,
-        ws_max_size=8_000_000,
-        ws_max_queue=2,
-        ws_per_message_deflate=False,  # frames are JPEG already
-        timeout_graceful_shutdown=GRACE,
+    h11 bounds the bytes of a request's head, which httptools does not.
+    """
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _expect_head(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = self.loop.call_later(HEAD_TIME, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        """Close unless a request is in work or a WebSocket has taken over."""
+        if (self.cycle is None or self.cycle.response_complete) and self.transport.get_protocol() is self:
+            self.transport.abort()
+
+
+def make_server(app: "Starlette", log_level: str = "warning") -> uvicorn.Server:
+    """The server of an application, for a bound socket."""
+    _allow_connections()
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=Connection,
+            access_log=False,  # client addresses and file names are private
+            log_level=log_level,
+            server_header=False,
+            ws_max_size=8_000_000,
+            ws_max_queue=2,
+            ws_per_message_deflate=False,  # frames are JPEG already
+            timeout_graceful_shutdown=GRACE,
+        )
     )
-    if open_page:
-        show_page(address(bound))  # the socket is bound: the first request waits for the server
+
+
+def _allow_connections() -> None:
+    """Take as many connections as the system lets us: each is an open file, of which 1,024 are a usual soft limit."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def serve(app: "Starlette", bound: socket.socket, title: str, *, open_page: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests in flight are finished first."""
+    key = getattr(app.state, "key", "")
+    url = f"{address(bound)}/?key={key}" if key else address(bound)
+    console.note(f"{title}: {url} (Ctrl-C stops it)")
+    if not is_loopback(bound.getsockname()[0]):
+        console.note(f"{title}: open to everyone who can reach this machine: put a proxy with a password before it")
     # uvicorn stops gracefully and then raises the signal again: the code after this must still run.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        uvicorn.Server(config).run(sockets=[bound])
+        with _shown(url) if open_page else nullcontext():  # the socket is bound: the first request waits for the server
+            make_server(app).run(sockets=[bound])
     except KeyboardInterrupt:
         pass
     finally:
@@ -73,14 +128,16 @@ def serve(app: "ASGIApp", bound: socket.socket, title: str, *, open_page: bool =
         bound.close()
 
 
-def show_page(url: str) -> None:
-    """Open a page in the user's browser, where there is a display."""
-    import webbrowser
+@contextmanager
+def _shown(url: str) -> Iterator[None]:
+    """Show a page by a file that leads to it: other people of this machine see the words of a command, not the file.
 
-    if (
-        os.environ.get("DISPLAY")
-        or os.environ.get("WAYLAND_DISPLAY")
-        or os.name == "nt"
-        or os.uname().sysname == "Darwin"
-    ):
-        webbrowser.open(url)
+    It lies in the home folder, since some browsers may not look elsewhere.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix="fer-", suffix=".html", dir=Path.home(), delete=False) as file:
+        file.write(f'<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={url}">')
+    try:
+        console.show_page(Path(file.name).as_uri())
+        yield
+    finally:
+        Path(file.name).unlink(missing_ok=True)
