@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from fer_pipeline.console import is_lead
+from fer_pipeline.console import is_lead, visible
 from fer_pipeline.errors import FerError
 
 # Typer carries a click of its own, and names the base of its errors nowhere public.
@@ -61,7 +61,7 @@ def _misused(error: Any) -> int:
 
 def _fail(message: str, code: int) -> int:
     if is_lead():
-        print(f"fer: {message}" if "\n" not in message else f"fer:\n{message}", file=sys.stderr)
+        print(visible(f"fer: {message}" if "\n" not in message else f"fer:\n{message}"), file=sys.stderr)
     return code
 
 

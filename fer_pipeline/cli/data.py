@@ -473,7 +473,7 @@ def trace(
     for photo in find_photos(path, _find_experiment(path, config, set_), run):
         found = follow(photo, run)
         if as_json:
-            typer.echo(to_json(found.as_dict()))
+            typer.echo(console.visible(to_json(found.as_dict())))
         else:
             for line in draw_tree(found):
                 console.out.print(line)

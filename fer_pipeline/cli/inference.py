@@ -66,10 +66,10 @@ def predict(
         unread += prediction.outcome in {"bad_image", "too_large"}
         heic += prediction.outcome == "bad_image" and Path(prediction.path).suffix.lower() in {".heic", ".heif"}
         if as_json:
-            typer.echo(prediction.model_dump_json())
+            typer.echo(console.visible(prediction.model_dump_json()))
         else:
             faces = ", ".join(_format_face(face) for face in prediction.faces)
-            typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
+            typer.echo(console.visible(f"{prediction.path}: {faces or prediction.outcome}"))
     if heic and not has_heic():
         told = f"{console.counted(heic, 'file')} in HEIC, as iPhones store photos"
         console.note(f"predict: not read: {told}: `pip install 'fer-pipeline[heic]'`")

@@ -118,7 +118,7 @@ def compare(
         check_differences(out, force=force)
     result = compare_runs(run_a, run_b)
     if as_json:
-        typer.echo(result.summary().model_dump_json())
+        typer.echo(console.visible(result.summary().model_dump_json()))
     else:
         print_comparison(result, str(run_a), str(run_b))
     if out is not None:

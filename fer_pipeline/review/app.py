@@ -101,18 +101,18 @@ def _add_data(app: FastAPI, session: ReviewSession) -> None:
 def _add_pictures(app: FastAPI, session: ReviewSession) -> None:
     @app.get("/thumb/{token}/{place}")
     def thumb(token: str, place: int, whole: bool = False) -> Response:
-        item = session.item(token, place)
+        item = session.shown_item(token, place)
         content, kind = make_thumbnail(item.photo if whole else item.picture, item.safe, token)
         return Response(content, media_type=kind, headers=FOREVER)
 
     @app.get("/photo/{token}/{place}")
     def photo(token: str, place: int) -> Response:
-        content, kind = make_photo(session.item(token, place))
+        content, kind = make_photo(session.shown_item(token, place))
         return Response(content, media_type=kind, headers=FOREVER)
 
     @app.get("/preview/{token}/{place}")
     def preview(token: str, place: int, box: Annotated[list[Number], Query(min_length=4, max_length=4)]) -> Response:
-        item = session.item(token, place)
+        item = session.shown_item(token, place)
         fitted = fit_box(item, Box(*box))
         content = cut_preview(item, fitted, session.catalogue) if fitted and item.restorable else None
         if content is None:
@@ -121,5 +121,5 @@ def _add_pictures(app: FastAPI, session: ReviewSession) -> None:
 
     @app.get("/api/face/{token}/{place}")
     def face(token: str, place: int) -> dict[str, Any]:
-        item = session.item(token, place)
+        item = session.shown_item(token, place)
         return {"box": guess_face(item, session.catalogue) if item.restorable else None}
