@@ -170,7 +170,7 @@ def _check_photo(photo: Any) -> None:
 
 
 def _outcome_of(error: Exception) -> Outcome:
-    too_large = isinstance(error, BadImage) and error.reason == "too_many_pixels"
+    too_large = isinstance(error, BadImage) and error.reason in {"too_many_pixels", "too_much_memory"}
     return "too_large" if too_large else "bad_image"
 
 
