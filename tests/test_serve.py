@@ -578,6 +578,16 @@ def test_a_form_of_endless_small_parts_is_refused_at_its_first_hundreds(url: str
             assert client.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_body_in_crumbs_is_refused_and_one_in_small_chunks_is_not(url: str) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect_to(url) as client:
+        client.sendall(head + b"1\r\nx\r\n" * 2000)
+        assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+    with connect_to(url) as client:
+        client.sendall(head + (b"64\r\n" + b"x" * 100 + b"\r\n") * 2000 + b"0\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 422 ")
+
+
 def test_connections_that_send_no_request_are_closed_and_a_camera_is_not(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -19,6 +20,7 @@ from fer_pipeline.web.guard import is_loopback
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+MAX_CRUMBS, CRUMB = 1000, 50  # pieces of a body, after which they must have so many bytes on average
 HEAD_TIME = 10  # seconds within which a connection must send a request's head
 GRACE = 20  # seconds for requests in flight once the server was asked to stop
 
@@ -50,13 +52,33 @@ def address(bound: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-class Connection(H11Protocol):
-    """A connection that is closed if it sends no request in time: uvicorn itself waits for ever for the first.
+class Parser(h11.Connection):
+    """Reads requests, and refuses a body in crumbs: each costs the loop, which all share, as much as a whole picture.
 
     h11 bounds the bytes of a request's head, which httptools does not.
     """
 
+    _pieces = _bytes = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._pieces, self._bytes = self._pieces + 1, self._bytes + len(event.data)
+            if self._pieces > MAX_CRUMBS and self._bytes < CRUMB * self._pieces:
+                raise h11.RemoteProtocolError("a body in crumbs")
+        return event
+
+
+class Connection(H11Protocol):
+    """A connection that is closed if it sends no request in time: uvicorn itself waits for ever for the first."""
+
     _waiting: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conn = Parser(h11.SERVER)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
