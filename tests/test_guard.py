@@ -1,8 +1,10 @@
 """Pages of other sites and other people of this machine neither see nor change what an application shows."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from fer_pipeline.web.guard import guard, new_key
+from fer_pipeline.web.server import listen, serve
 
 
 @contextmanager
@@ -99,3 +102,31 @@ def test_two_servers_of_one_machine_keep_a_cookie_each() -> None:
         for url, key in zip((first, second), keys, strict=True):
             browser.get(f"{url}/?key={key}")
         assert [browser.get(url).status_code for url in (first, second)] == [200, 200]
+
+
+def test_the_key_is_shown_to_the_browser_by_a_file_that_only_its_owner_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other people of the machine see the words of a command, so that the key must not be one of them."""
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    opened: list[str] = []
+
+    def show(url: str) -> None:
+        file = Path(url.removeprefix("file://"))
+        opened.extend((url, file.read_text(), oct(file.stat().st_mode & 0o777)))
+
+    class Stopped:
+        def run(self, **_: object) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("fer_pipeline.console.show_page", show)
+    monkeypatch.setattr("fer_pipeline.web.server.make_server", lambda _: Stopped())
+    app, key = Starlette(), new_key()
+    guard(app, "127.0.0.1", key=key)
+    serve(app, listen("127.0.0.1", 0), "review", open_page=True)
+    url, page, mode = opened
+    assert key not in url
+    assert f"/?key={key}" in page
+    assert mode == "0o600" or os.name == "nt"
+    assert f"/?key={key} (Ctrl-C stops it)" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

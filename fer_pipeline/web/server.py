@@ -1,6 +1,7 @@
 """Run a web application on this machine; it stops without losing a request."""
 
 import asyncio
+import os
 import signal
 import socket
 import tempfile
@@ -141,7 +142,9 @@ def serve(app: "Starlette", bound: socket.socket, title: str, *, open_page: bool
     # uvicorn stops gracefully and then raises the signal again: the code after this must still run.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _shown(url) if open_page else nullcontext():  # the socket is bound: the first request waits for the server
+        with (
+            _shown(url, key) if open_page else nullcontext()
+        ):  # the socket is bound: the first request waits for the server
             make_server(app).run(sockets=[bound])
     except KeyboardInterrupt:
         pass
@@ -151,12 +154,17 @@ def serve(app: "Starlette", bound: socket.socket, title: str, *, open_page: bool
 
 
 @contextmanager
-def _shown(url: str) -> Iterator[None]:
-    """Show a page by a file that leads to it: other people of this machine see the words of a command, not the file.
+def _shown(url: str, key: str) -> Iterator[None]:
+    """Show a page; one with a key by a file that leads there, since all people of this machine see a command's words.
 
     It lies in the home folder, since some browsers may not look elsewhere.
     """
-    with tempfile.NamedTemporaryFile("w", prefix="fer-", suffix=".html", dir=Path.home(), delete=False) as file:
+    if not key:
+        console.show_page(url)
+        yield
+        return
+    folder = Path.home() if os.access(Path.home(), os.W_OK) else None
+    with tempfile.NamedTemporaryFile("w", prefix="fer-", suffix=".html", dir=folder, delete=False) as file:
         file.write(f'<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={url}">')
     try:
         console.show_page(Path(file.name).as_uri())
