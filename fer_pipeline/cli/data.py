@@ -283,9 +283,8 @@ def _check_models(preprocessing: Preprocessing) -> None:
     from fer_pipeline.vision.weights import LICENCE_NOTE
 
     load_models(preprocessing)
-    if preprocessing.cut.region != "whole":
-        if preprocessing.cut.landmarks is None:
-            console.note(f"collect: {LICENCE_NOTE}")
+    if preprocessing.cut.region != "whole" and preprocessing.cut.landmarks is None:
+        console.note(f"collect: {LICENCE_NOTE}")
 
 
 def _print_sessions(store: CaptureStore) -> None:

@@ -115,9 +115,7 @@ class Predictor:
 
         Raises InputError for a graph that fails, does not end, or gives no probabilities: anybody may have written it.
         """
-        options = load_runtime().RunOptions()
-
-        count = len(next(iter(inputs.values())))
+        count, options = len(next(iter(inputs.values()))), load_runtime().RunOptions()
         watch = threading.Timer(START_TIME + ROW_TIME * count, setattr, (options, "terminate", True))
         watch.daemon = True
         watch.start()
