@@ -1,7 +1,6 @@
 """A small file that claims much costs its picture: decoders are bounded in memory and time where fer works."""
 
 import io
-import resource
 import struct
 import zlib
 from pathlib import Path
@@ -17,6 +16,7 @@ from fer_pipeline.vision.image_io import MAX_PIXELS, BadImage, read_header, read
 from fer_pipeline.vision.limits import FILE_BYTES, PIXEL_BYTES, SPARE
 from fer_pipeline.workers.stage_workers import WorkerCrash, work
 
+resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="this system does not count memory")
 
 

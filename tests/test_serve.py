@@ -607,8 +607,7 @@ def test_connections_that_send_no_request_are_closed_and_a_camera_is_not(
 
 @pytest.mark.slow
 def test_more_connections_than_a_usual_limit_of_open_files_take_no_place(runs: tuple[Path, Path]) -> None:
-    import resource
-
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 4000:
         pytest.skip("this system allows few open files")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 MAX_CRUMBS, CRUMB = 1000, 50  # pieces of a body, after which they must have so many bytes on average
+MAX_FILES = 10_240  # open files; macOS allows no more
 HEAD_TIME = 10  # seconds within which a connection must send a request's head
 GRACE = 20  # seconds for requests in flight once the server was asked to stop
 
@@ -124,19 +125,22 @@ def make_server(app: "Starlette", log_level: str = "warning") -> uvicorn.Server:
 
 
 def _allow_connections() -> None:
-    """Take as many connections as the system lets us: each is an open file, of which 1,024 are a usual soft limit."""
-    with suppress(ImportError, OSError, ValueError):
+    """Take `MAX_FILES` connections if the system lets us: each is an open file, of which 1,024 are a usual limit."""
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
         import resource
 
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MAX_FILES if most == resource.RLIM_INFINITY else min(most, MAX_FILES)
+        if before != resource.RLIM_INFINITY and before < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def serve(app: "Starlette", bound: socket.socket, title: str, *, open_page: bool = False) -> None:
     """Serve until SIGTERM or Ctrl-C; requests in flight are finished first."""
     key = getattr(app.state, "key", "")
     url = f"{address(bound)}/?key={key}" if key else address(bound)
-    console.note(f"{title}: {url} (Ctrl-C stops it)")
+    tell = console.err.print if key else console.note  # nothing else tells the key
+    tell(f"{title}: {url} (Ctrl-C stops it)")
     if not is_loopback(bound.getsockname()[0]):
         console.note(f"{title}: open to everyone who can reach this machine: put a proxy with a password before it")
     # uvicorn stops gracefully and then raises the signal again: the code after this must still run.
