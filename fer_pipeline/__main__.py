@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `fer` with some arguments (those of the process by default); returns the exit code."""
     # Threads that spin while they wait slow a training tenfold once another program wants the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    bound_decoders(time=False)
+    if arguments is None:  # a process of our own
+        bound_decoders(time=False)
     given = list(sys.argv[1:] if arguments is None else arguments)
     # `fer crop --quiet` reads as naturally as `fer --quiet crop`.
     ordered = [one for one in given if one in ANYWHERE] + [one for one in given if one not in ANYWHERE]
