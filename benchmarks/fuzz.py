@@ -28,6 +28,7 @@ from typing import Any
 from benchmarks.fuzz_targets import KINDS, Input, Kind
 from fer_pipeline.errors import FerError
 from fer_pipeline.vision.image_io import BadImage
+from fer_pipeline.vision.limits import bound_decoders
 
 LIMIT_SECONDS, LIMIT_MEGABYTES = 10, 300
 ROOM = 6 << 30  # bytes of address space a reader's process may have
@@ -224,6 +225,7 @@ def read_here(kind: str, home: str, first: str, stop: str, seed: str) -> None:
     """The body of a reader's process."""
     resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    bound_decoders(time=False)  # as in every process of fer's own
     Reader(kind, Path(home), int(seed)).run(int(first), int(stop))
 
 

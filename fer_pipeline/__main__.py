@@ -7,8 +7,9 @@ from typing import Any
 
 import typer
 
-from fer_pipeline.console import is_lead
+from fer_pipeline.console import is_lead, visible
 from fer_pipeline.errors import FerError
+from fer_pipeline.vision.limits import bound_decoders
 
 # Typer carries a click of its own, and names the base of its errors nowhere public.
 CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `fer` with some arguments (those of the process by default); returns the exit code."""
     # Threads that spin while they wait slow a training tenfold once another program wants the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if arguments is None:  # a process of our own
+        bound_decoders(time=False)
     given = list(sys.argv[1:] if arguments is None else arguments)
     # `fer crop --quiet` reads as naturally as `fer --quiet crop`.
     ordered = [one for one in given if one in ANYWHERE] + [one for one in given if one not in ANYWHERE]
@@ -61,7 +64,7 @@ def _misused(error: Any) -> int:
 
 def _fail(message: str, code: int) -> int:
     if is_lead():
-        print(f"fer: {message}" if "\n" not in message else f"fer:\n{message}", file=sys.stderr)
+        print(visible(f"fer: {message}" if "\n" not in message else f"fer:\n{message}"), file=sys.stderr)
     return code
 
 

@@ -4,16 +4,35 @@ On a terminal progress is a bar; elsewhere (a log, CI) it is now and then a plai
 """
 
 import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+# What a terminal obeys or turns round, and what it cannot print; names may hold it, since people and archives may.
+UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """Write out as `\\u001b` what a terminal would obey; it stays JSON if it was."""
+    return UNSEEN.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
+
+
+class _Console(Console):
+    """A console to which every text, also in a table, comes through `visible`."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
 
 
 def _plain(*, stderr: bool = False) -> Console:
     """A console that shows text as it is: a class called `[b]`, or a source called `:smile:`, is no markup."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    return _Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 out, err = _plain(), _plain(stderr=True)
@@ -57,6 +76,14 @@ def is_quiet() -> bool:
 def is_live() -> bool:
     """Whether a moving progress bar can be shown."""
     return err.is_terminal and not _level["quiet"]
+
+
+def show_page(url: str) -> None:
+    """Open a page in the user's browser, where there is a display."""
+    import webbrowser
+
+    if sys.platform in {"win32", "darwin"} or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(url)
 
 
 @contextmanager

@@ -4,8 +4,10 @@ import csv
 import hashlib
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +112,31 @@ def aside_of(path: Path) -> str:
     return os.path.join(folder, f".{name}{os.environ.get(WRITER, '')}.part")  # noqa: PTH118
 
 
+# How a cell begins that a spreadsheet would compute; a signed number is none.
+LIVE = re.compile(r"'*(?:[=@\t\r]|[+-](?!\d*\.?\d+(?:e[+-]?\d+)?$))")
+
+
+def to_cell(value: Any) -> Any:
+    """A value as a cell of a table: a text that a spreadsheet would compute begins with a quote, which it shows."""
+    return f"'{value}" if isinstance(value, str) and LIVE.match(value) else value
+
+
+def from_cell(text: str) -> str:
+    """What `to_cell` was given."""
+    return text[1:] if text.startswith("'") and LIVE.match(text) else text
+
+
+class TableReader(csv.DictReader):  # type: ignore[type-arg]  # has no [str] before Python 3.12
+    """Reads the rows of a table that fer wrote."""
+
+    def __next__(self) -> dict[str | Any, str | Any]:
+        return {key: from_cell(cell) if isinstance(cell, str) else cell for key, cell in super().__next__().items()}
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table aside and rename it."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([header, *rows])
+    csv.writer(text).writerows(map(to_cell, row) for row in chain([header], rows))
     write_aside(path, [text.getvalue().encode()])
 
 

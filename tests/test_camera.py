@@ -491,7 +491,11 @@ def test_the_command_serves_until_it_is_stopped_then_brings_the_folders_along(tm
     with started(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         url = next(line.split()[1] for line in process.stderr if "http://" in line)
-        with connect(url.replace("http", "ws") + "/session", open_timeout=60) as socket:
+        address, _, key = url.replace("http", "ws").partition("/?key=")
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(f"{address}/session", open_timeout=60)
+        shown = {"Authorization": f"Bearer {key}"}
+        with connect(f"{address}/session", open_timeout=60, additional_headers=shown) as socket:
             hear(socket)
             assert show(socket, "smile", photo(50))["outcome"] == "kept"
         process.send_signal(signal.SIGINT)

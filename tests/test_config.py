@@ -13,6 +13,7 @@ from fer_pipeline.config.recipes import list_recipes
 from fer_pipeline.config.schema import FOLDERS, Config, Preprocessing, UnifyConfig
 from fer_pipeline.config.writer import write_config
 from fer_pipeline.errors import UsageError
+from fer_pipeline.report.environment import write_environment
 
 RECIPES = sorted(list_recipes())
 
@@ -414,3 +415,30 @@ def test_every_setting_is_described() -> None:
 def test_preprocessing_survives_json() -> None:
     preprocessing = Preprocessing()
     assert Preprocessing.model_validate_json(json.dumps(preprocessing.model_dump(mode="json"))) == preprocessing
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "../list.txt", "link.txt", "~/list.txt"])
+def test_a_list_of_urls_lies_beside_the_configuration_or_below_the_working_folder(here: Path, place: str) -> None:
+    """A stranger's configuration must not name a file of ours and send its lines away."""
+    mine = here.parent / "elsewhere"
+    mine.mkdir()
+    (mine / "link.txt").symlink_to("/etc/passwd")
+    text = f"name: x\ncrawl:\n  urls:\n    smile: {mine / place if place == 'link.txt' else place}\n"
+    (problem,) = problems_of(mine, text)
+    assert problem.startswith("test.yaml:4: crawl.urls.smile: ")
+    assert "lies neither beside test.yaml nor in the working folder" in problem
+    for good in (mine / "list.txt", Path("lists/smile.txt")):
+        assert load(mine, f"name: x\ncrawl: {{urls: {{smile: {good}}}}}").crawl.urls["smile"] == good
+
+
+def test_lines_of_a_list_have_no_base_address_to_be_sent_to(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, "name: x\ncrawl:\n  base: {urls: http://host/}\n")
+    assert problem.startswith("test.yaml:3: crawl.base: has no engine `urls`")
+
+
+def test_a_key_is_written_nowhere(tmp_path: Path) -> None:
+    config = load(tmp_path, "name: x\ncrawl: {flickr_key: s3cret}")
+    assert config.crawl.flickr_key == "s3cret"
+    write_environment(tmp_path, config)
+    for written in (config.model_dump_json(), repr(config), (tmp_path / "config.json").read_text()):
+        assert "s3cret" not in written

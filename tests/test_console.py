@@ -6,6 +6,7 @@ import pytest
 from rich.table import Table
 
 from fer_pipeline import console
+from fer_pipeline.__main__ import main
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +61,17 @@ def test_progress_without_a_known_end_counts_thousands(capsys: pytest.CaptureFix
         advance(999)
         advance(2)
     assert capsys.readouterr().err == "import: 1,001\n"
+
+
+def test_what_a_terminal_would_obey_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b]0;mine\x07\x9b2J\r\u202egpj.\udcff [/old]"
+    table = Table(name)
+    table.add_row(name)
+    for text in (name, table):
+        console.out.print(text)
+    console.note(name)
+    assert main(["show", name]) != 0
+    captured = capsys.readouterr()
+    seen = r"\u001b]0;mine\u0007\u009b2J\u000d\u202egpj.\udcff [/old]"
+    assert (captured.out.count(seen), captured.err.count(seen)) == (3, 2)
+    assert not set(captured.out + captured.err) & set("\x1b\x07\x9b\r\u202e\udcff")

@@ -213,9 +213,9 @@ def test_links_of_a_site_that_moved_start_from_where_it_is_now(tmp_path: Path) -
 
 def test_a_list_of_urls_may_hold_comments_and_blanks(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(
-        b"\xef\xbb\xbf# ours\r\n\r\n  http://a.org/1.png  \r\nhttp://a.org/1.png\r\n#http://no.org\r\n/2.png\r\n"
+        b"\xef\xbb\xbf# ours\r\n\r\n  http://a.org/1.png  \r\nhttp://a.org/1.png\r\n#http://no.org\r\nhttp://b.org/2.png"
     )
-    config = settings(tmp_path, engines=("urls",), urls={"smile": tmp_path / "list.txt"}, base={"urls": "http://b.org"})
+    config = settings(tmp_path, engines=("urls",), urls={"smile": tmp_path / "list.txt"})
     assert plan(config)[0].pages == ["http://a.org/1.png", "http://b.org/2.png"]
 
 

@@ -293,3 +293,17 @@ def test_the_votes_of_ferplus_name_the_class_and_a_tie_names_none(tmp_path: Path
     votes.write_text(titles + "\nPublicTest,fer.png,1,0,0,0,0,0,0,0,0,0\n")
     with pytest.raises(InputError, match="is of another list than the pictures"):
         list(find_fer2013(source))
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar.gz"])
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path, suffix: str) -> None:
+    path, blank = tmp_path / f"bomb.{suffix}", bytes(20_000_000)
+    names = [f"train/happy/{number}.jpg" for number in range(10)]
+    if suffix == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in names:
+                archive.writestr(name, blank)
+    else:
+        write_tar(path, dict.fromkeys(names, blank))
+    with pytest.raises(InputError, match="unpacks to more than 20 times its size"):
+        brought(path, tmp_path / "raw")

@@ -87,7 +87,7 @@ def test_a_letter_that_a_disk_takes_apart_is_the_one_of_the_configuration(tmp_pa
     assert {label for label, _ in known(tmp_path).values()} == {"fr\xf6hlich", "sad"}
 
 
-@pytest.mark.parametrize("name", ["manifest.jsonl", "provenance.json", "a\\b", "x" * 65])
+@pytest.mark.parametrize("name", ["manifest.jsonl", "provenance.json", "a\\b", "x" * 65, "\U0001f600" * 62])
 def test_a_class_that_no_configuration_could_name_is_refused_before_anything_is_copied(
     tmp_path: Path, name: str
 ) -> None:

@@ -89,13 +89,3 @@ def test_an_honest_icon_is_read() -> None:
     buffer = io.BytesIO()
     PIL.Image.new("RGBA", (32, 32), "red").save(buffer, "ICO")
     assert read_image(buffer.getvalue(), max_pixels=1024).shape == (32, 32, 3)
-
-
-def test_a_tile_larger_than_its_picture_is_not_decoded() -> None:
-    side, tile = 20_480, zlib.compress(bytes(1000))
-    tags = [(256, 3, 16), (257, 3, 16), (258, 3, 8), (259, 3, 8), (262, 3, 1), (277, 3, 1)]
-    tags += [(322, 4, side), (323, 4, side), (324, 4, 146), (325, 4, len(tile))]
-    data = b"II*\0" + struct.pack("<IH", 8, len(tags))
-    data += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags) + bytes(4 + 12) + tile
-    with pytest.raises(BadImage, match="too_many_pixels"):
-        read_image(data)

@@ -9,7 +9,6 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -18,7 +17,6 @@ import pytest
 from support.pictures import draw_noise
 
 from fer_pipeline.sources.sample.junk import ENCODINGS, HTML, encode, to_jpeg
-from fer_pipeline.vision.avif import frame_pixels
 from fer_pipeline.vision.image_io import (
     BadImage,
     Image,
@@ -169,51 +167,6 @@ def test_a_picture_that_claims_too_many_pixels_is_not_decoded() -> None:
 
     claim[29:33] = zlib.crc32(bytes(claim[12:29])).to_bytes(4, "big")
     assert reason_of(bytes(claim)) == "too_many_pixels"
-
-
-def test_an_avif_that_says_it_is_smaller_than_its_frames_is_not_decoded() -> None:
-    for mode in ("RGB", "RGBA"):
-        data = save(PIL.Image.fromarray(smooth(640, 480)).convert(mode), "AVIF")
-        told = (640).to_bytes(4, "big") + (480).to_bytes(4, "big")
-        assert told in data
-        lying = data.replace(told, (16).to_bytes(4, "big") * 2)
-        assert reason_of(lying, max_pixels=640 * 480 - 1) == "too_many_pixels"
-        assert read_image(data, max_pixels=640 * 480).shape == (480, 640, 3)
-
-
-@pytest.mark.parametrize("options", [{}, {"codec": "svt"}, {"codec": "rav1e"}, {"codec": "aom", "speed": 10}])
-def test_the_frames_of_an_avif_are_measured_without_decoding_them(options: dict[str, Any]) -> None:
-    frames = [PIL.Image.new("RGBA", (200, 130), (colour, 0, 9, 90)) for colour in (0, 99)]
-    still = encode_avif(frames[0], **options)
-    moving = encode_avif(frames[0], save_all=True, append_images=frames[1:], **options)
-    wide = encode_avif(PIL.Image.new("RGB", (513, 64)), **options)
-    assert [frame_pixels(data) for data in (still, moving, wide, b"", HTML)] == [200 * 130] * 2 + [513 * 64, 0, 0]
-
-
-def encode_avif(image: PIL.Image.Image, **options: Any) -> bytes:
-    try:
-        return save(image, "AVIF", **options)
-    except ValueError:
-        pytest.skip("this encoder is not there")
-
-
-def progressive(scans: int, before: bytes = b"") -> bytes:
-    """A progressive JPEG whose last scan is there so many times, after a segment with some bytes."""
-    data = save(PIL.Image.fromarray(smooth()), "JPEG", progressive=True)
-    last = data[data.rindex(b"\xff\xda") : -2]
-    comment = b"\xff\xfe" + (len(before) + 2).to_bytes(2, "big") + before
-    return data[:2] + comment + data[2:-2] + last * scans + data[-2:]
-
-
-def test_a_jpeg_of_endless_scans_is_not_decoded() -> None:
-    assert reason_of(progressive(95)) == "too_many_scans"
-    assert reason_of(progressive(200), shrink_to=10) == "too_many_scans"
-    assert read_image(progressive(80)).shape == smooth().shape
-
-
-def test_scans_in_a_preview_are_not_those_of_the_picture() -> None:
-    assert read_image(progressive(0, b"\xff\xda" * 1000)).shape == smooth().shape
-    assert reason_of(progressive(200, b"\xff\xda\xff\xd9" * 1000)) == "too_many_scans"
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", *ENCODINGS])

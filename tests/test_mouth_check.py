@@ -18,8 +18,10 @@ from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.smoothing import Tracker
 from fer_pipeline.serve.video import find_faces
 from fer_pipeline.serve.video_writer import annotate, open_output
+from fer_pipeline.sources.camera.session import find_face
 from fer_pipeline.sources.sample import LABELS
 from fer_pipeline.sources.sample.covers import COVERS, hide_mouth
+from fer_pipeline.sources.sample.junk import to_jpeg
 from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
@@ -30,7 +32,6 @@ from fer_pipeline.vision.image_io import Image
 from fer_pipeline.vision.landmarks import detect_faces
 from fer_pipeline.vision.mouth_check import is_outside
 from fer_pipeline.vision.turned import TURNS, turn, turn_box, turn_points
-from fer_pipeline.workers.picture_pool import InputSpec, prepare_photo
 
 LIPS = CropSettings(scale="eyes", align=True)
 BY_YUNET = Preprocessing(detector=Detector(), cut=LIPS)
@@ -166,9 +167,10 @@ def test_a_face_without_a_mouth_gets_no_label_from_python_the_command_and_the_se
     assert upload.json()["detail"].startswith("mouth_hidden: ")
 
 
-def test_server_and_camera_are_told_which_face_shows_no_mouth() -> None:
-    found = prepare_photo(draw_masked(), InputSpec(BY_YUNET, 48))
-    assert (found.outcome, [face.missing for face in found.faces], found.crops) == ("ok", ["mouth_hidden"], None)
+def test_the_camera_is_told_that_a_face_shows_no_mouth() -> None:
+    found = find_face(to_jpeg(draw_masked(), 92), BY_YUNET)
+    assert (found.outcome, found.crop) == ("mouth_hidden", None)
+    assert found.box is not None
 
 
 def test_of_two_faces_the_one_with_a_mouth_is_answered(tmp_path: Path) -> None:

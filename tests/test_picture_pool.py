@@ -13,14 +13,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from support.hostile import prepare_or_fail, slow_jpeg
+from support.hostile import predict_or_fail, slow_jpeg
 from support.served import PREPROCESSING, ask_json, fer_serve, predict, serving, write_run
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from fer_pipeline.workers.picture_pool import InputSpec, Pool
-
-NEED = InputSpec(PREPROCESSING, 32)
+from fer_pipeline.workers.picture_pool import PictureFailed, Pool
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +31,9 @@ def use(workers: int, timeout: float, talk: Callable[[Pool], Awaitable[None]]) -
     failures: list[str] = []
 
     async def follow() -> None:
-        pool = Pool(workers, timeout, failures.append)
+        pool = Pool(workers, (list,), timeout, failures.append)
         try:
-            await pool.warm([NEED])
+            await pool.warm()
             await talk(pool)
         finally:
             pool.close()
@@ -45,39 +43,38 @@ def use(workers: int, timeout: float, talk: Callable[[Pool], Awaitable[None]]) -
 
 
 async def outcomes(pool: Pool, *pictures: bytes) -> list[str]:
-    prepared = await asyncio.gather(*(pool.prepare(picture, NEED, 50_000_000) for picture in pictures))
-    return [one.outcome for one in prepared]
+    async def outcome(picture: bytes) -> str:
+        try:
+            return (await pool.run(predict_or_fail, picture)).outcome
+        except PictureFailed:
+            return "failed"
+
+    return await asyncio.gather(*map(outcome, pictures))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_picture_that_fails_or_crashes_costs_only_itself(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
-
+def test_a_picture_that_fails_or_crashes_costs_only_itself(workers: int) -> None:
     async def talk(pool: Pool) -> None:
         pictures = [b"a", b"die", b"b", b"c", b"memory", b"assert", b"die", *[b"d"] * 9]
-        expected = {b"die": "bad_image", b"memory": "bad_image", b"assert": "bad_image"}
-        assert await outcomes(pool, *pictures) == [expected.get(picture, "no_face") for picture in pictures]
+        failing = {b"die", b"memory", b"assert"}
+        assert await outcomes(pool, *pictures) == ["failed" if one in failing else "no_face" for one in pictures]
 
     assert sorted(use(workers, 60, talk)) == ["died", "died", "raised", "raised"]
 
 
 @pytest.mark.slow
-def test_a_picture_that_holds_its_process_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
-
+def test_a_picture_that_holds_its_process_costs_only_itself() -> None:
     async def talk(pool: Pool) -> None:
-        assert await outcomes(pool, b"a", b"hold", b"b", b"c") == ["no_face", "bad_image", "no_face", "no_face"]
+        assert await outcomes(pool, b"a", b"hold", b"b", b"c") == ["no_face", "failed", "no_face", "no_face"]
 
     assert use(1, 2, talk) == ["late"]
 
 
 @pytest.mark.slow
-def test_a_pool_is_closed_at_once_although_a_process_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
-
+def test_a_pool_is_closed_at_once_although_a_process_is_at_work() -> None:
     async def talk(pool: Pool) -> None:
-        held = asyncio.ensure_future(pool.prepare(b"hold", NEED, 50_000_000))
+        held = asyncio.ensure_future(pool.run(predict_or_fail, b"hold"))
         await asyncio.sleep(0)  # handed out
         pool.close()
         with pytest.raises(asyncio.CancelledError):
@@ -87,12 +84,10 @@ def test_a_pool_is_closed_at_once_although_a_process_is_at_work(monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_what_no_client_waits_for_any_more_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
-
+def test_what_no_client_waits_for_any_more_is_not_begun() -> None:
     async def talk(pool: Pool) -> None:
         async with asyncio.timeout(60):  # a hundred of them would take minutes
-            waiting = [asyncio.ensure_future(pool.prepare(b"hold", NEED, 50_000_000)) for _ in range(100)]
+            waiting = [asyncio.ensure_future(pool.run(predict_or_fail, b"hold")) for _ in range(100)]
             await asyncio.sleep(0)
             for one in waiting:
                 one.cancel()
@@ -104,7 +99,7 @@ def test_what_no_client_waits_for_any_more_is_not_begun(monkeypatch: pytest.Monk
 def test_what_a_picture_raises_is_an_outcome_and_is_counted(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
+    monkeypatch.setattr("fer_pipeline.serve.service.predict_picture", predict_or_fail)
     with serving(run) as url:
         answer = predict(url, b"assert", b"fine")
         assert answer.status_code == 200
@@ -118,7 +113,7 @@ def test_what_a_picture_raises_is_an_outcome_and_is_counted(
 def test_a_frame_that_fails_or_holds_its_process_is_answered_and_so_is_the_next(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
+    monkeypatch.setattr("fer_pipeline.serve.service.predict_picture", predict_or_fail)
     with serving(run, timeout=4) as url, connect(url.replace("http", "ws") + "/live") as line:
         for frame, outcome in ((b"hold", "bad_image"), (b"assert", "bad_image"), (b"a", "no_face")):
             line.send(frame)
@@ -130,7 +125,7 @@ def test_a_frame_that_fails_or_holds_its_process_is_answered_and_so_is_the_next(
 def test_a_live_connection_that_cannot_be_answered_is_closed(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
+    monkeypatch.setattr("fer_pipeline.serve.service.predict_picture", predict_or_fail)
     with serving(run) as url, connect(url.replace("http", "ws") + "/live") as line:
         line.send(b"setup")
         with pytest.raises(ConnectionClosedError) as closed:
@@ -152,12 +147,13 @@ def test_a_client_that_left_is_counted_and_its_picture_does_not_keep_a_server_fr
     body = slow_jpeg()
     with fer_serve(str(run), "--workers", "1", "--timeout", "600") as (process, url):
         parts = urlsplit(url)
-        for sent in (body, body[:1000]):  # once while it is looked at, once while it comes
-            with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as client:
-                client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body))
-                client.sendall(sent)
-                wait_for(url, "fer_queue_requests 1.0")
-            wait_for(url, "fer_queue_requests 0.0")
+        head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as client:
+            client.sendall(head + body)
+            wait_for(url, "fer_queue_requests 1.0")
+        wait_for(url, "fer_queue_requests 0.0")
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as client:
+            client.sendall(head + body[:1000])
         wait_for(url, 'fer_requests_total{route="/predict",status="499"} 2.0')
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=15) == 0

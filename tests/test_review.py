@@ -180,6 +180,24 @@ def test_a_picture_that_is_gone_is_missing_without_a_path(
     assert str(home) not in answer.text
 
 
+def test_a_link_out_of_the_data_folders_shows_nothing(
+    client: httpx.Client, session: ReviewSession, home: Path, tmp_path: Path
+) -> None:
+    """Data of a stranger may hold links, to a file or in place of a folder."""
+    secret = tmp_path / "secret"
+    write_image(secret / f"{name(0)}.jpg", draw_portrait(1, "pout")[0])
+    token, place = session.catalogue.token, place_of(session, FIRST)
+    photo = home / "unified" / f"{FIRST}.jpg"
+    photo.unlink()
+    photo.symlink_to(secret / f"{name(0)}.jpg")
+    for address in ("photo", "thumb", "api/face"):
+        refused(client.get(f"/{address}/{token}/{place}"), 404, "no such image")
+    photo.unlink()
+    (home / "unified" / "pout").rename(tmp_path / "away")
+    (home / "unified" / "pout").symlink_to(secret)
+    refused(client.get(f"/photo/{token}/{place}"), 404, "no such image")
+
+
 @pytest.mark.parametrize("path", [
     "/thumb/{token}/99999", "/photo/{token}/-1", "/photo/{token}/..%2f..%2fmanifest.jsonl", "/own/../app.py",
     "/own/%2e%2e/app.py", "/static/..%2fserver.py", "/api/images/{token}/100",

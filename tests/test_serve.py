@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -22,21 +23,19 @@ import pytest
 import requests
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
-from support.hostile import prepare_or_fail
+from support.hostile import predict_or_fail, slow_jpeg
 from support.pictures import draw_noise
 from support.served import ask_json, draw_people, fer_serve, predict, serving, write_run
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from fer_pipeline.config.schema import Preprocessing
+from fer_pipeline.errors import InputError, SetupError
 from fer_pipeline.models.predictor import Predictor
-from fer_pipeline.serve.batching import Batcher
 from fer_pipeline.serve.limits import Full, Gate, Limits, TooLarge
-from fer_pipeline.serve.service import Model
+from fer_pipeline.serve.service import Model, Service
 from fer_pipeline.sources.sample.junk import to_jpeg
 from fer_pipeline.web.frames import Newest
-from fer_pipeline.workers.picture_pool import InputSpec
 
 
 @pytest.fixture(scope="module")
@@ -173,21 +172,40 @@ def test_a_file_name_is_only_told_back(url: str) -> None:
     assert ask_json(answer)["results"][0]["path"].endswith(".jpg")
 
 
+def head_of(length: int) -> bytes:
+    return b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % length
+
+
+def connect_to(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60)
+
+
 @pytest.mark.slow
-def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path]) -> None:
-    with serving(runs[0], queue=1) as url:
-        parts = urlsplit(url)
-        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as slow:
-            slow.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
-            )
-            assert slow.recv(100).startswith(b"HTTP/1.1 100 ")  # the server reads its body now
+def test_a_full_server_says_when_to_come_again(runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer_pipeline.serve.service.predict_picture", predict_or_fail)
+    with serving(runs[0], queue=1, timeout=600) as url:
+        with connect_to(url) as first:
+            first.sendall(head_of(4) + b"hold")
+            while "fer_queue_requests 1.0" not in requests.get(f"{url}/metrics", timeout=60).text:
+                pass
             answer = predict(url, b"x")
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "1"
-            slow.sendall(bytes(9))
-            assert slow.recv(100).startswith(b"HTTP/1.1 422 ")
+        while "fer_queue_requests 0.0" not in requests.get(f"{url}/metrics", timeout=60).text:
+            pass
+        assert requests.get(f"{url}/readyz", timeout=60).status_code == 200
+
+
+def test_those_who_send_slowly_take_no_place_from_others(runs: tuple[Path, Path]) -> None:
+    with serving(runs[0], queue=1) as url, connect_to(url) as slow, connect_to(url) as slower:
+        for one in (slow, slower):
+            one.sendall(head_of(9).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+            assert one.recv(100).startswith(b"HTTP/1.1 100 ")  # the server reads its body now
+            one.sendall(b"x")
         assert predict(url, b"x").status_code == 422
+        slow.sendall(bytes(8))
+        assert slow.recv(100).startswith(b"HTTP/1.1 422 ")
 
 
 @pytest.mark.slow
@@ -203,7 +221,7 @@ def test_an_upload_that_takes_too_long_is_told_so(runs: tuple[Path, Path]) -> No
 def test_a_picture_that_kills_its_process_costs_only_itself(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_pipeline.workers.picture_pool.prepare_bytes", prepare_or_fail)
+    monkeypatch.setattr("fer_pipeline.serve.service.predict_picture", predict_or_fail)
     with serving(runs[0], timeout=600) as url, ThreadPoolExecutor(3) as clients:
         pictures = [b"die", draw_people(1), draw_people(1, 1)]
         outcomes = clients.map(lambda picture: ask_json(predict(url, picture))["results"][0]["outcome"], pictures)
@@ -225,7 +243,7 @@ def test_health_version_and_metrics_tell_what_runs(url: str) -> None:
     assert [model["name"] for model in version["models"]] == ["lips", "other"]
     assert len(version["models"][0]["sha256"]) == 64
     text = requests.get(f"{url}/metrics", timeout=60).text
-    for name in ("fer_requests_total", "fer_request_seconds_bucket", "fer_batch_crops_count", "fer_queue_requests"):
+    for name in ("fer_requests_total", "fer_request_seconds_bucket", "fer_queue_requests"):
         assert name in text
     assert 'fer_pictures_total{outcome="ok"}' in text
 
@@ -333,9 +351,12 @@ def test_the_newest_frame_wins() -> None:
 
 def test_the_gate_counts_requests_and_bytes() -> None:
     gate = Gate(Limits(queue=2, max_bytes=10, all_bytes=15))
-    with gate.request() as first, gate.request() as second:
-        with pytest.raises(Full), gate.request():
-            pass
+    with gate.load() as first, gate.load() as second:
+        with gate.place(), gate.place():
+            with pytest.raises(Full), gate.place():
+                pass
+            with pytest.raises(Full), gate.load():
+                pass
         first.add(10)
         with pytest.raises(TooLarge):
             first.add(1)
@@ -417,29 +438,184 @@ def test_a_camera_without_frames_gives_its_place_to_another(runs: tuple[Path, Pa
             assert json.loads(third.recv(timeout=60))["outcome"] == "ok"
 
 
-def test_crops_wait_only_for_company_that_may_come() -> None:
-    batches: list[int] = []
-    rows = {"crops": np.zeros((1, 4))}
+def write_graph(folder: Path, run: Path, nodes: list[Any]) -> Path:
+    """A copy of a run whose graph is another: the nodes make `probabilities` of `crops`."""
+    import onnx
 
-    async def talk() -> None:
-        with ThreadPoolExecutor(1) as threads:
-            batcher = Batcher(lambda inputs: inputs["crops"], threads, 32, 3600, batches.append)
-            running = asyncio.create_task(batcher.run())
-            async with asyncio.timeout(60):
-                await batcher.infer(rows)
-                with batcher.announced():
-                    first = asyncio.create_task(batcher.infer(rows))
-                    for _ in range(9):  # turns of the loop, in which the first comes to wait
-                        await asyncio.sleep(0)
-                    assert batches == [1]
-                await asyncio.gather(first, batcher.infer(rows))
-            running.cancel()
-
-    asyncio.run(talk())
-    assert batches == [1, 2]
+    model = onnx.load(str(run / "model.onnx"))
+    helper, kinds = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        nodes,
+        "hostile",
+        [helper.make_tensor_value_info("crops", kinds.UINT8, ["count", 32, 32, 3])],
+        [helper.make_tensor_value_info("probabilities", kinds.FLOAT, None)],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.helper.set_model_props(made, {one.key: one.value for one in model.metadata_props})
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(made.SerializeToString())
+    return folder
 
 
-def test_what_a_model_needs_of_a_photo_can_travel_to_a_worker() -> None:
-    import pickle
+def means(*after: Any) -> list[Any]:
+    """Nodes that give the mean of a crop as its one column, `means`, and more nodes."""
+    import onnx
 
-    assert pickle.loads(pickle.dumps(InputSpec(Preprocessing(), 32))) == InputSpec(Preprocessing(), 32)
+    node, kinds = onnx.helper.make_node, onnx.TensorProto
+    axes = onnx.helper.make_tensor("axes", kinds.INT64, [2], [1, 2])
+    reduced = [node("Cast", ["crops"], ["floats"], to=kinds.FLOAT), node("Constant", [], ["axes"], value=axes)]
+    return [*reduced, node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0), *after]
+
+
+def endless_on_bright_crops() -> list[Any]:
+    """Nodes that call all classes equal for a blank crop, and loop for ever on any other."""
+    import onnx
+
+    helper, kinds = onnx.helper, onnx.TensorProto
+    node, value = helper.make_node, helper.make_tensor_value_info
+    body = helper.make_graph(
+        [node("Identity", ["again"], ["again_out"]), node("Identity", ["rows"], ["rows_out"])],
+        "body",
+        [value("round", kinds.INT64, []), value("again", kinds.BOOL, []), value("rows", kinds.FLOAT, None)],
+        [value("again_out", kinds.BOOL, []), value("rows_out", kinds.FLOAT, None)],
+    )
+    return means(
+        node("Softmax", ["means"], ["even"]),
+        node("ReduceMax", ["means"], ["top"], keepdims=0),
+        node("Constant", [], ["zero"], value=helper.make_tensor("zero", kinds.FLOAT, [], [0.0])),
+        node("Greater", ["top", "zero"], ["bright"]),
+        node("Loop", ["", "bright", "even"], ["probabilities"], body=body),
+    )
+
+
+def test_a_graph_that_does_not_end_costs_its_picture_and_neither_other_models_nor_the_stop(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    three = write_run(tmp_path / "three", labels=("a", "b", "c"))
+    endless = write_graph(tmp_path / "endless", three, endless_on_bright_crops())
+    with serving(endless, runs[0], workers=2, timeout=4) as url, ThreadPoolExecutor(2) as clients:
+        held = clients.submit(predict, url, draw_people(1), model="endless")
+        assert ask_json(predict(url, draw_people(1), model="lips"))["results"][0]["outcome"] == "ok"
+        assert ask_json(held.result())["results"][0]["outcome"] == "bad_image"
+        clients.submit(predict, url, draw_people(1), model="endless")  # still at work when the server stops
+
+
+@pytest.mark.parametrize(("labels", "function"), [("ab", "Softmax"), ("abc", "Log"), ("abc", "Exp")])
+def test_a_model_that_gives_no_probabilities_is_told_in_one_line(
+    runs: tuple[Path, Path], tmp_path: Path, labels: str, function: str
+) -> None:
+    """Three columns for two labels; minus infinity of a blank crop; infinity of a bright one."""
+    import onnx
+
+    nodes = means(onnx.helper.make_node(function, ["means"], ["probabilities"]))
+    broken = write_graph(tmp_path / "broken", write_run(tmp_path / "run", labels=labels), nodes)
+    with pytest.raises(InputError, match="a probability for each of its"):
+        Predictor(broken).predict(draw_people(1))
+    if function != "Exp":
+        with pytest.raises(SetupError, match="a probability for each of its"):
+            Service([broken], Limits(), 1).start()
+        return
+    with serving(broken, runs[0]) as url:
+        answer = predict(url, draw_people(1))
+        assert (answer.status_code, ask_json(answer)["detail"]) == (
+            500,
+            "the model cannot be used: see the server's log",
+        )
+        assert predict(url, draw_people(1), model="lips").status_code == 200
+
+
+def memory_mb(process: "subprocess.Popen[str]", kind: str) -> float:
+    """Memory of a server without its workers in MB: VmRSS now, VmHWM at most."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.partition(f"{kind}:")[2].split()[0]) / 1000
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="no /proc on this system")
+
+
+@pytest.mark.slow
+@needs_proc
+def test_the_pictures_of_clients_that_left_are_held_no_longer(runs: tuple[Path, Path]) -> None:
+    with fer_serve(str(runs[0]), "--workers", "1", "--timeout", "600") as (process, url):
+        assert predict(url, b"x").status_code == 422
+        before = memory_mb(process, "VmRSS")
+        body = slow_jpeg()  # one that keeps the worker busy, and others that wait for it
+        for number in range(1, 21):
+            with connect_to(url) as client:
+                client.sendall(head_of(len(body)) + body)
+                while "fer_queue_requests 1.0" not in requests.get(f"{url}/metrics", timeout=60).text:
+                    pass
+            left = f'status="499"}} {number}.0'
+            while left not in requests.get(f"{url}/metrics", timeout=60).text:
+                pass
+            body = bytes(20_000_000)
+        assert memory_mb(process, "VmRSS") < before + 100
+
+
+@pytest.mark.slow
+@needs_proc
+def test_the_head_of_a_request_takes_no_memory_without_bounds(runs: tuple[Path, Path]) -> None:
+    with fer_serve(str(runs[0])) as (process, url):
+        assert predict(url, b"x").status_code == 422
+        before = memory_mb(process, "VmHWM")
+        for more in (b"X: 1\r\n" * 10_000, b"x" * 60_000):
+            with connect_to(url) as client, suppress(OSError):
+                client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+                for _ in range(1000):
+                    client.sendall(more)
+        assert memory_mb(process, "VmHWM") < before + 30
+        assert predict(url, b"x").status_code == 422
+
+
+def test_a_form_of_endless_small_parts_is_refused_at_its_first_hundreds(url: str) -> None:
+    """The answer comes although most of the form was never sent."""
+    for part in (b"", b"x" * 70_000):
+        with connect_to(url) as client:
+            kind = b"\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
+            client.sendall(head_of(290_000).replace(b"\r\n\r\n", kind))
+            one = b'--x\r\nContent-Disposition: form-data; name="q"\r\n\r\n' + part + b"\r\n"
+            client.sendall(one if part else one * 200)
+            assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_in_crumbs_is_refused_and_one_in_small_chunks_is_not(url: str) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect_to(url) as client:
+        client.sendall(head + b"1\r\nx\r\n" * 2000)
+        assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+    with connect_to(url) as client:
+        client.sendall(head + (b"64\r\n" + b"x" * 100 + b"\r\n") * 2000 + b"0\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 422 ")
+
+
+def test_connections_that_send_no_request_are_closed_and_a_camera_is_not(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_pipeline.web.server.HEAD_TIME", 0.5)
+    with serving(runs[0]) as url, connect(url.replace("http", "ws") + "/live") as camera:
+        with connect_to(url) as silent, connect_to(url) as slow, connect_to(url) as again:
+            slow.sendall(b"GET / HTTP/1.1\r\nX:")
+            again.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert again.recv(1000).startswith(b"HTTP/1.1 200 ")
+            again.sendall(b"GET /healthz HTTP/1.1\r\nX:")
+            for one in (silent, slow, again):
+                with suppress(ConnectionResetError):
+                    assert one.recv(100) == b""
+        camera.send(draw_people(1))
+        assert json.loads(camera.recv(timeout=60))["outcome"] == "ok"
+
+
+@pytest.mark.slow
+def test_more_connections_than_a_usual_limit_of_open_files_take_no_place(runs: tuple[Path, Path]) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4000:
+        pytest.skip("this system allows few open files")
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))  # what the server inherits
+        _, url = stack.enter_context(fer_serve(str(runs[0])))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4000, hard))
+        for _ in range(1100):
+            stack.enter_context(connect_to(url))
+        assert predict(url, b"x").status_code == 422

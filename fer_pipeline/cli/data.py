@@ -255,6 +255,7 @@ def collect(
     from fer_pipeline.sources.camera.capture_store import CaptureStore
     from fer_pipeline.sources.camera.session import SessionOptions, check_labels
     from fer_pipeline.sources.camera.target import find_labels, find_target
+    from fer_pipeline.web.guard import new_key
     from fer_pipeline.web.server import listen, serve
 
     # A data folder that is named stands for itself; without one the configuration says where, if there is one.
@@ -266,7 +267,7 @@ def collect(
     with CaptureStore(place.raw) as store:
         options = SessionOptions(labels, target, place.preprocessing)
         serve(
-            make_app(options, store, min(2, available_cores()), host, allow_host or ()),
+            make_app(options, store, min(2, available_cores()), host, allow_host or (), new_key()),
             bound,
             "collect",
             open_page=open_,
@@ -278,15 +279,12 @@ def collect(
 
 def _check_models(preprocessing: Preprocessing) -> None:
     """Say what is missing before the page is up."""
-    from fer_pipeline.console import note
-    from fer_pipeline.vision.landmarks import load_detector, load_landmarks
+    from fer_pipeline.vision.crop import load_models
     from fer_pipeline.vision.weights import LICENCE_NOTE
 
-    load_detector(preprocessing.detector)
-    if preprocessing.cut.region != "whole":
-        load_landmarks(preprocessing.cut.landmarks)
-        if preprocessing.cut.landmarks is None:
-            note(f"collect: {LICENCE_NOTE}")
+    load_models(preprocessing)
+    if preprocessing.cut.region != "whole" and preprocessing.cut.landmarks is None:
+        console.note(f"collect: {LICENCE_NOTE}")
 
 
 def _print_sessions(store: CaptureStore) -> None:
@@ -417,11 +415,12 @@ def review(
     require_extra("serve", "fastapi", "uvicorn")
     from fer_pipeline.review.app import make_app
     from fer_pipeline.review.session import ReviewSession
+    from fer_pipeline.web.guard import new_key
     from fer_pipeline.web.server import listen, serve
 
     find, usual = _find(path) if path is not None else _named(config, set_)
     session = ReviewSession(find, run or usual, by)
-    serve(make_app(session, host, allow_host or ()), listen(host, port), "review", open_page=open_)
+    serve(make_app(session, host, allow_host or (), new_key()), listen(host, port), "review", open_page=open_)
 
 
 def _find(path: Path) -> tuple[Callable[[], Experiment], Path]:
@@ -473,7 +472,7 @@ def trace(
     for photo in find_photos(path, _find_experiment(path, config, set_), run):
         found = follow(photo, run)
         if as_json:
-            typer.echo(to_json(found.as_dict()))
+            typer.echo(console.visible(to_json(found.as_dict())))
         else:
             for line in draw_tree(found):
                 console.out.print(line)

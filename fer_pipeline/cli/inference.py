@@ -66,10 +66,10 @@ def predict(
         unread += prediction.outcome in {"bad_image", "too_large"}
         heic += prediction.outcome == "bad_image" and Path(prediction.path).suffix.lower() in {".heic", ".heif"}
         if as_json:
-            typer.echo(prediction.model_dump_json())
+            typer.echo(console.visible(prediction.model_dump_json()))
         else:
             faces = ", ".join(_format_face(face) for face in prediction.faces)
-            typer.echo(f"{prediction.path}: {faces or prediction.outcome}")
+            typer.echo(console.visible(f"{prediction.path}: {faces or prediction.outcome}"))
     if heic and not has_heic():
         told = f"{console.counted(heic, 'file')} in HEIC, as iPhones store photos"
         console.note(f"predict: not read: {told}: `pip install 'fer-pipeline[heic]'`")
@@ -140,12 +140,8 @@ def serve(
     open_: Open = False,
     allow_host: AllowHost = None,
     root_path: Annotated[str, typer.Option(help="Path of a proxy below which the page lies, as /fer.")] = "",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that find faces; default: one per core.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that predict; default: one per core.")] = None,
     uncertain: Annotated[float | None, typer.Option(min=0, max=1, help="In place of the model's own.")] = None,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Maximum batch size, in crops.")] = 32,
-    wait: Annotated[float, typer.Option(min=0, max=1000, help="Maximum batching delay in milliseconds.")] = 2,
     queue: Annotated[int, typer.Option(min=1, help="Requests at once; more are told to come again.")] = 128,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for an answer; a picture gets half of them.")] = 20,
     upload: Annotated[float, typer.Option(min=0.1, help="Seconds a request may take to come.")] = 60,
@@ -176,8 +172,6 @@ def serve(
         all_bytes=max(Limits.all_bytes, round(max_mb * 1e6)),
         upload=upload,
         timeout=timeout,
-        batch=batch,
-        wait=wait / 1000,
         frames=frames,
         connections=cameras,
     )

@@ -118,7 +118,7 @@ def compare(
         check_differences(out, force=force)
     result = compare_runs(run_a, run_b)
     if as_json:
-        typer.echo(result.summary().model_dump_json())
+        typer.echo(console.visible(result.summary().model_dump_json()))
     else:
         print_comparison(result, str(run_a), str(run_b))
     if out is not None:
@@ -258,7 +258,6 @@ def report(
     """
     from fer_pipeline.errors import UsageError
     from fer_pipeline.report.reports import write_experiment_pages, write_folder_page
-    from fer_pipeline.web.server import show_page
 
     if path is not None and config is not None:
         raise UsageError(f"{path}: --config names folders too: leave one of them out")
@@ -269,7 +268,7 @@ def report(
     for page in pages:
         console.out.print(str(page))
         if open_:
-            show_page(page.resolve().as_uri())
+            console.show_page(page.resolve().as_uri())
 
 
 @command("config")

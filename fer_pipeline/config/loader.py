@@ -77,10 +77,21 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         config = Config.model_validate_json(json.dumps(with_folders(settings)), strict=True)
     except ValidationError as error:
         raise Problems.of(_explain(problem, where, str(path)) for problem in error.errors()) from None
-    overlaps = [f"{_line_of(overlap.keys, where, path)}: {overlap.problem}" for overlap in find_overlaps(config)]
-    if overlaps:
-        raise Problems.of(overlaps)
+    problems = [f"{_line_of(overlap.keys, where, path)}: {overlap.problem}" for overlap in find_overlaps(config)]
+    for label, file in config.crawl.urls.items():  # a stranger's configuration must not name any file of ours
+        if not any(_lies_below(file, folder) for folder in (path.parent, Path())):
+            told = f"{file} lies neither beside {path.name} nor in the working folder: copy it there"
+            problems.append(f"{where.get(('crawl', 'urls', label), path)}: crawl.urls.{label}: {told}")
+    if problems:
+        raise Problems.of(problems)
     return config
+
+
+def _lies_below(file: Path, folder: Path) -> bool:
+    try:
+        return file.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def _line_of(keys: Sequence[str], where: Where, path: Path) -> str:

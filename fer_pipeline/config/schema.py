@@ -22,17 +22,26 @@ FOLDERS: dict[str, tuple[str | None, str]] = {
 Share = Annotated[float, Field(gt=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 EngineName = Literal["sample", "urls", "site", "bing", "baidu", "google", "flickr", "openverse"]
+MAX_NAME = 240  # bytes of a folder's name; file systems take 255, and a suffix may follow
 
 
 def _check_label(value: str) -> str:
     if value.lower().endswith((".json", ".jsonl")):
         raise ValueError("ends as records of fer do, so that no folder can bear it")
+    if len(value.encode()) > MAX_NAME:
+        raise ValueError("is longer than a folder's name can be")
     return value
 
 
 Label = Annotated[
     str, Field(pattern=r"^[^/\\.\x00-\x1f][^/\\\x00-\x1f]*$", max_length=64), AfterValidator(_check_label)
 ]
+
+
+def _check_base(value: dict[EngineName, str]) -> dict[EngineName, str]:
+    if "urls" in value:
+        raise PydanticCustomError("base", "has no engine `urls`, whose lists hold whole addresses")
+    return value
 
 
 def _workers(value: Any) -> Any:
@@ -82,15 +91,20 @@ class CrawlConfig(Section):
     output: UserPath = Field(description="folder to write; default: data/NAME/raw")
     engines: tuple[EngineName, ...] = Field(("bing", "baidu"), min_length=1, description="asked for every class")
     keywords: dict[Label, tuple[str, ...]] = Field({}, description="class: search words, several languages welcome")
-    urls: dict[Label, UserPath] = Field({}, description="class: text file with one URL a line (engine `urls`)")
+    urls: dict[Label, UserPath] = Field(
+        {}, description="class: text file beside this one, one URL a line (engine `urls`)"
+    )
     sites: dict[Label, tuple[str, ...]] = Field({}, description="class: pages whose pictures are taken (engine `site`)")
     limit: int = Field(200, ge=1, le=100_000, description="results per class, engine and keyword")
     licence: Literal["any", "commercial", "noncommercial", "share"] = Field(
         "any", description="licence filter asked for"
     )
     safe: bool = Field(True, description="ask every engine that can to leave out what is not safe for all")
-    base: dict[EngineName, str] = Field({}, description="engine: another base address, for mirrors and tests")
-    flickr_key: str = Field("", description="API key of the engine `flickr`")
+    base: Annotated[dict[EngineName, str], AfterValidator(_check_base)] = Field(
+        {}, description="engine: another base address, for mirrors and tests"
+    )
+    # Left out wherever settings are written: a run's folder is passed on, a key is not.
+    flickr_key: str = Field("", exclude=True, repr=False, description="API key of the engine `flickr`")
     threads: int = Field(4, ge=1, le=64, description="downloads at once per engine")
     timeout: float = Field(15, gt=0, le=600, description="seconds to wait for a server")
     retries: int = Field(2, ge=1, le=10, description="times a failed request is asked in all")

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from fer_pipeline.config.schema import Label
 from fer_pipeline.dataset.rows import is_inside
 from fer_pipeline.errors import InputError
+from fer_pipeline.files import from_cell, to_cell
 from fer_pipeline.vision.boxes import Box
 
 DECISIONS = "decisions.csv"
@@ -89,14 +90,14 @@ def to_line(decision: Decision) -> bytes:
     box = "" if decision.box is None else " ".join(f"{value:g}" for value in decision.box)
     text = io.StringIO(newline="")
     fields = (decision.time, decision.path, decision.action, decision.label, box, decision.by)
-    csv.writer(text, lineterminator="\n").writerow(fields)
+    csv.writer(text, lineterminator="\n").writerow(map(to_cell, fields))
     return text.getvalue().encode()
 
 
 def _parse(line: bytes, where: str, number: int) -> Decision:
     try:
         (fields,) = csv.reader([line.decode().rstrip("\r\n")], strict=True)
-        time, path, action, label, box, by = fields
+        time, path, action, label, box, by = map(from_cell, fields)
         values = [float(value) for value in box.split()]
         drawn = Box(*values) if values else None
     except (ValueError, TypeError, csv.Error):

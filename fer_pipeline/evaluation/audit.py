@@ -4,7 +4,6 @@ A label is suspect if models that were trained without the image and its group f
 self-confidence, the mean probability of the given label (Northcutt et al. 2021, by cleanlab).
 """
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from fer_pipeline.evaluation.label_models import SIDE, predict_labels
 from fer_pipeline.evaluation.metrics import score
 from fer_pipeline.evaluation.predictions import PREDICTIONS, score_sources
 from fer_pipeline.evaluation.scores import FoldScores, Score, Scores, read_record
-from fer_pipeline.files import write_aside, write_csv
+from fer_pipeline.files import TableReader, write_aside, write_csv
 from fer_pipeline.models.data import (
     FOLDS,
     Crops,
@@ -118,7 +117,7 @@ def read_networks(config: TrainConfig, count: int, crops: Crops) -> NDArray[np.f
     if not _is_finished(folder, config.input):
         return None
     with (folder / PREDICTIONS).open(newline="", encoding="utf-8") as file:
-        found = {line["path"]: line for line in csv.DictReader(file)}
+        found = {line["path"]: line for line in TableReader(file)}
     try:
         rows = [[float(found[row.path][f"p_{label}"]) for label in crops.labels] for row in crops.rows]
     except (KeyError, ValueError, TypeError):

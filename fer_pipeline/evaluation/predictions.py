@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.metrics import round_interval, wilson_interval
 from fer_pipeline.evaluation.scores import SourceScore
-from fer_pipeline.files import write_csv
+from fer_pipeline.files import TableReader, write_csv
 from fer_pipeline.models.data import Crops, source_of
 
 PREDICTIONS = "predictions.csv"
@@ -42,7 +42,7 @@ def read_seen(run: Path) -> list[tuple[str, str, str]]:
     """Read path, label and part of the images a run has seen; empty if the file is missing or damaged."""
     try:
         with (run / SEEN).open(newline="", encoding="utf-8") as file:
-            return [(line["path"], line["label"], line["part"]) for line in csv.DictReader(file)]
+            return [(line["path"], line["label"], line["part"]) for line in TableReader(file)]
     except (OSError, ValueError, KeyError, csv.Error):
         return []
 
@@ -68,14 +68,14 @@ def read_predictions(run: Path) -> dict[str, PredictedLabel]:
     path = run / PREDICTIONS if run.is_dir() else run
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return _read_lines(csv.DictReader(file), path)
+            return _read_lines(TableReader(file), path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: run `fer eval` first, or name another run") from None
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error}): run `fer eval` again") from None
 
 
-def _read_lines(reader: "csv.DictReader[str]", path: Path) -> dict[str, PredictedLabel]:
+def _read_lines(reader: TableReader, path: Path) -> dict[str, PredictedLabel]:
     missing = {"path", "label", "predicted"} - set(reader.fieldnames or [])
     if missing:
         raise InputError(f"{path}: has no column {sorted(missing)[0]!r}: name a run, or its {PREDICTIONS}")

@@ -13,7 +13,7 @@ from fer_pipeline.dataset.provenance import read_provenance
 from fer_pipeline.dataset.rows import MANIFEST
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.predictions import PREDICTIONS, SEEN
-from fer_pipeline.files import hash_file
+from fer_pipeline.files import TableReader, hash_file
 
 TRAINERS = ("train", "folds", "tune", "ensemble")
 
@@ -93,7 +93,7 @@ def _lines(path: Path, names: set[str]) -> Iterator[dict[str, str]]:
         return
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for line in csv.DictReader(file):
+            for line in TableReader(file):
                 if line.get("path") and photo_of(strip_part(line["path"])) in names:
                     yield line
     except (csv.Error, UnicodeDecodeError, OSError) as error:

@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fer_pipeline.console import visible
 from fer_pipeline.errors import FerError, UsageError
 
 
@@ -66,7 +67,7 @@ def joined(device: str) -> Iterator[None]:
         if not _is_first_to_fail():
             raise SystemExit(1) from None
         if isinstance(error, FerError):
-            print(f"fer: {error}", file=sys.stderr)
+            print(visible(f"fer: {error}"), file=sys.stderr)
             raise SystemExit(error.exit_code) from None
         raise
     finally:

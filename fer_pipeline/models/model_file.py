@@ -3,10 +3,10 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fer_pipeline import __version__
 from fer_pipeline.config.schema import Preprocessing
@@ -45,14 +45,16 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    labels: list[str]
-    size: int
+    labels: list[str] = Field(min_length=1)
+    size: int = Field(ge=1, le=4096)
     network: str
     preprocessing: Preprocessing
     data: str = ""  # SHA-256 of the manifest it was trained on
     settings: dict[str, Any] = {}  # of the training
     base: str = ""  # SHA-256 of the model file whose weights it began with
-    inputs: list[str] = ["crops"]  # of the graph: crops, or measures of the mouth on them, or both
+    inputs: list[Literal["crops", "measures"]] = Field(
+        ["crops"], min_length=1
+    )  # of the graph: crops, or measures of the mouth on them, or both
     measures: list[str] = []  # their names, in order
     calibration: TemperatureFit | None = None  # None: not fitted, the temperature is 1
     uncertain: float = 0  # faces below this confidence are labelled `uncertain`
@@ -121,14 +123,14 @@ def load_runtime() -> Any:
     return onnxruntime
 
 
-def open_session(path: Path, threads: int = 0) -> Any:
-    """Open a model with ONNX Runtime on the CPU; raises InputError for a file that is no model."""
+def open_session(path: Path, threads: int = 0, data: bytes | None = None) -> Any:
+    """Open a model, or the bytes of it, with ONNX Runtime on the CPU; raises InputError for a file that is no model."""
     onnxruntime = load_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(data or str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  ONNX Runtime raises a dozen kinds, all for an unusable file
         reason = str(error).partition("\n")[0][:120]
         raise InputError(

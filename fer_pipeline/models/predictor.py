@@ -1,5 +1,6 @@
 """Predict the expression of every face in a photo from the model file alone, without torch."""
 
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.errors import InputError
-from fer_pipeline.models.model_file import find_model, open_session, read_card
+from fer_pipeline.models.model_file import find_model, load_runtime, open_session, read_card
 from fer_pipeline.models.prediction import FacePrediction, Outcome, Prediction, summarize_outcome
 from fer_pipeline.vision.boxes import Box
-from fer_pipeline.vision.crop import SeenFace, as_crop, measure_crops, prepare
-from fer_pipeline.vision.image_io import BadImage, Image, read_photo
+from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
+from fer_pipeline.vision.image_io import MAX_PIXELS, BadImage, Image, read_photo
 from fer_pipeline.vision.landmarks import for_groups
 from fer_pipeline.vision.mouth_check import Missing
 
@@ -22,6 +23,8 @@ Photo = str | Path | bytes | Image  # a file, the bytes of one, or upright RGB p
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 UNCERTAIN = "uncertain"
 BATCH = 256
+START_TIME, ROW_TIME = 60.0, 5.0  # seconds that a graph may take, and more for each row
+TOLERANCE = 1e-3  # of a probability
 
 
 def for_every_face(preprocessing: Preprocessing, *, groups: bool = False) -> Preprocessing:
@@ -35,15 +38,17 @@ def for_every_face(preprocessing: Preprocessing, *, groups: bool = False) -> Pre
 class Predictor:
     """A model file, opened once; may be used by several threads."""
 
-    def __init__(self, run: str | Path, threads: int = 0, uncertain: float | None = None) -> None:
-        """Open a run folder or model file.
+    def __init__(
+        self, run: str | Path, threads: int = 0, uncertain: float | None = None, data: bytes | None = None
+    ) -> None:
+        """Open a run folder or model file, or `data`, the bytes of one that is only named by `run`.
 
         `threads` are those of ONNX Runtime, 0 for one per core; `uncertain` replaces the model's own threshold, the
         confidence below which a face is labelled `uncertain`. Raises InputError for what is not a model.
         """
-        path = find_model(Path(run))
-        self.session = open_session(path, threads)
-        self.card = read_card(self.session, path)
+        self.path = Path(run) if data else find_model(Path(run))
+        self.session = open_session(self.path, threads, data)
+        self.card = read_card(self.session, self.path)
         self.uncertain = self.card.uncertain if uncertain is None else uncertain
         self.quick = for_every_face(self.card.preprocessing)
         self.preprocessing = for_every_face(self.card.preprocessing, groups=True)
@@ -69,31 +74,38 @@ class Predictor:
         if isinstance(photos, list | tuple):
             for photo in photos:
                 _check_photo(photo)
-            return [self._predict_one(photo, is_crop) for photo in photos]
+            return [self.predict_photo(photo, is_crop=is_crop) for photo in photos]
         _check_photo(photos)
-        return self._predict_one(photos, is_crop)
+        return self.predict_photo(photos, is_crop=is_crop)
 
-    def _predict_one(self, photo: Any, is_crop: bool) -> Prediction:
+    def predict_photo(
+        self, photo: Any, *, is_crop: bool = False, quick: bool = False, max_pixels: int = MAX_PIXELS
+    ) -> Prediction:
+        """Predict one photo of at most `max_pixels`; `quick` does not search for the small faces of a group."""
         path = str(photo) if isinstance(photo, str | Path) else ""
         try:
-            image, factor = (photo, 1.0) if isinstance(photo, np.ndarray) else read_photo(Path(path) if path else photo)
+            source = Path(path) if path else photo
+            image, factor = (photo, 1.0) if isinstance(photo, np.ndarray) else read_photo(source, max_pixels=max_pixels)
         except (BadImage, OSError) as error:
             return Prediction(path=path, outcome=_outcome_of(error))
-        faces = self.predict_faces(image, is_crop=is_crop)
+        faces = self.predict_faces(image, is_crop=is_crop, quick=quick)
         height, width = (round(side * factor) for side in image.shape[:2])
         faces = [face.model_copy(update={"box": face.box.scaled(factor)}) for face in faces] if factor > 1 else faces
         return Prediction(path=path, outcome=summarize_outcome(faces), width=width, height=height, faces=faces)
 
-    def predict_faces(self, photo: Image, *, is_crop: bool = False) -> list[FacePrediction]:
+    def predict_faces(self, photo: Image, *, is_crop: bool = False, quick: bool = False) -> list[FacePrediction]:
         """The faces of an upright RGB photo (height, width, 3), the largest first; a crop is one face."""
         if is_crop:
             box = Box(0, 0, photo.shape[1], photo.shape[0])
             (row,) = self.classify(as_crop(photo, self.card.size)[None])
             return [self.label_face(box, row)]
-        crops = prepare(photo, self.preprocessing)
+        crops = prepare(photo, self.quick if quick else self.preprocessing)
         shown = [as_crop(crop.image, self.card.size) for crop in crops if crop.missing is None]
-        rows = self.classify(np.stack(shown)) if shown else np.zeros((0, len(self.labels)), np.float32)
-        return self.label_faces([SeenFace(crop.face.box, crop.face.turned, crop.missing) for crop in crops], rows)
+        answers = iter(self.classify(np.stack(shown))) if shown else iter(())
+        return [
+            self.label_face(crop.face.box, next(answers) if crop.missing is None else crop.missing, crop.face.turned)
+            for crop in crops
+        ]
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, classes) of crops (n, size, size, 3)."""
@@ -102,8 +114,25 @@ class Predictor:
         return np.concatenate(rows) if rows else np.zeros((0, len(self.labels)), np.float32)
 
     def infer(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Probabilities (n, classes) by the graph alone; the inputs hold n rows each."""
-        return np.asarray(self.session.run(None, inputs)[0])
+        """Probabilities (n, classes) by the graph alone; the inputs hold n rows each.
+
+        Raises InputError for a graph that fails, does not end, or gives no probabilities: anybody may have written it.
+        """
+        count, options = len(next(iter(inputs.values()))), load_runtime().RunOptions()
+        watch = threading.Timer(START_TIME + ROW_TIME * count, setattr, (options, "terminate", True))
+        watch.daemon = True
+        watch.start()
+        try:
+            rows = np.asarray(self.session.run(None, inputs, options)[0], np.float32)
+        except Exception as error:  # noqa: BLE001  ONNX Runtime raises a dozen kinds
+            reason = "takes too long" if options.terminate else " ".join(str(error).split())[:120]
+            raise InputError(f"{self.path}: its graph fails ({reason}): train again with `fer train`") from None
+        finally:
+            watch.cancel()
+        if rows.shape != (count, len(self.labels)) or not ((rows > -TOLERANCE) & (rows < 1 + TOLERANCE)).all():
+            told = f"its graph does not give a probability for each of its {len(self.labels)} labels"
+            raise InputError(f"{self.path}: {told}: train again with `fer train`")
+        return rows.clip(0, 1)
 
     def inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """The inputs of the graph for some crops, by name."""
@@ -111,14 +140,6 @@ class Predictor:
         if "measures" in self.card.inputs:
             found["measures"] = measure_crops(crops, self.card.measures, self.preprocessing.cut)
         return {name: found[name] for name in self.card.inputs}
-
-    def label_faces(self, found: Sequence[SeenFace], rows: NDArray[np.floating]) -> list[FacePrediction]:
-        """The predictions for the faces of a photo, with the probabilities (n, classes) of those that show a mouth."""
-        answers = iter(rows)
-        return [
-            self.label_face(face.box, next(answers) if face.missing is None else face.missing, face.turned)
-            for face in found
-        ]
 
     def label_face(self, box: Box, row: NDArray[np.floating] | Missing, turned: int = 0) -> FacePrediction:
         """The prediction for a face with the probabilities `row` (classes,), or for one that shows no mouth."""
@@ -154,7 +175,7 @@ def _check_photo(photo: Any) -> None:
 
 
 def _outcome_of(error: Exception) -> Outcome:
-    too_large = isinstance(error, BadImage) and error.reason == "too_many_pixels"
+    too_large = isinstance(error, BadImage) and error.reason in {"too_many_pixels", "too_much_memory"}
     return "too_large" if too_large else "bad_image"
 
 

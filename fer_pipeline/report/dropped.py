@@ -21,7 +21,7 @@ MEANINGS = {
     "name_taken": "a killed crawl had another picture under its name",
     "too_small": "shorter side below unify.smallest",
     "too_many_pixels": "has more pixels than unify.max_pixels",
-    "too_many_scans": "a JPEG that would take minutes to decode",
+    "too_much_memory": "decoding it took more memory than a photo of its size can need",
     "needs_heic": "a phone's HEIC: pip install 'fer-pipeline[heic]' reads it",
     "not_an_image": "no image file",
     "empty": "a file of no bytes",

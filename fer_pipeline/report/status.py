@@ -10,6 +10,7 @@ from fer_pipeline.config.schema import Config, TrainConfig
 from fer_pipeline.console import counted
 from fer_pipeline.dataset.provenance import format_difference, make_provenance, read_provenance
 from fer_pipeline.errors import FerError, InputError
+from fer_pipeline.files import TableReader
 from fer_pipeline.report.funnel import places_of, read_steps
 
 HISTORY = "history.csv"  # as `model.history`, which imports Lightning, writes it
@@ -87,7 +88,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """Read the rows of a CSV file; empty if it is missing or damaged."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [{str(key): str(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            return [{str(key): str(value) for key, value in row.items()} for row in TableReader(file)]
     except (OSError, ValueError, csv.Error):
         return []
 

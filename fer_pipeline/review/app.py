@@ -39,7 +39,7 @@ class Order(BaseModel):
     lines: list[int] = Field([], max_length=MAX_IMAGES)
 
 
-def make_app(session: ReviewSession, host: str = "127.0.0.1", more_hosts: Sequence[str] = ()) -> FastAPI:
+def make_app(session: ReviewSession, host: str = "127.0.0.1", more_hosts: Sequence[str] = (), key: str = "") -> FastAPI:
     """Make the application for one experiment."""
     app = FastAPI(title="fer review", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=3)
@@ -50,7 +50,7 @@ def make_app(session: ReviewSession, host: str = "127.0.0.1", more_hosts: Sequen
     _add_data(app, session)
     _add_pictures(app, session)
     add_pages(app, Path(__file__).parent, index="review.html")
-    guard(app, host, more_hosts)
+    guard(app, host, more_hosts, key)
     return app
 
 
@@ -101,18 +101,18 @@ def _add_data(app: FastAPI, session: ReviewSession) -> None:
 def _add_pictures(app: FastAPI, session: ReviewSession) -> None:
     @app.get("/thumb/{token}/{place}")
     def thumb(token: str, place: int, whole: bool = False) -> Response:
-        item = session.item(token, place)
+        item = session.shown_item(token, place)
         content, kind = make_thumbnail(item.photo if whole else item.picture, item.safe, token)
         return Response(content, media_type=kind, headers=FOREVER)
 
     @app.get("/photo/{token}/{place}")
     def photo(token: str, place: int) -> Response:
-        content, kind = make_photo(session.item(token, place))
+        content, kind = make_photo(session.shown_item(token, place))
         return Response(content, media_type=kind, headers=FOREVER)
 
     @app.get("/preview/{token}/{place}")
     def preview(token: str, place: int, box: Annotated[list[Number], Query(min_length=4, max_length=4)]) -> Response:
-        item = session.item(token, place)
+        item = session.shown_item(token, place)
         fitted = fit_box(item, Box(*box))
         content = cut_preview(item, fitted, session.catalogue) if fitted and item.restorable else None
         if content is None:
@@ -121,5 +121,5 @@ def _add_pictures(app: FastAPI, session: ReviewSession) -> None:
 
     @app.get("/api/face/{token}/{place}")
     def face(token: str, place: int) -> dict[str, Any]:
-        item = session.item(token, place)
+        item = session.shown_item(token, place)
         return {"box": guess_face(item, session.catalogue) if item.restorable else None}

@@ -80,6 +80,7 @@ class Catalogue:
             home = next(iter(experiment.folders.values()), Path("data/NAME")).parent
             raise InputError(f"{home}: no finished stage to review: run `fer clean` and `fer crop` first")
         self.token = read_token(self.folders)
+        self._roots = {folder.resolve() for folder in experiment.folders.values()}
         self.items = sorted(self._walk(experiment), key=lambda item: (item.row.label or "", item.row.path))
         self.places = {item.image: place for place, item in enumerate(self.items)}
         members = Counter(item.row.group for item in self.items)
@@ -103,6 +104,11 @@ class Catalogue:
                 elif stage == last:
                     photo = (photos or folder) / photo_path(row.path) if stage == "crop" else folder / row.path
                     yield Item(_light(row), stage, folder / row.path, photo, True)
+
+    def is_inside(self, item: Item) -> bool:
+        """Whether no link leads its pictures out of the data folders."""
+        found = [path.resolve() for path in (item.picture, item.photo)]
+        return all(any(path.is_relative_to(root) for root in self._roots) for path in found)
 
     def group(self, item: Item) -> list[int]:
         """Return the places of the images in the group of an item, itself included."""

@@ -3,6 +3,7 @@
 import io
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -17,12 +18,14 @@ from fer_pipeline.stages.stage import Drop, Keep
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.image_io import BadImage, Image, read_header, read_image, shrink
 from fer_pipeline.vision.landmarks import detect_faces
+from fer_pipeline.workers.stage_workers import WorkerCrash, work
 
 MIN_SIDE = 8  # of a box, in pixels
 THUMBNAIL_SIDE, PHOTO_SIDE = 160, 1600  # longest sides in pixels
 CACHE_BYTES = 128_000_000  # of thumbnails in memory, about 6 kB each
 SMALL_CROP = 40_000  # bytes up to which a crop is its own thumbnail
 _models = Lock()  # dlib's models are shared by all threads
+_workers = Lock()  # and so are worker processes
 
 
 class Memory:
@@ -62,18 +65,30 @@ def make_thumbnail(path: Path, safe: bool, token: str) -> tuple[bytes, str]:
 def _make_thumbnail(path: Path, *, safe: bool) -> tuple[bytes, str]:
     if safe and path.suffix == ".png" and path.stat().st_size <= SMALL_CROP:
         return path.read_bytes(), "image/png"
-    return encode(open_photo(path, THUMBNAIL_SIDE), 80), "image/jpeg"
+    return encode(open_photo(path, THUMBNAIL_SIDE, safe=safe), 80), "image/jpeg"
 
 
 def make_photo(item: Item) -> tuple[bytes, str]:
     """Return the photo as a stage wrote it, or a raw file decoded and encoded again. Raises OSError."""
     if item.safe and item.photo.suffix == ".jpg":
         return item.photo.read_bytes(), "image/jpeg"
-    return encode(open_photo(item.photo, PHOTO_SIDE), 90), "image/jpeg"
+    return encode(open_photo(item.photo, PHOTO_SIDE, safe=item.safe), 90), "image/jpeg"
 
 
-def open_photo(path: Path, longest: int) -> Image:
-    """Read a picture, shrunk to a longest side in pixels; a grey square for one that does not decode."""
+def open_photo(path: Path, longest: int, *, safe: bool) -> Image:
+    """Read a picture, shrunk to a longest side in pixels; a grey square for one that does not decode.
+
+    One that no stage wrote is read in a process of its own, which bounds what it takes.
+    """
+    if safe:
+        return read_small(path, longest)
+    with _workers:
+        ((_, image),) = work(partial(read_small, longest=longest), [path], 2, expected=1)
+    return read_image(encode_blank()) if isinstance(image, WorkerCrash) else image
+
+
+def read_small(path: Path, longest: int) -> Image:
+    """Read a picture, shrunk; a grey square for one that does not decode."""
     try:
         return shrink(read_image(path, shrink_to=longest), longest)
     except BadImage:

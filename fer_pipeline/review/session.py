@@ -65,6 +65,13 @@ class ReviewSession:
             raise LookupError(place)
         return catalogue.items[place]
 
+    def shown_item(self, token: str, place: int) -> Item:
+        """Return an image to look at its pictures; LookupError also where a link leads out of the data folders."""
+        item = self.item(token, place)
+        if not self.catalogue.is_inside(item):
+            raise LookupError(place)
+        return item
+
     def describe(self) -> dict[str, Any]:
         """Return what the page shows beside the images: labels, stages, sources, and which opinions there are."""
         catalogue = self.refresh()

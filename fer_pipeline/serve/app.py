@@ -12,14 +12,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
-from fer_pipeline import __version__
+from fer_pipeline import __version__, console
+from fer_pipeline.errors import SetupError
 from fer_pipeline.models.prediction import Prediction
 from fer_pipeline.serve.example import draw_example
 from fer_pipeline.serve.limits import Full, TooLarge
 from fer_pipeline.serve.live import follow
 from fer_pipeline.serve.schema import BODY, ERRORS, ErrorResponse, PredictResponse, ServerInfo, UploadResponse
 from fer_pipeline.serve.service import Service
-from fer_pipeline.serve.upload import BadUpload, Upload, read_uploads, unless_left
+from fer_pipeline.serve.upload import BadUpload, read_uploads, unless_left
 from fer_pipeline.vision.mouth_check import MISSING
 from fer_pipeline.web.guard import guard
 from fer_pipeline.web.pages import add_pages
@@ -115,24 +116,24 @@ async def _predict(request: Request, service: Service, model: str) -> list[Predi
     if model not in service.models:
         raise _Refusal(404, f"no model of that name: there is {', '.join(service.models)}")
     try:
-        with service.gate.request() as load:
+        with service.gate.load() as load:
             uploads = await read_uploads(request, load)
-            async with asyncio.timeout(service.limits.timeout):
-                work = asyncio.gather(*(_predict_upload(service, upload, model) for upload in uploads))
-                return await unless_left(request, work)
+            with service.gate.place():
+                async with asyncio.timeout(service.limits.timeout):
+                    work = asyncio.gather(*(service.predict(data, model, path=name) for name, data in uploads))
+                    return await unless_left(request, work)
     except BadUpload as error:
         raise _Refusal(error.status, str(error)) from None
     except TooLarge as error:
         raise _Refusal(413, str(error)) from None
     except Full:
         raise _Refusal(503, "busy: try again in a second", RETRY) from None
+    except SetupError as error:
+        console.note(f"serve: {error}"[:300])
+        raise _Refusal(500, "the model cannot be used: see the server's log") from None
     except TimeoutError:
         limit = f"took longer than {service.limits.timeout:g} seconds"
         raise _Refusal(504, f"{limit}: send fewer or smaller pictures") from None
-
-
-async def _predict_upload(service: Service, upload: Upload, model: str) -> Prediction:
-    return await service.predict(bytes(upload.data), model, path=upload.name)
 
 
 def _as_json(content: BaseModel, status: int = 200) -> Response:

@@ -12,12 +12,10 @@ class Limits:
     max_bytes: int = 30_000_000  # of one request's body
     max_pixels: int = 50_000_000  # of a picture; a larger one is refused before it is decoded
     max_files: int = 16  # pictures a request
-    queue: int = 128  # requests at once, waiting or in work
+    queue: int = 128  # requests at once whose pictures are there, waiting or in work
     all_bytes: int = 400_000_000  # of all bodies held at once
     upload: float = 60  # seconds for receiving the body
     timeout: float = 20  # seconds from then to the response
-    batch: int = 32  # maximum batch size, in crops
-    wait: float = 0.002  # maximum batching delay in seconds
     frames: float = 30  # per second and live connection
     connections: int = 16  # live connections at once
     idle: float = 60  # seconds without a frame until a live connection is closed
@@ -37,25 +35,40 @@ class TooLarge(Exception):
 
 
 class Gate:
-    """Admission control: counts requests and the bytes they hold, and refuses more than the limits."""
+    """Admission control: counts the bytes that requests hold and the requests in work, and refuses too many.
+
+    A request has no place before its body is there, so that slow senders keep none from others.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.requests = 0
         self.bytes = 0
 
-    @contextmanager
-    def request(self) -> Iterator["Load"]:
-        """Admit one request; raises Full if there are too many."""
+    def check(self) -> None:
+        """Raise Full if there is no place."""
         if self.requests >= self.limits.queue:
             raise Full
+
+    @contextmanager
+    def load(self) -> Iterator["Load"]:
+        """Count the bytes of a request while it is received and in work; raises Full if there is no place anyway."""
+        self.check()
         load = Load(self)
-        self.requests += 1
         try:
             yield load
         finally:
-            self.requests -= 1
             self.bytes -= load.bytes
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Admit a request whose body is there; raises Full if there are too many."""
+        self.check()
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
 
 
 class Load:

@@ -82,6 +82,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorResponse, "description": "Too many bytes or pictures"},
     415: {"model": ErrorResponse, "description": "Neither a form nor a picture"},
     422: {"model": PredictResponse | ErrorResponse, "description": "No picture could be used; the outcomes say why"},
+    500: {"model": ErrorResponse, "description": "The model fails; the server's log says why"},
     503: {"model": ErrorResponse, "description": "Busy or stopping: try again after Retry-After seconds"},
     504: {"model": ErrorResponse, "description": "The prediction took too long"},
 }

@@ -1,26 +1,32 @@
-"""The service behind the pages and the API: models, preprocessing workers, batched inference."""
+"""The service behind the pages and the API: models, and the worker processes that predict."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fer_pipeline import __version__
 from fer_pipeline.errors import UsageError
 from fer_pipeline.models.model_file import MODEL, find_model
-from fer_pipeline.models.prediction import Prediction, summarize_outcome
+from fer_pipeline.models.prediction import Prediction
 from fer_pipeline.models.predictor import Predictor
-from fer_pipeline.serve.batching import Batcher
 from fer_pipeline.serve.limits import Gate, Limits
 from fer_pipeline.serve.schema import ModelInfo, ServerInfo
 from fer_pipeline.serve.telemetry import Telemetry
-from fer_pipeline.workers.picture_pool import InputSpec, Pool, Prepared
+from fer_pipeline.vision.crop import load_models
+from fer_pipeline.workers.picture_pool import PictureFailed, Pool
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as a worker process opens it: bytes, since the file may be replaced while it is served."""
+
+    path: Path
+    data: bytes
+    uncertain: float | None
 
 
 class Model:
@@ -28,37 +34,46 @@ class Model:
 
     def __init__(self, run: Path, uncertain: float | None = None) -> None:
         path = find_model(run)
-        self.name = _name(path)
-        self.predictor = Predictor(run, threads=1, uncertain=uncertain)
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        card = self.predictor.card
-        self.spec = InputSpec(
-            self.predictor.preprocessing, card.size, tuple(card.measures) if "measures" in card.inputs else ()
-        )
-        self.quick = replace(self.spec, preprocessing=self.predictor.quick)
+        self.name, self.file = _name(path), ModelFile(path, path.read_bytes(), uncertain)
+        predictor = _open(self.file)
+        self.card, self.uncertain, self.preprocessing = predictor.card, predictor.uncertain, predictor.preprocessing
 
     def describe(self) -> ModelInfo:
         """Name, labels, input and hash, for `/version`."""
-        card = self.predictor.card
         return ModelInfo(
             name=self.name,
-            labels=card.labels,
-            network=card.network,
-            size=card.size,
-            region=self.spec.preprocessing.cut.region,
-            sha256=self.sha256,
-            precision=card.precision,
-            uncertain=self.predictor.uncertain,
+            labels=self.card.labels,
+            network=self.card.network,
+            size=self.card.size,
+            region=self.preprocessing.cut.region,
+            sha256=hashlib.sha256(self.file.data).hexdigest(),
+            precision=self.card.precision,
+            uncertain=self.uncertain,
             # Without the paths of weights on this machine, which clients must not see.
-            preprocessing=self.spec.preprocessing.model_dump(
+            preprocessing=self.preprocessing.model_dump(
                 mode="json", exclude={"detector": {"weights": True}, "cut": {"landmarks": True}}
             ),
         )
 
-    def inputs_of(self, prepared: Prepared) -> dict[str, Any]:
-        """Inputs of the graph for the faces of a photo."""
-        found = {"crops": prepared.crops, "measures": prepared.measures}
-        return {name: found[name] for name in self.predictor.card.inputs}
+
+def _open(file: ModelFile) -> Predictor:
+    return Predictor(file.path, threads=1, uncertain=file.uncertain, data=file.data)
+
+
+_predictors: dict[str, Predictor] = {}  # of a worker process
+
+
+def load_predictors(files: dict[str, ModelFile]) -> None:
+    """Open the models in a worker process, and try each on a blank crop: raises InputError for one that fails."""
+    for name, file in files.items():
+        predictor = _predictors[name] = _open(file)
+        load_models(predictor.preprocessing)
+        predictor.classify(np.zeros((1, predictor.card.size, predictor.card.size, 3), np.uint8))
+
+
+def predict_picture(data: bytes, model: str, quick: bool, max_pixels: int) -> Prediction:
+    """Predict the bytes of a picture, in a worker process."""
+    return _predictors[model].predict_photo(data, quick=quick, max_pixels=max_pixels)
 
 
 def _name(path: Path) -> str:
@@ -81,7 +96,9 @@ class Service:
         self.default = next(iter(self.models))
         self.cameras = 0  # live connections
         self.ready = False
-        self.pool = Pool(workers, limits.picture_timeout, lambda reason: self.telemetry.failed.labels(reason).inc())
+        load = (load_predictors, {name: model.file for name, model in self.models.items()})
+        on_failure = lambda reason: self.telemetry.failed.labels(reason).inc()  # noqa: E731
+        self.pool = Pool(workers, load, limits.picture_timeout, on_failure)
 
     def describe(self) -> ServerInfo:
         """Version, models and limits, for `/version`."""
@@ -95,44 +112,28 @@ class Service:
 
     def start(self) -> None:
         """Start the workers; raises SetupError if they lack something, before the server announces itself."""
-        self.pool.start([model.spec for model in self.models.values()])
+        self.pool.start()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Start batching, and the workers if `start` was not called; stop both on the way out."""
-        threads = ThreadPoolExecutor(1)  # ONNX Runtime releases the GIL; the workers are the parallelism
-        self.batchers = {
-            name: Batcher(
-                model.predictor.infer, threads, self.limits.batch, self.limits.wait, self.telemetry.batch.observe
-            )
-            for name, model in self.models.items()
-        }
-        running = [asyncio.create_task(batcher.run()) for batcher in self.batchers.values()]
+        """Start the workers if `start` was not called; stop them on the way out."""
         try:
-            await self.pool.warm([model.spec for model in self.models.values()])
+            await self.pool.warm()
             self.ready = True
             yield
         finally:
             self.ready = False
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
             self.pool.close()
-            threads.shutdown()
 
     async def predict(self, data: bytes, name: str, *, path: str = "", quick: bool = False) -> Prediction:
         """Predict the bytes of one picture by the model `name`; a bad picture is an outcome, not an error.
 
-        `quick` does not search for the small faces of a group: for the frames of a camera.
+        `quick` does not search for the small faces of a group: for the frames of a camera. Raises SetupError if the
+        model itself fails.
         """
-        model = self.models[name]
-        spec = model.quick if quick else model.spec
-        with self.batchers[name].announced():
-            prepared = await self.pool.prepare(data, spec, self.limits.max_pixels)
-        rows = np.zeros((0, 0), np.float32)
-        if prepared.crops is not None:
-            rows = await self.batchers[name].infer(model.inputs_of(prepared))
-        faces = model.predictor.label_faces(prepared.faces, rows)
-        outcome = summarize_outcome(faces) if faces else prepared.outcome
-        self.telemetry.pictures.labels(outcome).inc()
-        return Prediction(path=path, outcome=outcome, width=prepared.width, height=prepared.height, faces=faces)
+        try:
+            prediction = await self.pool.run(predict_picture, data, name, quick, self.limits.max_pixels)
+        except PictureFailed:
+            prediction = Prediction(outcome="bad_image")
+        self.telemetry.pictures.labels(prediction.outcome).inc()
+        return prediction.model_copy(update={"path": path})

@@ -3,7 +3,6 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
-CROPS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Telemetry:
@@ -21,7 +20,6 @@ class Telemetry:
         self.failed = Counter(
             "fer_pictures_failed", "Bad images by reason: raised, died, late", ["reason"], registry=self.registry
         )
-        self.batch = Histogram("fer_batch_crops", "Crops classified at once", buckets=CROPS, registry=self.registry)
         self.queue = Gauge("fer_queue_requests", "Requests waiting or in work", registry=self.registry)
         self.frames = Counter("fer_live_frames", "Frames of live connections", ["outcome"], registry=self.registry)
         self.live = Gauge("fer_live_connections", "Live connections", registry=self.registry)

@@ -1,19 +1,20 @@
 """Read the pictures of a request into memory, counting bytes as they arrive."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator
+from typing import NamedTuple, TypeVar
 
-from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from fer_pipeline.serve.limits import Load, TooLarge
+from fer_pipeline.serve.limits import Load
 
 RAW = "application/octet-stream"
-FIELDS = {b"files", b"file"}  # the second is what most examples of other servers call it
+FIELDS = {"files", "file"}  # the second is what most examples of other servers call it
+MAX_FIELDS, MAX_FIELD_BYTES = 100, 65_536  # of a form's fields that are no files, which are ignored
+LIMITS = ("Too many", "Part exceeded")  # how the messages of Starlette's limits begin
 T = TypeVar("T")
 
 
@@ -25,12 +26,11 @@ class BadUpload(Exception):
         self.status = status
 
 
-@dataclass
-class Upload:
+class Upload(NamedTuple):
     """One picture: the name given by the client, which is never used as a path, and its bytes."""
 
     name: str
-    data: bytearray = field(default_factory=bytearray)
+    data: bytes
 
 
 async def read_uploads(request: Request, load: Load) -> list[Upload]:
@@ -41,28 +41,26 @@ async def read_uploads(request: Request, load: Load) -> list[Upload]:
     limits = load.gate.limits
     try:
         async with asyncio.timeout(limits.upload):
-            return await _read_uploads(request, load, limits.max_files)
+            uploads = await _read_uploads(request, load)
     except TimeoutError:
         raise BadUpload(f"the upload took longer than {limits.upload:g} seconds: send fewer pictures", 408) from None
-
-
-async def _read_uploads(request: Request, load: Load, max_files: int) -> list[Upload]:
-    kind, options = parse_options_header(request.headers.get("content-type") or RAW)
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > load.gate.limits.max_bytes:
-        load.add(int(declared))
-    if kind == b"multipart/form-data":
-        uploads = await _read_form(request, load, max_files, options.get(b"boundary", b""))
-    elif kind.startswith(b"image/") or kind == RAW.encode():
-        uploads = [await _read_raw(request, load)]
-    else:
-        raise BadUpload(
-            "send a form (multipart/form-data, field `files`), or one picture with the header Content-Type: image/jpeg",
-            415,
-        )
     if not uploads:
         raise BadUpload("no picture in the field `files` (or `file`): add one", 422)
     return uploads
+
+
+async def _read_uploads(request: Request, load: Load) -> list[Upload]:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > load.gate.limits.max_bytes:
+        load.add(int(declared))
+    kind = parse_options_header(request.headers.get("content-type") or RAW)[0].decode("latin-1")
+    if kind == "multipart/form-data":
+        return await _read_form(request, load)
+    if kind.startswith("image/") or kind == RAW:
+        return [Upload("", b"".join([chunk async for chunk in _receive(request, load)]))]
+    raise BadUpload(
+        "send a form (multipart/form-data, field `files`), or one picture with the header Content-Type: image/jpeg", 415
+    )
 
 
 async def unless_left(request: Request, work: "asyncio.Future[T]") -> T:
@@ -84,71 +82,41 @@ async def _wait_until_left(request: Request) -> None:
         pass
 
 
-async def _read_raw(request: Request, load: Load) -> Upload:
-    upload = Upload("")
+async def _receive(request: Request, load: Load) -> AsyncGenerator[bytes, None]:
     async for chunk in request.stream():
         load.add(len(chunk))
-        upload.data += chunk
-    return upload
+        yield chunk
 
 
-async def _read_form(request: Request, load: Load, max_files: int, boundary: bytes) -> list[Upload]:
-    form = _Form(max_files)
-    try:
-        parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type]
-        async for chunk in request.stream():
-            load.add(len(chunk))
-            parser.write(chunk)
-        parser.finalize()
-    except (MultipartParseError, ValueError) as error:
-        raise BadUpload(f"not a form that can be read: {str(error)[:100]}") from None
-    if not form.complete:
-        raise BadUpload("the form ends before its last boundary: send all of it")
-    return form.uploads
+class _Form(MultiPartParser):
+    """Starlette's parser of forms, which writes nothing to disk and knows whether the form was all there."""
 
+    spool_max_size = 0  # bytes from which a file would lie on disk; 0: never
+    complete = False
 
-class _Form:
-    """Collects the parts that are files; ignores other fields."""
-
-    def __init__(self, max_files: int) -> None:
-        self.max_files = max_files
-        self.uploads: list[Upload] = []
-        self.complete = False
-        self._name = bytearray()
-        self._value = bytearray()
-        self._headers: dict[bytes, bytes] = {}
-        self._current: Upload | None = None
-
-    def callbacks(self) -> dict[str, Callable[..., Any]]:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-            "on_header_end": self._keep_header,
-            "on_headers_finished": self._open_part,
-            "on_part_data": self._take,
-            "on_end": self._end,
-        }
-
-    def _begin(self) -> None:
-        self._headers, self._current = {}, None
-
-    def _keep_header(self) -> None:
-        self._headers[bytes(self._name).lower()] = bytes(self._value)
-        self._name, self._value = bytearray(), bytearray()
-
-    def _open_part(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        if options.get(b"name") not in FIELDS or b"filename" not in options:
-            return
-        if len(self.uploads) == self.max_files:
-            raise TooLarge(f"more than {self.max_files} pictures: send them in several requests")
-        self._current = Upload(options[b"filename"].decode("utf-8", "replace"))
-        self.uploads.append(self._current)
-
-    def _take(self, data: bytes, start: int, end: int) -> None:
-        if self._current is not None:
-            self._current.data += data[start:end]
-
-    def _end(self) -> None:
+    def on_end(self) -> None:
         self.complete = True
+
+
+async def _read_form(request: Request, load: Load) -> list[Upload]:
+    async def receive() -> AsyncGenerator[bytes, None]:
+        async for chunk in _receive(request, load):
+            yield chunk
+        if not form.complete:  # raised here, the parser closes its files
+            raise BadUpload("the form ends before its last boundary: send all of it")
+
+    most = load.gate.limits.max_files
+    form = _Form(request.headers, receive(), max_files=most, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+    try:
+        parts = await form.parse()
+    except MultiPartException as error:
+        if error.message.startswith(LIMITS):
+            raise BadUpload(f"{error.message} Send at most {most} pictures a request.", 413) from None
+        raise BadUpload(f"not a form that can be read: {error.message[:100]}") from None
+    except ValueError:  # of a charset that Python cannot decode with
+        raise BadUpload("not a form that can be read: send its names as UTF-8") from None
+    try:
+        files = [part for name, part in parts.multi_items() if name in FIELDS and isinstance(part, UploadFile)]
+        return [Upload(file.filename or "", await file.read()) for file in files]
+    finally:
+        await parts.close()

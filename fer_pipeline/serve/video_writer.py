@@ -12,6 +12,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from fer_pipeline.errors import SetupError
+from fer_pipeline.files import to_cell
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.serve.smoothing import Track
 from fer_pipeline.vision.image_io import Image
@@ -53,16 +54,16 @@ class _Table:
     def __init__(self, writer: Any, predictor: Predictor) -> None:
         self.writer, self.predictor = writer, predictor
         box = ["left", "top", "right", "bottom"]
-        writer.writerow(["frame", "seconds", "face", *box, "label", "outcome", *predictor.card.labels])
+        labels = map(to_cell, predictor.card.labels)
+        writer.writerow(["frame", "seconds", "face", *box, "label", "outcome", *labels])
 
     def write(self, number: int, moment: float, frame: Image, tracks: Sequence[Track]) -> None:  # noqa: ARG002
         for track in tracks:
             face = self.predictor.label_face(track.box, track.probabilities)
             box = [round(value, 1) for value in track.box]
             shares = [round(face.probabilities[name], 4) if face.guess else "" for name in self.predictor.labels]
-            self.writer.writerow(
-                [number, round(moment, 3), track.number, *box, face.guess or "", face.outcome, *shares]
-            )
+            label = to_cell(face.guess or "")
+            self.writer.writerow([number, round(moment, 3), track.number, *box, label, face.outcome, *shares])
 
 
 class _Video:

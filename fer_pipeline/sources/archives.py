@@ -11,6 +11,9 @@ from typing import IO, Any, NamedTuple, Self
 from fer_pipeline.dataset.class_folders import to_text
 from fer_pipeline.errors import InputError
 
+RATIO = 20  # what an archive may unpack to, by its own size; pictures hardly shrink, a CSV to a third
+ROOM = 100_000_000  # bytes that it may unpack to anyway
+HEADER = 512  # bytes that a member counts for beside its own
 MAX_NAME = 65_536  # bytes that an archive may use to name a member
 PACKED = (b"PK", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # how zip, gzip, bzip2 and xz begin
 NAMES = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
@@ -39,13 +42,16 @@ class ArchiveMember(NamedTuple):
 def iter_members(archive: Path) -> Iterator[ArchiveMember]:
     """Yield the files of a tar or zip archive, whatever it is called.
 
-    Raises InputError for what is no archive, or a damaged one.
+    Raises InputError for what is no archive, a damaged one, or one that unpacks to far more than its own size.
     """
     try:
-        if zipfile.is_zipfile(archive):
-            yield from _from_zip(archive)
-        else:
-            yield from _from_tar(archive)
+        room = ROOM + RATIO * archive.stat().st_size
+        for member in _from_zip(archive) if zipfile.is_zipfile(archive) else _from_tar(archive):
+            room -= member.size + HEADER
+            if room < 0:
+                told = f"unpacks to more than {RATIO} times its size, which pictures do not"
+                raise InputError(f"{archive}: {told}: unpack what you trust and name the folder")
+            yield member
     except ERRORS as error:
         raise broken(archive, error) from None
 

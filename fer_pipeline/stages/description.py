@@ -13,7 +13,7 @@ from typing import Any
 
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.errors import InputError
-from fer_pipeline.files import write_aside
+from fer_pipeline.files import to_cell, write_aside
 
 METADATA, CROISSANT = "metadata.csv", "croissant.json"
 COLUMNS = {
@@ -56,7 +56,7 @@ def describe_split(folder: Path, rows: Iterable[Row]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_cells(row) for row in rows)
+    writer.writerows(map(to_cell, _cells(row)) for row in rows)
     table = text.getvalue().encode()
     write_aside(folder / METADATA, [table])
     described = _describe(folder.resolve().parent.name, hashlib.sha256(table).hexdigest())

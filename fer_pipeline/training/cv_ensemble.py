@@ -4,7 +4,6 @@ An image may lie in another fold in each of them, as long as groups are the same
 trained on neither it nor its group, and so does their mean.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from fer_pipeline.evaluation.evaluate import measure
 from fer_pipeline.evaluation.metrics import score
 from fer_pipeline.evaluation.predictions import PREDICTIONS, PredictedLabel, read_predictions, write_predictions
 from fer_pipeline.evaluation.scores import BestMember, EnsembleScores, Metrics, Record, read_record, write_record
-from fer_pipeline.files import hash_file
+from fer_pipeline.files import TableReader, hash_file
 from fer_pipeline.models.data import FOLDS, Crops
 from fer_pipeline.training.ensemble import check_runs, geometric_mean
 
@@ -91,7 +90,7 @@ def read_out_of_fold(run: Path) -> OutOfFold:
 
 def _read_probabilities(path: Path) -> tuple[list[str], dict[str, list[float]]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        reader = TableReader(file)
         labels = [name.removeprefix("p_") for name in reader.fieldnames or [] if name.startswith("p_")]
         found = {}
         for line in reader:

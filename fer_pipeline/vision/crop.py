@@ -11,7 +11,14 @@ from fer_pipeline.config.schema import CropSettings, Preprocessing
 from fer_pipeline.vision.boxes import Box, Square, bounding_box
 from fer_pipeline.vision.detectors import Face
 from fer_pipeline.vision.image_io import Image, resize
-from fer_pipeline.vision.landmarks import Landmarks, detect_faces, find_landmarks, find_landmarks_in_crop
+from fer_pipeline.vision.landmarks import (
+    Landmarks,
+    detect_faces,
+    find_landmarks,
+    find_landmarks_in_crop,
+    load_detector,
+    load_landmarks,
+)
 from fer_pipeline.vision.mouth import MOUTH, eye_distance, measure_mouth, measure_outline, tilt
 from fer_pipeline.vision.mouth_check import LEAST, Missing, is_outside, place_check, score_mouth
 from fer_pipeline.vision.mouth_check import SIDE as CHECK_SIDE
@@ -36,18 +43,19 @@ class Crop(NamedTuple):
     missing: Missing | None = None
 
 
-class SeenFace(NamedTuple):
-    """What is told of a face beside its class: its box in pixels of the photo, its turn, and why it has no class."""
-
-    box: Box
-    turned: int = 0
-    missing: Missing | None = None
-
-
 def prepare(photo: Image, preprocessing: Preprocessing) -> list[Crop]:
     """Detect the faces of an upright RGB photo (height, width, 3) and crop them, the largest face first."""
     faces = detect_faces(photo, preprocessing.detector, every=preprocessing.cut.faces == "all")
     return cut_crops(photo, faces, preprocessing.cut)
+
+
+def load_models(preprocessing: Preprocessing) -> None:
+    """Load what `prepare` needs before the first photo; raises SetupError if this machine lacks it."""
+    load_detector(preprocessing.detector)
+    if preprocessing.cut.region != "whole":
+        load_landmarks(preprocessing.cut.landmarks)
+    if preprocessing.cut.region == "lips" and preprocessing.cut.mouth_check:
+        score_mouth(np.zeros((CHECK_SIDE, CHECK_SIDE, 3), np.uint8))
 
 
 def cut_crops(photo: Image, faces: list[Face], cut: CropSettings) -> list[Crop]:

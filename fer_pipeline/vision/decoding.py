@@ -1,7 +1,6 @@
 """Before and after Pillow decodes a picture: what its file claims beside its size, and the way to upright RGB."""
 
 import io
-import re
 
 import numpy as np
 import PIL.Image
@@ -11,12 +10,7 @@ from PIL.BmpImagePlugin import DibImageFile
 from PIL.IcoImagePlugin import IcoFile
 from PIL.PngImagePlugin import PngImageFile
 
-TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF 6.0, section 15
-
 STRIP = 256  # rows of a transparent picture laid over white at a time
-MAX_SCANS = 100  # of a JPEG; encoders write about ten, and libtiff allows as many
-SCAN = b"\xff\xda"  # how a scan begins; encoded pixels never hold these two bytes (ITU T.81, B.1.1.5)
-SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # a marker that a length follows, or the end of the picture
 
 
 def icon_pixels(data: bytes) -> int:
@@ -32,23 +26,6 @@ def icon_pixels(data: bytes) -> int:
     inner = PngImageFile if data[offset : offset + 4] == b"\x89PNG" else DibImageFile
     width, height = inner(file).size  # no more than the header is read
     return width * height
-
-
-def tile_pixels(image: PIL.Image.Image) -> int:
-    """Pixels of a TIFF's tile, which is decoded whole however small the picture is; 0 where there is none."""
-    tags = getattr(image, "tag_v2", {})
-    return int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0))
-
-
-def has_many_scans(data: bytes) -> bool:
-    """Whether a JPEG has more scans than a picture needs: each takes as long as decoding it, in a dozen bytes."""
-    if data.count(SCAN) <= MAX_SCANS:
-        return False
-    scans = place = 0  # some may lie in a preview or a profile: these segments are left out
-    while scans <= MAX_SCANS and (found := SEGMENT.search(data, place)) and found[0] != b"\xff\xd9":
-        scans += found[0] == SCAN
-        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return scans > MAX_SCANS
 
 
 def upright(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngInfo
 
 from fer_pipeline.files import aside_of, write_aside
-from fer_pipeline.vision.avif import frame_pixels
-from fer_pipeline.vision.decoding import has_many_scans, icon_pixels, tile_pixels, to_rgb, upright
+from fer_pipeline.vision.decoding import icon_pixels, to_rgb, upright
+from fer_pipeline.vision.limits import bounded_decoder
 from fer_pipeline.vision.signatures import sniff_signature
 
 Image = NDArray[np.uint8]
@@ -82,13 +82,16 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, shrink_to:
 
     `shrink_to` lets the JPEG decoder skip detail that a later shrink to that longest side would lose anyway (the result
     is never smaller than that). Raises BadImage with `empty`, `unreadable`, `truncated`, `too_many_pixels`,
-    `too_many_scans` or `needs_heic`; OSError only if the file itself cannot be read.
+    `too_much_memory` or `needs_heic`; OSError only if the file itself cannot be read.
     """
     data = source.read_bytes() if isinstance(source, Path) else source
     if not data:
         raise BadImage("empty")
-    with _pillow:
-        return _decode(data, max_pixels, shrink_to)
+    try:
+        with _pillow, bounded_decoder(max_pixels, len(data)):
+            return _decode(data, max_pixels, shrink_to)
+    except MemoryError:
+        raise BadImage("too_much_memory") from None
 
 
 def read_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Image, float]:
@@ -109,8 +112,6 @@ def _decode(data: bytes, max_pixels: int, shrink_to: int | None) -> Image:
         if sniff_signature(data) == HEIC:
             return to_rgb(_open_heic(data, max_pixels))
         with _open(data, max_pixels, shrink_to) as image:
-            if image.format in {"JPEG", "MPO"} and has_many_scans(data):
-                raise BadImage("too_many_scans")
             if shrink_to is not None and image.format in {"JPEG", "MPO"}:
                 factor = shrink_to / max(image.size)  # draft leaves both sides at least as large as it is told
                 image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))
@@ -155,7 +156,7 @@ def _open(data: bytes, max_pixels: int, shrink_to: int | None = None) -> PIL.Ima
             # A decoder that skips detail holds no more than what is left; of a progressive one it holds all.
             skipped = max(scale for scale in (1, 2, 4, 8) if scale == 1 or max(image.size) >= scale * shrink_to)
             pixels //= skipped**2
-        if max(pixels, tile_pixels(image), frame_pixels(data)) <= max_pixels:
+        if pixels <= max_pixels:
             return image
     raise BadImage("too_many_pixels")
 
@@ -185,7 +186,7 @@ class Header(NamedTuple):
 def read_header(data: bytes) -> Header | None:
     """Size, format and compression of an image file; None if it is no image we read."""
     try:
-        with _pillow:
+        with _pillow, bounded_decoder(MAX_PIXELS, len(data)):
             if icon_pixels(data) > MAX_PIXELS:
                 return None
             with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:

@@ -1,17 +1,29 @@
 """Run a web application on this machine; it stops without losing a request."""
 
+import asyncio
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fer_pipeline import console
 from fer_pipeline.errors import SetupError, UsageError
 from fer_pipeline.web.guard import is_loopback
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.applications import Starlette
 
+MAX_CRUMBS, CRUMB = 1000, 50  # pieces of a body, after which they must have so many bytes on average
+MAX_FILES = 10_240  # open files; macOS allows no more
+HEAD_TIME = 10  # seconds within which a connection must send a request's head
 GRACE = 20  # seconds for requests in flight once the server was asked to stop
 
 
@@ -42,30 +54,102 @@ def address(bound: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def serve(app: "ASGIApp", bound: socket.socket, title: str, *, open_page: bool = False) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests in flight are finished first."""
-    import uvicorn
+class Parser(h11.Connection):
+    """Reads requests, and refuses a body in crumbs: each costs the loop, which all share, as much as a whole picture.
 
-    host = bound.getsockname()[0]
-    console.note(f"{title}: {address(bound)} (Ctrl-C stops it)")
-    if not is_loopback(host):
-        console.note(f"{title}: open to everyone who can reach this machine: put a proxy with a password before it")
-    config = uvicorn.Config(
-        app,
-        access_log=False,  # client addresses and file names are private
-        log_level="warning",
-        server_header=False,
-        ws_max_size=8_000_000,
-        ws_max_queue=2,
-        ws_per_message_deflate=False,  # frames are JPEG already
-        timeout_graceful_shutdown=GRACE,
+    h11 bounds the bytes of a request's head, which httptools does not.
+    """
+
+    _pieces = _bytes = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._pieces, self._bytes = self._pieces + 1, self._bytes + len(event.data)
+            if self._pieces > MAX_CRUMBS and self._bytes < CRUMB * self._pieces:
+                raise h11.RemoteProtocolError("a body in crumbs")
+        return event
+
+
+class Connection(H11Protocol):
+    """A connection that is closed if it sends no request in time: uvicorn itself waits for ever for the first."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conn = Parser(h11.SERVER)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _expect_head(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = self.loop.call_later(HEAD_TIME, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        """Close unless a request is in work or a WebSocket has taken over."""
+        if (self.cycle is None or self.cycle.response_complete) and self.transport.get_protocol() is self:
+            self.transport.abort()
+
+
+def make_server(app: "Starlette", log_level: str = "warning") -> uvicorn.Server:
+    """The server of an application, for a bound socket."""
+    _allow_connections()
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=Connection,
+            access_log=False,  # client addresses and file names are private
+            log_level=log_level,
+            server_header=False,
+            ws_max_size=8_000_000,
+            ws_max_queue=2,
+            ws_per_message_deflate=False,  # frames are JPEG already
+            timeout_graceful_shutdown=GRACE,
+        )
     )
-    if open_page:
-        show_page(address(bound))  # the socket is bound: the first request waits for the server
+
+
+def _allow_connections() -> None:
+    """Take `MAX_FILES` connections if the system lets us: each is an open file, of which 1,024 are a usual limit."""
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        import resource
+
+        before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MAX_FILES if most == resource.RLIM_INFINITY else min(most, MAX_FILES)
+        if before != resource.RLIM_INFINITY and before < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def serve(app: "Starlette", bound: socket.socket, title: str, *, open_page: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests in flight are finished first."""
+    key = getattr(app.state, "key", "")
+    url = f"{address(bound)}/?key={key}" if key else address(bound)
+    tell = console.err.print if key else console.note  # nothing else tells the key
+    tell(f"{title}: {url} (Ctrl-C stops it)")
+    if not is_loopback(bound.getsockname()[0]):
+        console.note(f"{title}: open to everyone who can reach this machine: put a proxy with a password before it")
     # uvicorn stops gracefully and then raises the signal again: the code after this must still run.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        uvicorn.Server(config).run(sockets=[bound])
+        with (
+            _shown(url, key) if open_page else nullcontext()
+        ):  # the socket is bound: the first request waits for the server
+            make_server(app).run(sockets=[bound])
     except KeyboardInterrupt:
         pass
     finally:
@@ -73,14 +157,21 @@ def serve(app: "ASGIApp", bound: socket.socket, title: str, *, open_page: bool =
         bound.close()
 
 
-def show_page(url: str) -> None:
-    """Open a page in the user's browser, where there is a display."""
-    import webbrowser
+@contextmanager
+def _shown(url: str, key: str) -> Iterator[None]:
+    """Show a page; one with a key by a file that leads there, since all people of this machine see a command's words.
 
-    if (
-        os.environ.get("DISPLAY")
-        or os.environ.get("WAYLAND_DISPLAY")
-        or os.name == "nt"
-        or os.uname().sysname == "Darwin"
-    ):
-        webbrowser.open(url)
+    It lies in the home folder, since some browsers may not look elsewhere.
+    """
+    if not key:
+        console.show_page(url)
+        yield
+        return
+    folder = Path.home() if os.access(Path.home(), os.W_OK) else None
+    with tempfile.NamedTemporaryFile("w", prefix="fer-", suffix=".html", dir=folder, delete=False) as file:
+        file.write(f'<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={url}">')
+    try:
+        console.show_page(Path(file.name).as_uri())
+        yield
+    finally:
+        Path(file.name).unlink(missing_ok=True)

@@ -166,7 +166,10 @@ def limit_threads() -> None:
         os.environ[name] = "1"
     import cv2
 
+    from fer_pipeline.vision.limits import bound_decoders
+
     cv2.setNumThreads(1)
+    bound_decoders(time=True)
 
 
 def _die_with_parent() -> None:

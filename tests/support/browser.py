@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from fer_pipeline.web.server import address, listen
+from fer_pipeline.web.server import address, listen, make_server
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync"]
@@ -22,7 +21,7 @@ QUIET += ["--disable-component-update", "--disable-sync"]
 def running(app: Any) -> Iterator[str]:
     """The application on a free port of loopback, in a thread of its own; the value is its URL."""
     bound = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
+    server = make_server(app, "error")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:

@@ -7,7 +7,7 @@ import signal
 from PIL import Image
 
 from fer_pipeline.errors import SetupError
-from fer_pipeline.workers.picture_pool import InputSpec, Prepared
+from fer_pipeline.models.prediction import Prediction
 
 
 def slow_jpeg(scans: int = 80) -> bytes:
@@ -19,8 +19,8 @@ def slow_jpeg(scans: int = 80) -> bytes:
     return data[:last] + data[last:-2] * scans + data[-2:]
 
 
-def prepare_or_fail(data: bytes, _: InputSpec, __: int) -> Prepared:
-    """In place of `prepare_bytes`: what it does is the picture's one word."""
+def predict_or_fail(data: bytes, *_: object) -> Prediction:
+    """In place of `predict_picture`: what it does is the picture's one word."""
     if data == b"die":
         os.kill(os.getpid(), signal.SIGKILL)
     while data == b"hold":
@@ -31,4 +31,4 @@ def prepare_or_fail(data: bytes, _: InputSpec, __: int) -> Prepared:
         raise AssertionError("!ssize.empty()\nin resize")
     if data == b"setup":
         raise SetupError("the landmarks went away: install them")
-    return Prepared("no_face", 1, 1)
+    return Prediction(outcome="no_face", width=1, height=1)

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from fer_pipeline.errors import FerError
 from fer_pipeline.sources.camera.capture_store import CaptureStore
 from fer_pipeline.sources.camera.session import CaptureSession, SessionOptions
+from fer_pipeline.vision.crop import load_models
 from fer_pipeline.web.frames import Newest, until_one_ends
 from fer_pipeline.web.guard import guard
 from fer_pipeline.web.pages import add_pages
@@ -35,15 +36,16 @@ def make_app(
     workers: int = 1,
     host: str = "127.0.0.1",
     more_hosts: Sequence[str] = (),
+    key: str = "",
 ) -> Starlette:
     """The application over an open store; its processes start with it and end with it."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        pool = Pool(workers)
+        pool = Pool(workers, (load_models, options.preprocessing))
         app.state.session = CaptureSession(options, store, pool)
         try:
-            await pool.warm([options.input_spec])
+            await pool.warm()
             yield
         finally:
             pool.close()
@@ -51,7 +53,7 @@ def make_app(
     routes = [Route("/crops/{number}", _crop), WebSocketRoute("/session", _session)]
     app = Starlette(routes=routes, lifespan=lifespan)
     add_pages(app, Path(__file__).parent, index="collect.html")
-    guard(app, host, more_hosts)
+    guard(app, host, more_hosts, key)
     return app
 
 

@@ -4,19 +4,20 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import PIL.Image
 
 from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.sources.camera.capture_store import CaptureStore
 from fer_pipeline.sources.camera.frame_selection import FrameSelector
-from fer_pipeline.vision.image_io import Image
-from fer_pipeline.workers.picture_pool import InputSpec, Pool, Prepared
+from fer_pipeline.vision.boxes import Box
+from fer_pipeline.vision.crop import prepare
+from fer_pipeline.vision.image_io import BadImage, Image, read_image
+from fer_pipeline.workers.picture_pool import PictureFailed, Pool
 
 MAX_PIXELS = 10_000_000  # of a frame
 SHOWN = 24  # crops on the page
-FULL = Prepared("no_face")  # of a frame that was not looked at
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,34 @@ class SessionOptions:
     target: int
     preprocessing: Preprocessing
 
-    @property
-    def input_spec(self) -> InputSpec:
-        """What the processes are asked for: the largest face, cut as for training."""
-        return InputSpec(self.preprocessing, self.preprocessing.cut.size)
+
+class Found(NamedTuple):
+    """The largest face of a frame, and its crop as for training; the size and the box are in pixels of the frame."""
+
+    outcome: Literal["ok", "no_face", "mouth_outside", "mouth_hidden", "bad_image"]
+    width: int = 0
+    height: int = 0
+    box: Box | None = None
+    crop: Image | None = None
+
+
+def find_face(data: bytes, preprocessing: Preprocessing) -> Found:
+    """Decode a frame and cut out its largest face, in a worker process."""
+    try:
+        frame = read_image(data, max_pixels=MAX_PIXELS)
+    except BadImage:
+        return Found("bad_image")
+    height, width = frame.shape[:2]
+    found = prepare(frame, preprocessing)
+    if not found:
+        return Found("no_face", width, height)
+    best = found[0]
+    if best.missing is not None:
+        return Found(best.missing, width, height, best.face.box)
+    return Found("ok", width, height, best.face.box, best.image)
+
+
+FULL = Found("no_face")  # of a frame that was not looked at
 
 
 class CaptureSession:
@@ -49,28 +74,29 @@ class CaptureSession:
             self.end()
             turn = self.turn
         full = self.store.counts[label] >= self.options.target
-        prepared = FULL if full else await self.pool.prepare(data, self.options.input_spec, MAX_PIXELS)
+        found = FULL if full else await self._find_face(data)
         if turn != self.turn:  # it shows the session that was ended, or what was just taken back
             return {"state": self.state()}
-        outcome, crop = self._decide(label, data, prepared)
+        outcome, crop = self._decide(label, data, found)
         number = self._keep(label, data, crop) if crop is not None else None
         if outcome != "kept":
             self.refused[outcome] += 1
-        answer = {"label": label, "outcome": outcome, "width": prepared.width, "height": prepared.height}
-        return answer | {
-            "boxes": [list(face.box) for face in prepared.faces[:1]],
-            "photo": number,
-            "state": self.state(),
-        }
+        answer = {"label": label, "outcome": outcome, "width": found.width, "height": found.height}
+        return answer | {"boxes": [list(found.box)] if found.box else [], "photo": number, "state": self.state()}
 
-    def _decide(self, label: str, data: bytes, prepared: Prepared) -> tuple[str, Image | None]:
+    async def _find_face(self, data: bytes) -> Found:
+        try:
+            return await self.pool.run(find_face, data, self.options.preprocessing)
+        except PictureFailed:
+            return Found("bad_image")
+
+    def _decide(self, label: str, data: bytes, found: Found) -> tuple[str, Image | None]:
         """`kept` and the crop, or the reason to refuse a frame."""
-        if prepared is FULL or self.store.counts[label] >= self.options.target:  # another page may have been faster
+        if found is FULL or self.store.counts[label] >= self.options.target:  # another page may have been faster
             return "full", None
-        if prepared.outcome != "ok" or prepared.crops is None:
-            missing = prepared.faces[0].missing if prepared.faces else None
-            return missing or ("no_face" if prepared.outcome == "no_face" else "bad_image"), None
-        crop: Image = prepared.crops[0]
+        if found.crop is None:
+            return found.outcome, None
+        crop = found.crop
         reason = self.store.refuse(data) or self.selector.refuse(label, crop)
         return (reason, None) if reason else ("kept", crop)
 
