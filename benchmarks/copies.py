@@ -20,12 +20,14 @@ from fer_pipeline.evaluation.leakage import find_leaks
 from fer_pipeline.models.data import Crops
 from fer_pipeline.sources.folders import find_in_folder
 from fer_pipeline.sources.importers import import_images
-from fer_pipeline.stages.dedupe import DEDUPE
+from fer_pipeline.stages.dedupe import DEDUPE, measure_photo
 from fer_pipeline.stages.runner import run_stage
+from fer_pipeline.stages.stage import Keep
 from fer_pipeline.stages.unify import UNIFY
 from fer_pipeline.vision.crop import prepare
-from fer_pipeline.vision.image_io import Image, hash_image, read_image, resize, write_image
+from fer_pipeline.vision.image_io import Image, read_image, resize, write_image
 
+DEDUPE_SETTINGS = DedupeConfig(input=Path("unified"), output=Path("unique"))
 LEVEL_EYES = Preprocessing(detector=Detector(), cut=CropSettings(scale="eyes", align=True))
 
 
@@ -106,7 +108,7 @@ def count_tied(planted: Sequence[Image], copies: Sequence[Image]) -> tuple[float
 def count_told(planted: Sequence[Image], tested: Sequence[Image]) -> tuple[float, int]:
     """The share of tested photos that the gate calls a copy of the planted one of their place, and how many in all."""
     train, test = crop_all(planted), crop_all(tested)
-    leaks = find_leaks(test, train, DedupeConfig(input=Path("a"), output=Path("b")).distance)
+    leaks = find_leaks(test, train, DEDUPE_SETTINGS.distance)
     right = sum(test.rows[leak.test].path == train.rows[leak.train].path for leak in leaks)
     return right / max(1, len(test.rows)), len(leaks)
 
@@ -117,7 +119,10 @@ def crop_all(photos: Sequence[Image]) -> Crops:
     for number, photo in enumerate(photos):
         for crop in prepare(photo, LEVEL_EYES)[:1]:
             crops.append(crop.image)
-            rows.append(Row(path=str(number), label="a", attributes={"hash": hash_image(photo)}))
+            row = Row(path=str(number), label="a")
+            hashes = measure_photo(photo, row, DEDUPE_SETTINGS)
+            assert isinstance(hashes, Keep)
+            rows.append(row.replace(attributes=hashes.attributes))
     return Crops(np.stack(crops), np.zeros(len(crops), np.int64), rows, ["a"])
 
 

@@ -83,6 +83,9 @@ def test_where_photos_were_hashed_hashes_and_crops_are_both_asked() -> None:
     assert [leak.kind for leak in find_leaks(crops(alike[:1], hash=["00000000000000ff"]), far, 4)] == ["crop"]
     turned = crops([np.ascontiguousarray(texture(1)[:, ::-1])], hash=["0000000000000000"])
     assert [leak.kind for leak in find_leaks(crops(alike[:1], hash=["00000000000000ff"]), turned, 4)] == ["mirrored"]
+    by_turn = crops([texture(3)], hash=["0f0f0f0f0f0f0f0f"], hashes=[["00000000000000f0"]])
+    known = crops(alike[1:], hash=["00000000000000f1"])
+    assert [leak.kind for leak in find_leaks(by_turn, known, 4)] == ["photo"], "the photo was turned"
     strangers = crops([texture(2)], hash=["0000000000000000"])
     assert find_leaks(crops(alike[:1], hash=["00000000000000ff"]), strangers, 4) == []
     assert [leak.kind for leak in find_leaks(crops(alike[:1]), crops(alike[1:]), 4)] == ["crop"], "no hash to go by"

@@ -165,10 +165,11 @@ def _names(crops: Crops, index: int) -> list[str]:
 
 
 def _find_photos(test: Crops, train: Crops, distance: int) -> Iterator[Leak]:
-    """Photos whose perceptual hashes differ by at most `distance` bits."""
+    """Photos whose perceptual hashes differ by at most `distance` bits, also mirrored or turned."""
     known = _hashes(train.rows)
-    for index, own in enumerate(_hashes(test.rows)):
-        bits = np.bitwise_count(known ^ own)
+    for index, row in enumerate(test.rows):
+        others = [int(text, 16) for text in (row.attributes["hash"], *row.attributes.get("hashes", ()))]
+        bits = np.min([np.bitwise_count(known ^ np.uint64(other)) for other in others], axis=0)
         nearest = int(bits.argmin())
         if bits[nearest] <= distance:
             yield Leak(index, nearest, "photo", float(bits[nearest]))
