@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support.pictures import draw_noise
 
+from fer_pipeline.__main__ import main
 from fer_pipeline.dataset.rows import Status, read_rows
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.sources.celeba import find_celeba
@@ -101,3 +102,14 @@ def test_a_name_with_a_zero_byte_is_a_damaged_line(celeba: tuple[Path, Path]) ->
     celeba[1].write_text(celeba[1].read_text().replace("000001.jpg", "0\00001.jpg"))
     with pytest.raises(InputError, match=r":3: not a file name"):
         list(find_celeba(*celeba, "Smiling", 3))
+
+
+def test_dry_says_what_would_be_copied_and_copies_nothing(
+    celeba: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, attributes = celeba
+    raw = tmp_path / "raw"
+    assert main(["import", "celeba", str(images), str(attributes), "--output", str(raw), "--dry"]) == 0
+    shown = capsys.readouterr()
+    assert "not_smiling" in shown.out + shown.err
+    assert not raw.exists()

@@ -138,6 +138,7 @@ def import_fer2013(
     votes: Annotated[
         Path | None, typer.Option(help="Votes of FERPlus; default: fer2013new.csv beside the list, if there.")
     ] = None,
+    dry: Dry = False,
 ) -> None:
     """Read FER2013 with its official parts.
 
@@ -145,7 +146,7 @@ def import_fer2013(
     """
     from fer_pipeline.sources.fer2013 import find_fer2013
 
-    _bring(find_fer2013(source, votes), _choose_raw(output, config, set_), "fer2013")
+    _bring(find_fer2013(source, votes), _choose_raw(output, config, set_), "fer2013", dry=dry)
 
 
 @imports.command("celeba")
@@ -160,6 +161,7 @@ def import_celeba(
     partition: Annotated[
         Path | None, typer.Option(help="List of the official parts; default: list_eval_partition beside the list.")
     ] = None,
+    dry: Dry = False,
 ) -> None:
     """Take images with and without an attribute.
 
@@ -168,7 +170,7 @@ def import_celeba(
     from fer_pipeline.sources.celeba import find_celeba
 
     raw = _choose_raw(output, config, set_)
-    _bring(find_celeba(images, attributes, attribute, per_class, partition), raw, "celeba")
+    _bring(find_celeba(images, attributes, attribute, per_class, partition), raw, "celeba", dry=dry)
 
 
 @imports.command("video")
@@ -203,9 +205,16 @@ def _choose_raw(output: Path | None, config: str | None, overrides: list[str] | 
     return output or read_config(config, overrides).crawl.output
 
 
-def _bring(found: Iterable[Found], output: Path, name: str, *, link: bool = False) -> None:
+def _bring(found: Iterable[Found], output: Path, name: str, *, link: bool = False, dry: bool = False) -> None:
+    """Copy what was found into a raw folder; with `dry` only say what it is."""
     from fer_pipeline.sources.importers import import_images
 
+    if dry:
+        from fer_pipeline.cli.tables import print_selection
+        from fer_pipeline.sources.folders import Selection
+
+        print_selection(Selection(list(found)))
+        return
     counts = import_images(found, output, name, link=link)
     console.note(f"import: {_format_counts(counts)} -> {output}")
     _print_classes(output)

@@ -82,7 +82,8 @@ def _format_leakage(leakage: Leakage, count: int) -> str:
     if not leakage.checked:
         return f"leakage: not checked, {leakage.reason}"
     if not leakage.images:
-        return "leakage: no test image is a copy of a training image (looked for: the file, the photo, also mirrored or turned, the crop, also mirrored)"
+        looked_for = "the file, the photo, also mirrored or turned, and the crop, also mirrored"
+        return f"leakage: no test image is a copy of a training image (looked for: {looked_for})"
     kinds = ", ".join(f"{kind} {number:,}" for kind, number in leakage.kinds.items())
     copies = f"{leakage.images:,} of {count:,} test images are copies of training images ({kinds})"
     without = f"without them {format_score(leakage.without)}" if leakage.without else "nothing is left without them"
