@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "load", "load_config", "predict", "read_rows", "run", "train"]
 
 
-def load(run: str | Path, *, threads: int = 0, uncertain: float | None = None) -> "Predictor":
+def load(run: str | Path, *, threads: int = 0, uncertain: float | None = None, unknown: float = 1) -> "Predictor":
     """Load the model of a run folder, or a model file.
 
     The predictor has `predict(photo)` and `labels`. `threads` are those of ONNX Runtime, 0 for one per core;
-    `uncertain` replaces the confidence below which the model labels a face `uncertain`. Raises InputError if there is
-    no model.
+    `uncertain` replaces the confidence below which the model labels a face `uncertain`; `unknown` multiplies the
+    distance above which it labels one `unknown`, 0 for never. Raises InputError if there is no model.
     """
     from fer_pipeline.models.predictor import Predictor
 
-    return Predictor(run, threads, uncertain)
+    return Predictor(run, threads, uncertain, unknown)
 
 
 @overload

@@ -451,7 +451,7 @@ def test_predict_prints_one_json_object_a_line(run: Path, mixed: Path, capsys: C
         (str(mixed / "b.jpg"), "bad_image"),
     ]
     face = lines[0]["faces"][0]
-    assert face.keys() == {"box", "outcome", "label", "guess", "confidence", "probabilities", "turned"}
+    assert face.keys() == {"box", "outcome", "label", "guess", "confidence", "probabilities", "distance", "turned"}
     assert face["box"] == [0, 0, 48, 48]
     assert face["probabilities"].keys() == {"closed", "open"}
     assert face["probabilities"][face["label"]] == face["confidence"]

@@ -176,11 +176,11 @@ def test_probabilities_are_averaged_over_the_window() -> None:
     tracker = Tracker(window=0.5)
     tracker.update(0, [(BOX, np.array([1.0, 0.0]))])
     (track,) = tracker.update(0.5, [(BOX, np.array([0.0, 1.0]))])
-    assert track.probabilities == pytest.approx([np.exp(-1), 1 - np.exp(-1)])
+    assert track.answer == pytest.approx([np.exp(-1), 1 - np.exp(-1)])
     unsmoothed = Tracker(window=0)
     unsmoothed.update(0, [(BOX, np.array([1.0, 0.0]))])
     (track,) = unsmoothed.update(0.1, [(BOX, np.array([0.0, 1.0]))])
-    assert list(track.probabilities) == [0, 1]
+    assert list(track.answer) == [0, 1]
 
 
 def test_overlap_is_intersection_over_union() -> None:

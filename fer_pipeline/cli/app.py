@@ -159,12 +159,12 @@ def choose_run(run: Path | None, config: str | None, overrides: list[str] | None
     return run
 
 
-def check_given(data: Path | None) -> None:
-    """UsageError for a `--data` that is not there, before anything is loaded."""
+def check_given(folder: Path | None, option: str = "--data") -> None:
+    """UsageError for a folder that is not there, before anything is loaded."""
     from fer_pipeline.errors import UsageError
 
-    if data is not None and not data.is_dir():
-        raise UsageError(f"--data {data}: no such folder: name one that is there")
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{option} {folder}: no such folder: name one that is there")
 
 
 def format_options(config: str | Path | None, overrides: Sequence[str] | None) -> str:

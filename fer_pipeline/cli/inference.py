@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
     from fer_pipeline.models.prediction import FacePrediction, Prediction
 
+Unknown = Annotated[
+    float,
+    typer.Option(min=0, help="Distance above which the answer is `unknown`, in the model's own limits; 0: never."),
+]
+
 
 @command("predict")
 def predict(
@@ -49,15 +54,16 @@ def predict(
         float | None,
         typer.Option(min=0, max=1, help="Confidence below which the answer is `uncertain`; default: the model's own."),
     ] = None,
+    unknown: Unknown = 1,
 ) -> None:
     """Tell the expression of every face in some photos.
 
     Example: fer predict runs/sample photo.jpg --json
     """
     any_face, heic, photos, unread = False, 0, 0, 0
-    given = {"--crops": crops, "--workers": workers, "--uncertain": uncertain}
+    given = {"--crops": crops, "--workers": workers, "--uncertain": uncertain, "--unknown": unknown != 1}
     for prediction in (
-        _predict_all(run, paths or [], crops, workers, uncertain)
+        _predict_all(run, paths or [], crops, workers, {"uncertain": uncertain, "unknown": unknown})
         if url is None
         else _ask(url, [run, *(paths or [])], model, given)
     ):
@@ -103,11 +109,11 @@ def _format_face(face: FacePrediction) -> str:
     if face.confidence is None:
         return face.outcome
     guess = f"{face.guess} {face.confidence:.0%}"
-    return guess if face.outcome == "answered" else f"uncertain ({guess})"
+    return guess if face.outcome == "answered" else f"{face.outcome} ({guess})"
 
 
 def _predict_all(
-    run: Path, paths: list[Path], crops: bool, workers: int | None, uncertain: float | None
+    run: Path, paths: list[Path], crops: bool, workers: int | None, limits: Mapping[str, Any]
 ) -> Iterator[Prediction]:
     from functools import partial
 
@@ -118,9 +124,9 @@ def _predict_all(
     if not paths:
         raise UsageError("no photos: name some, or folders of photos, after the run")
     files = list_pictures(paths)
-    load_predictor(run, uncertain)  # a bad model is told once, before any photo
+    load_predictor(run, **limits)  # a bad model is told once, before any photo
     count = workers or (available_cores() if len(files) >= 64 else 1)
-    for path, result in work(partial(predict_file, run, crops, uncertain=uncertain), files, count):
+    for path, result in work(partial(predict_file, run, crops, **limits), files, count):
         yield Prediction(path=str(path), outcome="bad_image") if isinstance(result, WorkerCrash) else result
 
 
@@ -142,6 +148,7 @@ def serve(
     root_path: Annotated[str, typer.Option(help="Path of a proxy below which the page lies, as /fer.")] = "",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that predict; default: one per core.")] = None,
     uncertain: Annotated[float | None, typer.Option(min=0, max=1, help="In place of the model's own.")] = None,
+    unknown: Unknown = 1,
     queue: Annotated[int, typer.Option(min=1, help="Requests at once; more are told to come again.")] = 128,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for an answer; a picture gets half of them.")] = 20,
     upload: Annotated[float, typer.Option(min=0.1, help="Seconds a request may take to come.")] = 60,
@@ -176,7 +183,7 @@ def serve(
         connections=cameras,
     )
     root = check_root(root_path)
-    service = Service(chosen, limits, workers or available_cores(), uncertain)
+    service = Service(chosen, limits, workers or available_cores(), uncertain, unknown)
     bound = listen(host, port)
     service.start()
     answer(make_app(service, host, allow_host or (), root), bound, "serve", open_page=open_)

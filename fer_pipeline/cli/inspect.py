@@ -62,6 +62,9 @@ def eval_(
     config: ConfigFile = None,
     set_: Overrides = None,
     data: Annotated[Path | None, typer.Option(help="Other folder to measure on; default: the run's test part.")] = None,
+    others: Annotated[
+        Path | None, typer.Option(help="Folder of pictures of none of the classes: how many are told as `unknown`?")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write; default: the run's folder, eval-NAME in it for --data.")
     ] = None,
@@ -80,6 +83,7 @@ def eval_(
     from fer_pipeline.pipeline import evaluate_run
 
     check_given(data)
+    check_given(others, "--others")
     chosen = choose_run(run, config, set_)
     evaluate_run(
         chosen,
@@ -89,6 +93,7 @@ def eval_(
         allow_mismatch=allow_mismatch,
         max_leakage=max_leakage,
         allow_leakage=allow_leakage,
+        others=others,
     )
 
 

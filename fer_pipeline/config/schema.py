@@ -321,6 +321,12 @@ class TrainConfig(Section):
         "none", description="also show the epochs there; both stay on this machine"
     )
     calibrate: bool = Field(True, description="fit a temperature on the validation part")
+    unknown: float = Field(
+        0.95,
+        ge=0,
+        lt=1,
+        description="share of the validation part that stays known, the rest too far from training; 0: off",
+    )
     uncertain: Chance = Field(0, description="answers less confident than this are called uncertain")
 
 

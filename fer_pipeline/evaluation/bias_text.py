@@ -4,10 +4,9 @@ from fer_pipeline.evaluation.bias import CLOSE, AttributeBias, Bias
 from fer_pipeline.evaluation.image_attributes import FILE_ATTRIBUTES, LIGHT_ATTRIBUTES
 
 NAMES = FILE_ATTRIBUTES | LIGHT_ATTRIBUTES
-REMEDY = (
-    "A network can learn that in place of the expression: collect every class from the same sources, "
-    "and trust only scores on a source it was not trained on."
-)
+RISK = "A network can learn that in place of the expression"
+COLLECT = "or record every class before one camera with `fer collect`"
+TRUST = "Trust only scores on a source it was not trained on."
 
 
 def format_bias(bias: Bias) -> list[str]:
@@ -20,7 +19,21 @@ def format_bias(bias: Bias) -> list[str]:
     alarms += [_format_together(bias)] if _is_joint_alarm(bias) and not alarms else []
     hints = _format_classes(_by_class(bias, of_file=False))
     hints = [f"Hint, since the expression may do it: {' '.join(hints)}"] if hints else []
-    return [*([*alarms, REMEDY] if alarms else [_format_quiet(bias)]), *hints, *_format_sources(bias)]
+    return [
+        *([*alarms, _format_remedy(list(bias.single))] if alarms else [_format_quiet(bias)]),
+        *hints,
+        *_format_sources(bias),
+    ]
+
+
+def _format_remedy(single: list[str]) -> str:
+    """What works: without new photos no training can part a class from its only source."""
+    if not single:
+        return f"{RISK}: bring photos of every class from the same sources, {COLLECT}. {TRUST}"
+    named = " and ".join(filter(None, (", ".join(single[:-1]), single[-1])))
+    return (
+        f"{RISK}, and no setting cures it: bring photos of {named} from the other classes' sources, {COLLECT}. {TRUST}"
+    )
 
 
 def _by_class(bias: Bias, of_file: bool) -> list[list[AttributeBias]]:

@@ -19,6 +19,7 @@ from fer_pipeline.evaluation.metrics import score
 from fer_pipeline.evaluation.predictions import COLUMNS, PREDICTIONS, score_sources, write_predictions
 from fer_pipeline.evaluation.scores import METRICS, Metrics, SourceScore, read_record, write_record
 from fer_pipeline.evaluation.suitability import find_doubts
+from fer_pipeline.evaluation.unknown import check_distance, measure_unknown
 from fer_pipeline.files import hash_file, is_own_file, write_csv
 from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops
 from fer_pipeline.models.model_file import MODEL, Card, find_model
@@ -44,12 +45,16 @@ def evaluate(
     *,
     max_leakage: float = LIMIT,
     allow_leakage: bool = False,
+    others: Path | None = None,
 ) -> Evaluation:
     """Score a run on the test part of its own data, or on another folder; writes metrics and predictions.
+
+    `others` is a folder of pictures that show none of the classes: how many of them are `unknown` to the model?
 
     Raises InputError if another command writes there, or if fer did not make the folder.
     """
     predictor = Predictor(run)
+    check_distance(predictor, others)
     target = out or _target(run, data)
     if (target / MODEL).is_file() and target.resolve() != _home(run).resolve():
         raise InputError(f"{target} is a run of its own: name another folder by --out")
@@ -57,7 +62,7 @@ def evaluate(
         _check_place(target)
         crops = read_test(run, predictor.card, data, target)
         folder = data or predictor.card.training_folder
-        return _evaluate(run, predictor, crops, folder, target, Gate(max_leakage, allow_leakage))
+        return _evaluate(run, predictor, crops, folder, target, Gate(max_leakage, allow_leakage), others)
 
 
 def _check_place(target: Path) -> None:
@@ -73,8 +78,12 @@ def _check_place(target: Path) -> None:
             raise InputError(f"{path}: fer did not write it: rename it, or name another folder by --out")
 
 
-def _evaluate(run: Path, predictor: Predictor, crops: Crops, folder: Path, target: Path, gate: Gate) -> Evaluation:
-    card, probabilities = predictor.card, predictor.classify(crops.images)
+def _evaluate(
+    run: Path, predictor: Predictor, crops: Crops, folder: Path, target: Path, gate: Gate, others: Path | None
+) -> Evaluation:
+    card, answers = predictor.card, predictor.answer_crops(crops.images)
+    probabilities = answers[:, :-1]
+    unknown = measure_unknown(predictor, crops.targets, answers, others) if predictor.measures_distance else None
     metrics = measure(
         crops.targets, probabilities, card.labels, score_sources(crops, probabilities), threshold=card.uncertain
     )
@@ -85,6 +94,7 @@ def _evaluate(run: Path, predictor: Predictor, crops: Crops, folder: Path, targe
         update={
             "calibration": calibration,
             "leakage": check.leakage,
+            "unknown": unknown,
             "data": str(folder),
             "model": hash_file(find_model(run)),
         }

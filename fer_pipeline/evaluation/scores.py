@@ -119,6 +119,34 @@ class Selective(ThresholdScore):
     table: list[ThresholdScore]
 
 
+class Others(Record):
+    """Pictures of something else: how many are `unknown`, and `withheld` (unknown or uncertain).
+
+    `auroc` is the chance that one of them lies farther from training than a test image, `auroc_confidence` that it is
+    told with less confidence. `left_out` counts what could not be read, and faces that show no mouth.
+    """
+
+    data: str
+    count: int
+    left_out: int
+    unknown: Share
+    unknown_ci95: Interval
+    withheld: Share
+    auroc: Share
+    auroc_confidence: Share
+
+
+class Unknown(Record):
+    """The share of test images that stay `known`, and that are `answered`: known and certain; `accuracy` of those."""
+
+    known: Share
+    known_ci95: Interval
+    answered: Share
+    accuracy: Share | None = None
+    accuracy_ci95: Interval
+    others: Others | None = None
+
+
 class Leakage(Record):
     """Test images that are copies of training images, and the score `without` them, if any are left.
 
@@ -141,6 +169,7 @@ class Metrics(Scores):
 
     calibration: Calibration
     selective: Selective
+    unknown: Unknown | None = None
     leakage: Leakage | None = None
     data: str | None = None  # folder measured on
     model: str | None = None  # SHA-256 of the model file

@@ -263,6 +263,9 @@ class BoostedTrees(ModelModule):
             self.register_buffer(name, torch.from_numpy(array))
         self.depth, self.scores = int(nodes["depth"].max()), len(start)
 
+    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.tta_logits(*inputs), inputs[0]
+
     def tta_logits(self, *inputs: Tensor) -> Tensor:
         (measures,) = inputs
         place = self.roots.expand(measures.shape[0], -1)

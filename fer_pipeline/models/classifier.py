@@ -1,13 +1,17 @@
 """A network with its preprocessing and test-time augmentation, the same in training, evaluation and the model file."""
 
+import warnings
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.errors import UsageError
 from fer_pipeline.models.augment import LUMA
 from fer_pipeline.models.model_module import ModelModule
-from fer_pipeline.models.networks import build_network, default_normalisation
+from fer_pipeline.models.networks import ResidualNet, build_network, default_normalisation
 
 
 class Classifier(ModelModule):
@@ -49,6 +53,28 @@ class Classifier(ModelModule):
             windows = [*windows, *[window.flip(3) for window in windows]]
         return torch.stack([self.logits(window).float() for window in windows])
 
+    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        seen: list[Tensor] = []
+        hook = self._watch(seen)
+        try:
+            logits = self.tta_logits(*inputs)
+        finally:
+            if hook is not None:
+                hook.remove()
+        return logits, torch.stack(seen).mean(dim=0) if seen else None
+
+    def _watch(self, seen: list[Tensor]) -> RemovableHandle | None:
+        """Have the features of every window added to `seen`: what the last dense layer is given.
+
+        Of our residual networks the maps before their last halving tell other pictures better (docs/unknown.md). Some
+        of torchvision's networks end in a convolution, and have none.
+        """
+        if isinstance(self.network, ResidualNet):
+            block = self.network.block_before_last()
+            return block.register_forward_hook(lambda _, __, maps: seen.append(_pool(maps)))
+        dense = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
+        return dense[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0].flatten(1))) if dense else None
+
     def predict_center(self, images: Tensor) -> Tensor:
         """Compute probabilities (B, classes) of the middle window alone, which is enough to compare epochs."""
         middle = self._windows(images.permute(0, 3, 1, 2).float() / 255)[0]
@@ -74,6 +100,14 @@ class Classifier(ModelModule):
             normalised = centred / (centred.square().mean(dim=(1, 2, 3), keepdim=True) + 1e-4).sqrt()
         logits: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
         return logits
+
+
+def _pool(maps: Tensor) -> Tensor:
+    """Average maps (B, width, H, W) over their four quarters, (B, 4 width); an odd row or column counts in both."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the side is a constant of the graph
+        side = int(maps.shape[-1])
+    return functional.avg_pool2d(maps, max(1, side - side // 2), max(1, side // 2)).flatten(1)
 
 
 def build_classifier(config: TrainConfig, labels: list[str], size: int) -> Classifier:

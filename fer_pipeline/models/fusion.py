@@ -24,10 +24,14 @@ class Fusion(ModelModule):
         self.pixels, self.geometry, self.weights = pixels, geometry, weights
 
     def tta_logits(self, *inputs: Tensor) -> Tensor:
+        return self.with_features(*inputs)[0]
+
+    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         images, measures = inputs
         first, second = self.weights
-        seen = self.pixels.tta_logits(images).log_softmax(dim=2)
-        return first * seen + second * self.geometry.tta_logits(measures).log_softmax(dim=2)
+        logits, features = self.pixels.with_features(images)
+        fused = first * logits.log_softmax(dim=2) + second * self.geometry.tta_logits(measures).log_softmax(dim=2)
+        return fused, features
 
 
 def fuse(pixels: ModelModule, training: Crops, validation: Crops, config: TrainConfig) -> Fusion:

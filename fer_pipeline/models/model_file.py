@@ -15,11 +15,13 @@ from fer_pipeline.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from fer_pipeline.models.feature_distance import FeatureDistance
     from fer_pipeline.models.model_module import ModelModule
 
 MODEL = "model.onnx"
 KEY = "fer"
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # its wheels since 1.31 report to their maker
+PROBABILITIES, DISTANCE = "probabilities", "distance"  # outputs of the graph; not every file has the second
 ENSEMBLE = "ensemble"  # the network of a file that averages others
 OPSET = 18
 
@@ -57,6 +59,7 @@ class Card(BaseModel):
     )  # of the graph: crops, or measures of the mouth on them, or both
     measures: list[str] = []  # their names, in order
     calibration: TemperatureFit | None = None  # None: not fitted, the temperature is 1
+    known: float = 0  # share of the validation part that is not `unknown`; 0: the graph measures no distance
     uncertain: float = 0  # faces below this confidence are labelled `uncertain`
     precision: str = "float32"  # of the weights; int8 where they were quantised
     version: str = __version__
@@ -67,12 +70,16 @@ class Card(BaseModel):
         return Path(str(self.settings.get("input", "")))
 
 
-def write_bundle(path: Path, classifier: "ModelModule", card: Card) -> None:
-    """Export a trained classifier to ONNX and check that the file gives the same probabilities."""
+def write_bundle(path: Path, classifier: "ModelModule", card: Card, distance: "FeatureDistance | None" = None) -> None:
+    """Export a trained classifier to ONNX, with the distance of its features if that was fitted; check the file."""
     import onnx
     import torch
 
+    from fer_pipeline.models.feature_distance import WithDistance
+
     classifier = classifier.eval().cpu()
+    exported = classifier if distance is None else WithDistance(classifier, distance).eval()
+    outputs = [PROBABILITIES] if distance is None else [PROBABILITIES, DISTANCE]
     drawn = torch.Generator().manual_seed(0)
     known = {
         "crops": torch.randint(0, 256, (2, card.size, card.size, 3), dtype=torch.uint8, generator=drawn),
@@ -83,30 +90,32 @@ def write_bundle(path: Path, classifier: "ModelModule", card: Card) -> None:
     aside = path.with_name(f".{path.name}.part")
     # The tracing exporter: the newer one takes half a minute a network, and these graphs have no branches.
     torch.onnx.export(
-        classifier,
+        exported,
         tuple(example.values()),
         str(aside),
         dynamo=False,
         opset_version=OPSET,
         input_names=list(example),
-        output_names=["probabilities"],
-        dynamic_axes={name: {0: "count"} for name in (*example, "probabilities")},
+        output_names=outputs,
+        dynamic_axes={name: {0: "count"} for name in (*example, *outputs)},
     )
     model = onnx.load(str(aside))
     card = card.model_copy(update={"inputs": list(example)})
     onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
     aside.write_bytes(model.SerializeToString())
-    _check_parity(aside, classifier, example)
+    _check_parity(aside, exported, example)
     aside.replace(path)
 
 
-def _check_parity(path: Path, classifier: "ModelModule", example: "dict[str, torch.Tensor]") -> None:
+def _check_parity(path: Path, exported: "torch.nn.Module", example: "dict[str, torch.Tensor]") -> None:
     import torch
 
     with torch.inference_mode():
-        expected = classifier(*example.values()).numpy()
-    got = open_session(path).run(None, {name: values.numpy() for name, values in example.items()})[0]
-    difference = float(np.abs(got - expected).max())
+        answer = exported(*example.values())
+    expected = [values.numpy() for values in (answer if isinstance(answer, tuple) else (answer,))]
+    got = open_session(path).run(None, {name: values.numpy() for name, values in example.items()})
+    pairs = zip(got, expected, strict=True)  # a distance may be any number, and is compared as a share of it
+    difference = max(float((np.abs(one - other) / np.maximum(np.abs(other), 1)).max()) for one, other in pairs)
     if not difference < 1e-4:
         raise InputError(f"{path}: ONNX Runtime differs from torch by {difference:.2g}: choose another network")
 

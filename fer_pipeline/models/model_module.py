@@ -21,11 +21,19 @@ class ModelModule(nn.Module):
     temperature: float = 1.0
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return (self.tta_logits(*inputs) / self.temperature).softmax(dim=2).mean(dim=0)
+        return self.average(self.tta_logits(*inputs))
+
+    def average(self, logits: Tensor) -> Tensor:
+        """Average logits (T, B, classes) to probabilities (B, classes)."""
+        return (logits / self.temperature).softmax(dim=2).mean(dim=0)
 
     def tta_logits(self, *inputs: Tensor) -> Tensor:
         """Compute logits (T, B, classes), one slice for each test-time augmentation."""
         raise NotImplementedError
+
+    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute `tta_logits`, and in the same pass the features (B, d) they come from; None if the model has none."""
+        return self.tta_logits(*inputs), None
 
 
 def input_batches(model: ModelModule, crops: Crops, batch: int = 256) -> Iterator[tuple[Tensor, ...]]:

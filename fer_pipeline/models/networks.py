@@ -60,11 +60,16 @@ class ResidualNet(nn.Module):
             if depth < len(widths) - 1 or not last_single:
                 blocks.append(Residual(width, width, stride=1))
         self.blocks = nn.Sequential(*blocks)
+        self.last_blocks = 1 if last_single else 2
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0), nn.Linear(widths[-1], classes))
 
     def forward(self, pictures: Tensor) -> Tensor:
         logits: Tensor = self.head(self.blocks(self.stem(pictures)))
         return logits
+
+    def block_before_last(self) -> nn.Module:
+        """Return the last block of the width before the last, of maps (B, width, H, W) twice as fine as the last."""
+        return self.blocks[-1 - self.last_blocks]
 
 
 def _convolution(inner: int, outer: int, stride: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:

@@ -6,7 +6,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline.vision.boxes import Box
 
-Outcome = Literal["ok", "uncertain", "mouth_outside", "mouth_hidden", "no_face", "bad_image", "too_large", "unanswered"]
+Outcome = Literal[
+    "ok",
+    "uncertain",
+    "unknown",
+    "mouth_outside",
+    "mouth_hidden",
+    "no_face",
+    "bad_image",
+    "too_large",
+    "unanswered",
+]
 Confidence = Annotated[float, Field(ge=0, le=1)]
 
 EXAMPLE_FACE: dict[str, Any] = {
@@ -16,6 +26,7 @@ EXAMPLE_FACE: dict[str, Any] = {
     "guess": "smile",
     "confidence": 0.95,
     "probabilities": {"neutral": 0.03, "pout": 0.02, "smile": 0.95},
+    "distance": 0.64,
     "turned": 0,
 }
 EXAMPLE: dict[str, Any] = {"path": "ann.jpg", "outcome": "ok", "width": 640, "height": 480, "faces": [EXAMPLE_FACE]}
@@ -27,13 +38,21 @@ class FacePrediction(BaseModel):
     model_config = ConfigDict(frozen=True, json_schema_extra={"example": EXAMPLE_FACE})
 
     box: Box = Field(description="left, top, right, bottom in pixels of the upright photo")
-    outcome: Literal["answered", "uncertain", "mouth_outside", "mouth_hidden"] = Field(
-        description="mouth_outside: it lies beyond the photo's border; mouth_hidden: it is covered, or was not found"
+    outcome: Literal["answered", "uncertain", "unknown", "mouth_outside", "mouth_hidden"] = Field(
+        description="unknown: unlike all that was trained on; mouth_outside: the mouth lies beyond the photo's border; "
+        "mouth_hidden: it is covered, or was not found"
     )
-    label: str | None = Field(description="the most probable class, or `uncertain` below the model's threshold")
+    label: str | None = Field(
+        description="the most probable class; `uncertain` below the model's threshold; `unknown` if it is none of them"
+    )
     guess: str | None = Field(description="the most probable class")
     confidence: Confidence | None = Field(description="probability of the most probable class")
     probabilities: dict[str, Confidence] = Field(description="of every class; empty without a mouth")
+    distance: float | None = Field(
+        None,
+        ge=0,
+        description="of its features from those of training; above 1 the face is unknown; null: not measured",
+    )
     turned: Literal[0, 90, 180, 270] = Field(
         0, description="degrees by which the photo must be turned clockwise for the face to be upright"
     )
@@ -42,9 +61,9 @@ class FacePrediction(BaseModel):
 class Prediction(BaseModel):
     """One photo and its faces, the largest first; `outcome` says why there are none, or that none has a class.
 
-    `ok`, `uncertain` (every face below the threshold), `mouth_outside` and `mouth_hidden` (of the largest face, if
-    none shows a mouth), `no_face`, `bad_image` (cannot be decoded), `too_large` (more pixels than allowed),
-    `unanswered` (a server failed).
+    `ok`, `uncertain` and `unknown` (of the largest face with a mouth, if no face has a class), `mouth_outside` and
+    `mouth_hidden` (of the largest face, if none shows a mouth), `no_face`, `bad_image` (cannot be decoded), `too_large`
+    (more pixels than allowed), `unanswered` (a server failed).
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra={"example": EXAMPLE})
@@ -60,6 +79,5 @@ def summarize_outcome(faces: list[FacePrediction]) -> Outcome:
     """Outcome of a photo that was decoded, from its faces."""
     if any(face.outcome == "answered" for face in faces):
         return "ok"
-    if any(face.outcome == "uncertain" for face in faces):
-        return "uncertain"
-    return next((face.outcome for face in faces if face.outcome != "answered"), "no_face")
+    shown = [face for face in faces if face.guess is not None] or faces
+    return next((face.outcome for face in shown if face.outcome != "answered"), "no_face")

@@ -3,15 +3,16 @@
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from math import isnan
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.errors import InputError
-from fer_pipeline.models.model_file import find_model, load_runtime, open_session, read_card
+from fer_pipeline.models.model_file import DISTANCE, find_model, load_runtime, open_session, read_card
 from fer_pipeline.models.prediction import FacePrediction, Outcome, Prediction, summarize_outcome
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
@@ -21,10 +22,11 @@ from fer_pipeline.vision.mouth_check import Missing
 
 Photo = str | Path | bytes | Image  # a file, the bytes of one, or upright RGB pixels (height, width, 3) as uint8
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
-UNCERTAIN = "uncertain"
+Withheld = Literal["uncertain", "unknown"]
 BATCH = 256
 START_TIME, ROW_TIME = 60.0, 5.0  # seconds that a graph may take, and more for each row
 TOLERANCE = 1e-3  # of a probability
+FARTHEST = 1e6  # distance that is told, in multiples of the limit
 
 
 def for_every_face(preprocessing: Preprocessing, *, groups: bool = False) -> Preprocessing:
@@ -39,17 +41,25 @@ class Predictor:
     """A model file, opened once; may be used by several threads."""
 
     def __init__(
-        self, run: str | Path, threads: int = 0, uncertain: float | None = None, data: bytes | None = None
+        self,
+        run: str | Path,
+        threads: int = 0,
+        uncertain: float | None = None,
+        unknown: float = 1,
+        *,
+        data: bytes | None = None,
     ) -> None:
         """Open a run folder or model file, or `data`, the bytes of one that is only named by `run`.
 
         `threads` are those of ONNX Runtime, 0 for one per core; `uncertain` replaces the model's own threshold, the
-        confidence below which a face is labelled `uncertain`. Raises InputError for what is not a model.
+        confidence below which a face is labelled `uncertain`; `unknown` is the distance above which it is labelled
+        `unknown`, in multiples of the model's own limit, 0 for never. Raises InputError for what is not a model.
         """
         self.path = Path(run) if data else find_model(Path(run))
         self.session = open_session(self.path, threads, data)
         self.card = read_card(self.session, self.path)
         self.uncertain = self.card.uncertain if uncertain is None else uncertain
+        self.unknown = unknown if self.measures_distance else 0.0
         self.quick = for_every_face(self.card.preprocessing)
         self.preprocessing = for_every_face(self.card.preprocessing, groups=True)
 
@@ -57,6 +67,11 @@ class Predictor:
     def labels(self) -> list[str]:
         """The classes, in the order of the probabilities."""
         return self.card.labels
+
+    @property
+    def measures_distance(self) -> bool:
+        """Whether the model tells how far a crop lies from what it was trained on."""
+        return [output.name for output in self.session.get_outputs()[1:]] == [DISTANCE]
 
     @overload
     def predict(self, photos: list[AnyPhoto] | tuple[AnyPhoto, ...], *, is_crop: bool = False) -> list[Prediction]: ...
@@ -97,11 +112,11 @@ class Predictor:
         """The faces of an upright RGB photo (height, width, 3), the largest first; a crop is one face."""
         if is_crop:
             box = Box(0, 0, photo.shape[1], photo.shape[0])
-            (row,) = self.classify(as_crop(photo, self.card.size)[None])
+            (row,) = self.answer_crops(as_crop(photo, self.card.size)[None])
             return [self.label_face(box, row)]
         crops = prepare(photo, self.quick if quick else self.preprocessing)
         shown = [as_crop(crop.image, self.card.size) for crop in crops if crop.missing is None]
-        answers = iter(self.classify(np.stack(shown))) if shown else iter(())
+        answers = iter(self.answer_crops(np.stack(shown))) if shown else iter(())
         return [
             self.label_face(crop.face.box, next(answers) if crop.missing is None else crop.missing, crop.face.turned)
             for crop in crops
@@ -109,12 +124,20 @@ class Predictor:
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, classes) of crops (n, size, size, 3)."""
+        return self.answer_crops(crops)[:, :-1]
+
+    def answer_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Answers (n, classes + 1) to crops (n, size, size, 3), see `answer`."""
         parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
-        rows = [self.infer(self.inputs(part)) for part in parts]
-        return np.concatenate(rows) if rows else np.zeros((0, len(self.labels)), np.float32)
+        rows = [self.answer(self.inputs(part)) for part in parts]
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.labels) + 1), np.float32)
 
     def infer(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Probabilities (n, classes) by the graph alone; the inputs hold n rows each.
+        """Probabilities (n, classes) by the graph alone; the inputs hold n rows each."""
+        return self.answer(inputs)[:, :-1]
+
+    def answer(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Probabilities, then the distance from training (NaN if the model measures none), (n, classes + 1).
 
         Raises InputError for a graph that fails, does not end, or gives no probabilities: anybody may have written it.
         """
@@ -123,16 +146,22 @@ class Predictor:
         watch.daemon = True
         watch.start()
         try:
-            rows = np.asarray(self.session.run(None, inputs, options)[0], np.float32)
+            outputs = [np.asarray(one, np.float32) for one in self.session.run(None, inputs, options)]
         except Exception as error:  # noqa: BLE001  ONNX Runtime raises a dozen kinds
             reason = "takes too long" if options.terminate else " ".join(str(error).split())[:120]
             raise InputError(f"{self.path}: its graph fails ({reason}): train again with `fer train`") from None
         finally:
             watch.cancel()
+        rows = outputs[0]
         if rows.shape != (count, len(self.labels)) or not ((rows > -TOLERANCE) & (rows < 1 + TOLERANCE)).all():
             told = f"its graph does not give a probability for each of its {len(self.labels)} labels"
             raise InputError(f"{self.path}: {told}: train again with `fer train`")
-        return rows.clip(0, 1)
+        distances = outputs[1] if self.measures_distance else np.full(count, np.nan, np.float32)
+        if distances.shape != (count,) or (self.measures_distance and not (distances >= 0).all()):
+            raise InputError(
+                f"{self.path}: its graph does not give a distance for each crop: train again with `fer train`"
+            )
+        return np.column_stack([rows.clip(0, 1), distances.clip(None, FARTHEST)])
 
     def inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """The inputs of the graph for some crops, by name."""
@@ -142,21 +171,29 @@ class Predictor:
         return {name: found[name] for name in self.card.inputs}
 
     def label_face(self, box: Box, row: NDArray[np.floating] | Missing, turned: int = 0) -> FacePrediction:
-        """The prediction for a face with the probabilities `row` (classes,), or for one that shows no mouth."""
+        """The prediction for a face with the answer `row` (classes + 1,), or for one that shows no mouth."""
         if isinstance(row, str):
             known: dict[str, Any] = {"box": box, "outcome": row, "turned": turned, "probabilities": {}}
             return FacePrediction(**known, label=None, guess=None, confidence=None)
-        best = int(row.argmax())
-        guess, unsure = self.labels[best], float(row[best]) < self.uncertain
+        shares, distance = row[:-1], float(row[-1])
+        best = int(shares.argmax())
+        guess, withheld = self.labels[best], self._withhold(float(shares[best]), distance)
         return FacePrediction(
             box=box,
-            outcome="uncertain" if unsure else "answered",
-            label=UNCERTAIN if unsure else guess,
+            outcome=withheld or "answered",
+            label=withheld or guess,
             guess=guess,
-            confidence=round(float(row[best]), 6),
-            probabilities={label: round(float(value), 6) for label, value in zip(self.labels, row, strict=True)},
+            confidence=round(float(shares[best]), 6),
+            probabilities={label: round(float(value), 6) for label, value in zip(self.labels, shares, strict=True)},
+            distance=None if isnan(distance) else round(distance, 4),
             turned=cast(Any, turned),
         )
+
+    def _withhold(self, confidence: float, distance: float) -> Withheld | None:
+        """Why an answer is withheld, if it is; a picture of something else may well be told with confidence."""
+        if self.unknown and distance > self.unknown:  # never where it is NaN
+            return "unknown"
+        return "uncertain" if confidence < self.uncertain else None
 
 
 def _check_photo(photo: Any) -> None:
@@ -180,14 +217,16 @@ def _outcome_of(error: Exception) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def load_predictor(run: Path, uncertain: float | None = None) -> Predictor:
+def load_predictor(run: Path, uncertain: float | None = None, unknown: float = 1) -> Predictor:
     """One predictor per process and run, on one thread: the processes are the parallelism."""
-    return Predictor(run, threads=1, uncertain=uncertain)
+    return Predictor(run, threads=1, uncertain=uncertain, unknown=unknown)
 
 
-def predict_file(run: Path, is_crop: bool, path: Path, uncertain: float | None = None) -> Prediction:
+def predict_file(
+    run: Path, is_crop: bool, path: Path, uncertain: float | None = None, unknown: float = 1
+) -> Prediction:
     """Predict one file in a worker process; a file that is gone by now is a `bad_image`."""
-    predictor = load_predictor(run, uncertain)
+    predictor = load_predictor(run, uncertain, unknown)
     try:
         return predictor.predict(path, is_crop=is_crop)
     except InputError:

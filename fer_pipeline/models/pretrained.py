@@ -117,5 +117,5 @@ def _agree(classifier: Classifier, base: Base) -> bool:
     classifier.temperature = base.card.calibration.temperature if base.card.calibration else 1.0
     with torch.inference_mode():
         own = classifier(torch.from_numpy(crops)).numpy()
-    (theirs,) = open_session(base.run / MODEL, threads=1).run(None, {"crops": crops})
+    theirs, *_ = open_session(base.run / MODEL, threads=1).run(None, {"crops": crops})
     return own.shape == theirs.shape and float(np.abs(own - theirs).max()) < 1e-3

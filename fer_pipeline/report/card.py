@@ -125,11 +125,10 @@ def _describe_use(card: Card) -> str:
 
 def list_limits(card: Card, metrics: Metrics | None, rows: Sequence[Row]) -> Iterator[str]:
     """The limits of the model that its scores do not show."""
-    if card.uncertain > 0:
-        threshold = f"uncertain below a confidence of {card.uncertain:.0%}"
-        yield f"It predicts one of its {len(card.labels)} classes, or {threshold}."
-    else:
-        yield f"It predicts one of its {len(card.labels)} classes for every picture, even if it shows none of them."
+    withheld = [f"uncertain below a confidence of {card.uncertain:.0%}"] if card.uncertain else []
+    withheld += [f"unknown if farther from training than {card.known:.0%} of the validation part"] if card.known else []
+    told = f", or {', or '.join(withheld)}" if withheld else " for every picture, even if it shows none of them"
+    yield f"It predicts one of its {len(card.labels)} classes{told}."
     if metrics:
         sources = ", ".join(metrics.per_source) or "unknown sources"
         yield f"Measured on {counted(metrics.count, 'image')} of {sources}; its accuracy on others is unknown."

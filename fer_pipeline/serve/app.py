@@ -26,7 +26,7 @@ from fer_pipeline.web.guard import guard
 from fer_pipeline.web.pages import add_pages
 from fer_pipeline.web.root_path import RootPath
 
-USABLE = {"ok", "uncertain", "no_face", *MISSING}
+USABLE = {"ok", "uncertain", "unknown", "no_face", *MISSING}
 RETRY = {"Retry-After": "1"}
 Answer = Callable[[str, list[Prediction]], Response]  # from the model's name and the predictions
 

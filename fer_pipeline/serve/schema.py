@@ -49,7 +49,8 @@ class ModelInfo(BaseModel):
     region: str
     sha256: str = Field(description="of the model file")
     precision: str
-    uncertain: float
+    uncertain: float = Field(description="confidence below which a face is uncertain")
+    unknown: float = Field(description="distance above which a face is unknown; 0: never, it measures none")
     preprocessing: dict[str, Any] = Field(description="from photo to crop")
 
 

@@ -27,16 +27,18 @@ class ModelFile:
     path: Path
     data: bytes
     uncertain: float | None
+    unknown: float
 
 
 class Model:
     """A model file that is being served, under the name of its run."""
 
-    def __init__(self, run: Path, uncertain: float | None = None) -> None:
+    def __init__(self, run: Path, uncertain: float | None = None, unknown: float = 1) -> None:
         path = find_model(run)
-        self.name, self.file = _name(path), ModelFile(path, path.read_bytes(), uncertain)
+        self.name, self.file = _name(path), ModelFile(path, path.read_bytes(), uncertain, unknown)
         predictor = _open(self.file)
-        self.card, self.uncertain, self.preprocessing = predictor.card, predictor.uncertain, predictor.preprocessing
+        self.card, self.preprocessing = predictor.card, predictor.preprocessing
+        self.uncertain, self.unknown = predictor.uncertain, predictor.unknown
 
     def describe(self) -> ModelInfo:
         """Name, labels, input and hash, for `/version`."""
@@ -49,6 +51,7 @@ class Model:
             sha256=hashlib.sha256(self.file.data).hexdigest(),
             precision=self.card.precision,
             uncertain=self.uncertain,
+            unknown=self.unknown,
             # Without the paths of weights on this machine, which clients must not see.
             preprocessing=self.preprocessing.model_dump(
                 mode="json", exclude={"detector": {"weights": True}, "cut": {"landmarks": True}}
@@ -57,7 +60,7 @@ class Model:
 
 
 def _open(file: ModelFile) -> Predictor:
-    return Predictor(file.path, threads=1, uncertain=file.uncertain, data=file.data)
+    return Predictor(file.path, 1, file.uncertain, file.unknown, data=file.data)
 
 
 _predictors: dict[str, Predictor] = {}  # of a worker process
@@ -85,11 +88,18 @@ def _name(path: Path) -> str:
 class Service:
     """Predicts with one or several models; usable inside `opened`."""
 
-    def __init__(self, runs: Sequence[Path], limits: Limits, workers: int, uncertain: float | None = None) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Path],
+        limits: Limits,
+        workers: int,
+        uncertain: float | None = None,
+        unknown: float = 1,
+    ) -> None:
         self.limits, self.gate, self.telemetry = limits, Gate(limits), Telemetry()
         self.models: dict[str, Model] = {}
         for run in runs:
-            model = Model(run, uncertain)
+            model = Model(run, uncertain, unknown)
             if model.name in self.models:
                 raise UsageError(f"{run}: a model named {model.name!r} is served already: name each run once ({MODEL})")
             self.models[model.name] = model

@@ -1,4 +1,4 @@
-"""Track faces from frame to frame, with exponential smoothing of probabilities and boxes."""
+"""Track faces from frame to frame, with exponential smoothing of answers and boxes."""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ KEPT = 0.7  # seconds until a face that the detector missed is forgotten
 
 @dataclass
 class Track:
-    """One face: its smoothed box and probabilities (classes,), where the detector saw it last, and when in seconds.
+    """One face: its smoothed box and answer (classes + 1,), where the detector saw it last, and when in seconds.
 
-    A face that shows no mouth has the reason in place of probabilities; those before it was hidden are forgotten.
+    The answer holds probabilities and the distance from training, both smoothed. A face that shows no mouth has the
+    reason in its place; what was answered before it was hidden is forgotten.
     """
 
     number: int
     box: Box
-    probabilities: NDArray[np.float64] | Missing
+    answer: NDArray[np.float64] | Missing
     last: Box
     seen: float
 
@@ -42,32 +43,32 @@ class Tracker:
         self.tracks = [track for track in self.tracks if now - track.seen <= KEPT]
         free = list(self.tracks)
         found = []
-        for box, probabilities in faces:
+        for box, answer in faces:
             known = max(free, key=lambda track: overlap(track.last, box), default=None)
             if known is None or overlap(known.last, box) < 0.2:
                 self._count += 1
-                known = Track(self._count, box, _start(probabilities), box, now)
+                known = Track(self._count, box, _start(answer), box, now)
                 self.tracks.append(known)
             else:
                 free.remove(known)
-                self._blend(known, now, box, probabilities)
+                self._blend(known, now, box, answer)
             found.append(known)
         return found
 
-    def _blend(self, track: Track, now: float, box: Box, probabilities: NDArray[np.floating] | Missing) -> None:
+    def _blend(self, track: Track, now: float, box: Box, answer: NDArray[np.floating] | Missing) -> None:
         passed = now - track.seen
         fresh = _weight(passed, min(BOX_WINDOW, self.window))
         track.box = Box(*(old + fresh * (new - old) for old, new in zip(track.box, box, strict=True)))
-        if isinstance(probabilities, str) or isinstance(track.probabilities, str):
-            track.probabilities = _start(probabilities)
+        if isinstance(answer, str) or isinstance(track.answer, str):
+            track.answer = _start(answer)
         else:
             share = _weight(passed, self.window)
-            track.probabilities = track.probabilities + share * (np.asarray(probabilities) - track.probabilities)
+            track.answer = track.answer + share * (np.asarray(answer) - track.answer)
         track.last, track.seen = box, now
 
 
-def _start(probabilities: NDArray[np.floating] | Missing) -> NDArray[np.float64] | Missing:
-    return probabilities if isinstance(probabilities, str) else np.asarray(probabilities, np.float64)
+def _start(answer: NDArray[np.floating] | Missing) -> NDArray[np.float64] | Missing:
+    return answer if isinstance(answer, str) else np.asarray(answer, np.float64)
 
 
 def _weight(passed: float, window: float) -> float:

@@ -96,8 +96,8 @@ def _by_clock(capture: Any) -> Iterator[tuple[int, float, Image]]:
 
 
 def find_faces(predictor: Predictor, frame: Image) -> list[tuple[Box, NDArray[np.floating] | Missing]]:
-    """The box of every face of a frame, and its probabilities (classes,) or why it shows no mouth."""
+    """The box of every face of a frame, and the answer (classes + 1,) to it or why it shows no mouth."""
     found = prepare(frame, predictor.quick)
     shown = [as_crop(crop.image, predictor.card.size) for crop in found if crop.missing is None]
-    rows = iter(predictor.classify(np.stack(shown)) if shown else ())
+    rows = iter(predictor.answer_crops(np.stack(shown)) if shown else ())
     return [(crop.face.box, next(rows) if crop.missing is None else crop.missing) for crop in found]

@@ -59,7 +59,7 @@ class _Table:
 
     def write(self, number: int, moment: float, frame: Image, tracks: Sequence[Track]) -> None:  # noqa: ARG002
         for track in tracks:
-            face = self.predictor.label_face(track.box, track.probabilities)
+            face = self.predictor.label_face(track.box, track.answer)
             box = [round(value, 1) for value in track.box]
             shares = [round(face.probabilities[name], 4) if face.guess else "" for name in self.predictor.labels]
             label = to_cell(face.guess or "")
@@ -97,15 +97,15 @@ class _Video:
 
 
 def annotate(frame: Image, tracks: Sequence[Track], predictor: Predictor) -> Image:
-    """Copy a frame and draw its faces with their labels; a question mark means uncertain, words that no mouth shows."""
+    """Copy a frame and draw its faces with their labels; a question mark means uncertain, words mean no class."""
     picture = PIL.Image.fromarray(frame)
     pen = PIL.ImageDraw.Draw(picture)
     size = max(12, frame.shape[0] // 28)
     font = PIL.ImageFont.load_default(size)
     for track in tracks:
-        face = predictor.label_face(track.box, track.probabilities)
+        face = predictor.label_face(track.box, track.answer)
         text = face.outcome.replace("_", " ")
-        if face.confidence is not None:
+        if face.confidence is not None and face.outcome != "unknown":
             text = f"{face.guess}{'?' if face.outcome == 'uncertain' else ''} {face.confidence:.0%}"
         left, top = track.box.left, max(track.box.top - size * 1.3, 0)
         pen.rectangle(tuple(track.box), outline=PAPER, width=max(2, size // 8))

@@ -13,7 +13,7 @@ from fer_pipeline.dataset.provenance import locked_run
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.predictions import SEEN, read_seen
 from fer_pipeline.files import hash_file, write_aside, write_csv
-from fer_pipeline.models.model_file import ENSEMBLE, KEY, MODEL, OPSET, Card, find_model
+from fer_pipeline.models.model_file import DISTANCE, ENSEMBLE, KEY, MODEL, OPSET, PROBABILITIES, Card, find_model
 from fer_pipeline.models.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def make_card(members: list[Member]) -> Card:
             "inputs": [name for name in ("crops", "measures") if name in inputs],
             "measures": list(dict.fromkeys(name for card in cards for name in card.measures)),
             "calibration": None,  # its members have their temperatures
+            "known": min(card.known for card in cards),
             "uncertain": max(card.uncertain for card in cards),
             "version": __version__,
         }
@@ -204,18 +205,26 @@ def geometric_mean(answers: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def join(members: list[tuple["ModelProto", Card]], whole: Card) -> "ModelProto":
-    """Build the graph that hands the inputs of card `whole` to every member and averages their answers."""
+    """Build the graph that hands the inputs of card `whole` to every member and averages their answers.
+
+    It measures a distance if all of them do: the mean of theirs.
+    """
     from onnx import TensorProto, helper
 
     inputs = {
         "crops": helper.make_tensor_value_info("crops", TensorProto.UINT8, ["count", whole.size, whole.size, 3]),
         "measures": helper.make_tensor_value_info("measures", TensorProto.FLOAT, ["count", len(whole.measures)]),
     }
-    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["count", len(whole.labels)])]
+    outputs = [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["count", len(whole.labels)])]
+    if whole.known:
+        outputs.append(helper.make_tensor_value_info(DISTANCE, TensorProto.FLOAT, ["count"]))
     graph = helper.make_graph([], "ensemble", [inputs[name] for name in whole.inputs], outputs)
     logs = [_add(graph, model, card, whole, f"member{index}.") for index, (model, card) in enumerate(members)]
     graph.node.append(helper.make_node("Mean", logs, ["logits"]))
-    graph.node.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
+    graph.node.append(helper.make_node("Softmax", ["logits"], [PROBABILITIES], axis=1))
+    if whole.known:
+        distances = [f"member{index}.{DISTANCE}" for index in range(len(members))]
+        graph.node.append(helper.make_node("Mean", distances, [DISTANCE]))
     domains = {one.domain: one for model, _ in members for one in model.opset_import}
     version = max(model.ir_version for model, _ in members)
     opsets = list((domains | {"": helper.make_opsetid("", OPSET)}).values())

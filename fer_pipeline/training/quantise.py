@@ -20,7 +20,7 @@ from fer_pipeline.evaluation.scores import QuantisedScore, QuantisedScores, writ
 from fer_pipeline.files import write_aside
 from fer_pipeline.models.classical import CLASSICAL
 from fer_pipeline.models.data import Crops, hash_data, list_crops, load_crops
-from fer_pipeline.models.model_file import ENSEMBLE, KEY, Card, find_model, load_runtime
+from fer_pipeline.models.model_file import ENSEMBLE, KEY, PROBABILITIES, Card, find_model, load_runtime
 from fer_pipeline.models.predictor import Predictor
 
 QUANTISED = "model.int8.onnx"
@@ -78,6 +78,7 @@ class _Reader:
 def _write(path: Path, target: Path, plain: Predictor, crops: NDArray[np.uint8]) -> None:
     """Quantise statically: weights per channel, activations by their range on the calibration crops; keep the card."""
     import onnx
+    import onnx.utils
 
     load_runtime()
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -89,8 +90,10 @@ def _write(path: Path, target: Path, plain: Predictor, crops: NDArray[np.uint8])
     aside, folded = (target.with_name(f".{target.name}.{part}") for part in ("part", "folded"))
     try:
         with _quiet():
+            # Without the distance, whose limit was set on float features.
+            onnx.utils.extract_model(str(path), str(folded), plain.card.inputs, [PROBABILITIES])
             # Without this the exporter's shared biases stay float, and every convolution with them.
-            quant_pre_process(str(path), str(folded), skip_symbolic_shape=True)
+            quant_pre_process(str(folded), str(folded), skip_symbolic_shape=True)
             quantize_static(
                 str(folded),
                 str(aside),
@@ -104,7 +107,8 @@ def _write(path: Path, target: Path, plain: Predictor, crops: NDArray[np.uint8])
         model = onnx.load(str(aside))
     finally:
         folded.unlink(missing_ok=True)
-    onnx.helper.set_model_props(model, {KEY: plain.card.model_copy(update={"precision": "int8"}).model_dump_json()})
+    card = plain.card.model_copy(update={"precision": "int8", "known": 0})
+    onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
     write_aside(target, [model.SerializeToString()])
     aside.unlink(missing_ok=True)
 

@@ -17,6 +17,7 @@ from fer_pipeline.evaluation.predictions import write_seen
 from fer_pipeline.models.classical import wanted_measures
 from fer_pipeline.models.data import Crops, check_classes, group_of, hash_data, list_crops, load_crops
 from fer_pipeline.models.distributed import in_turn, is_lead, joined, led
+from fer_pipeline.models.feature_distance import fit_distance
 from fer_pipeline.models.model_file import MODEL, Card, TemperatureFit, write_bundle
 from fer_pipeline.models.model_module import ModelModule, predict
 from fer_pipeline.models.networks import default_size
@@ -61,10 +62,11 @@ def train(config: TrainConfig, *, force: bool = False, base: Base | None = None)
             if is_lead():
                 write_seen(config.output, training, validation, base.run if base else None)
                 calibration = calibrate(classifier, validation) if config.calibrate else None
-                card = make_card(config, crops, provenance["input"], calibration)
-                write_bundle(
-                    config.output / MODEL, classifier, card.model_copy(update={"base": provenance.get("base", "")})
+                distance = fit_distance(classifier, training, validation, config.unknown)
+                card = make_card(config, crops, provenance["input"], calibration).model_copy(
+                    update={"base": provenance.get("base", ""), "known": config.unknown if distance else 0}
                 )
+                write_bundle(config.output / MODEL, classifier, card, distance)
                 for sentence in find_failures(config, validation, classifier):
                     console.note(f"train: {sentence}")
     return Outcome(config.output / MODEL, fresh, time.monotonic() - started)

@@ -13,15 +13,16 @@ export function percent(value, say) {
 
 // What stands at a face: "smile", "smile?", or why nothing can be said.
 function tagOf(face, say) {
-  if (!face.guess) return say(face.outcome);
+  if (!face.guess || face.outcome === "unknown") return say(face.outcome);
   return face.outcome === "uncertain" ? `${nameOf(face.guess, say)}?` : nameOf(face.guess, say);
 }
 
-// The verdict on a face: "smile", "uncertain, perhaps smile", or why nothing can be said.
+// The verdict on a face: "smile", "uncertain, perhaps smile", "none of these, most like smile", or why nothing can be said.
 export function verdictOf(face, say) {
   if (!face.guess) return say(face.outcome);
   const guess = nameOf(face.guess, say);
-  return face.outcome === "uncertain" ? say("perhaps", { label: guess }) : guess;
+  const hedged = { uncertain: "perhaps", unknown: "most_like" }[face.outcome];
+  return hedged ? say(hedged, { label: guess }) : guess;
 }
 
 // All faces of an answer in one sentence, for those who listen.

@@ -110,7 +110,7 @@ export class Live {
     const model = this.models.current;
     if (!this.paused && (!model || !answer.model || answer.model === model.name)) {
       const now = performance.now();
-      const faces = this.tracks.follow(answer.faces, now, model?.uncertain);
+      const faces = this.tracks.follow(answer.faces, now, model ?? {});
       this.draw({ ...answer, faces: this.mirrored ? faces.map((face) => flip(face, answer.width)) : faces });
       this.pace.note(taken, performance.now());
       this.report(faces, now);

@@ -13,17 +13,18 @@ export class Tracks {
     this.tracks = [];
   }
 
-  // The faces of the newest frame (now in ms), averaged with those before; below `uncertain` the model does not commit itself.
-  follow(faces, now, uncertain = 0) {
+  // The faces of the newest frame (now in ms), averaged with those before. The limits are those of the model: below the
+  // confidence `uncertain`, or above the distance `unknown` (0: never), it does not commit itself.
+  follow(faces, now, limits = {}) {
     const free = new Set(this.tracks);
     for (const face of faces) {
       const known = nearest(face.box, free);
       free.delete(known);
       if (known) blend(known, face, now);
-      else this.tracks.push({ box: [...face.box], shares: { ...face.probabilities }, missing: missingOf(face), seen: now });
+      else this.tracks.push(begin(face, now));
     }
     this.tracks = this.tracks.filter((track) => now - track.seen <= KEPT);
-    return this.tracks.map((track) => toFace(track, uncertain));
+    return this.tracks.map((track) => toFace(track, limits));
   }
 }
 
@@ -48,21 +49,28 @@ export function overlap(one, other) {
 // Why a face has no class; what was seen of it before is forgotten then.
 const missingOf = (face) => (Object.keys(face.probabilities).length ? "" : face.outcome);
 
+function begin(face, now) {
+  const { box, probabilities, distance = null } = face;
+  return { box: [...box], shares: { ...probabilities }, distance, missing: missingOf(face), seen: now };
+}
+
 function blend(track, face, now) {
   const weight = (over) => 1 - Math.exp(-(now - track.seen) / over);
   const mix = (old, fresh, share) => old + share * (fresh - old);
   track.box = track.box.map((old, side) => mix(old, face.box[side], weight(BOX_OVER)));
   track.missing = missingOf(face);
-  if (track.missing) track.shares = {};
+  if (track.missing) [track.shares, track.distance] = [{}, null];
   for (const [label, share] of Object.entries(face.probabilities)) {
     track.shares[label] = mix(track.shares[label] ?? share, share, weight(SHARES_OVER));
   }
+  if (face.distance != null) track.distance = mix(track.distance ?? face.distance, face.distance, weight(SHARES_OVER));
   track.seen = now;
 }
 
-function toFace(track, uncertain) {
+function toFace(track, { uncertain = 0, unknown = 0 }) {
   if (track.missing) return { box: track.box, outcome: track.missing, guess: null, confidence: null, probabilities: {} };
   const [guess, confidence] = Object.entries(track.shares).reduce((best, one) => (one[1] > best[1] ? one : best));
-  const outcome = confidence < uncertain ? "uncertain" : "answered";
-  return { box: track.box, outcome, guess, confidence, probabilities: { ...track.shares } };
+  const other = unknown && track.distance > unknown;
+  const outcome = other ? "unknown" : confidence < uncertain ? "uncertain" : "answered";
+  return { box: track.box, outcome, guess, confidence, probabilities: { ...track.shares }, distance: track.distance };
 }
