@@ -110,9 +110,23 @@ def test_a_model_that_is_uncertain_says_so_in_table_and_film(video: Path, tmp_pa
     assert row["outcome"] == "uncertain"
     assert row["label"] in LABELS
     sure, frame = write_run(tmp_path / "sure", uncertain=0.0), np.zeros((320, 320, 3), np.uint8)
-    (track,) = Tracker().update(0, [(Box(100, 100, 200, 200), np.array([0.7, 0.1, 0.1, 0.1]))])
+    (track,) = Tracker().update(0, [(Box(100, 100, 200, 200), np.array([0.7, 0.1, 0.1, 0.1, np.nan]))])
     plain, asked = (annotate(frame, [track], Predictor(one)) for one in (sure, cautious))
     assert (plain != asked).any()
+
+
+def test_a_face_unlike_training_is_unknown_in_table_and_film(video: Path, tmp_path: Path) -> None:
+    strange, table = write_run(tmp_path / "strange", known=0.95), tmp_path / "seen.csv"
+    assert main(["live", str(strange), "--video", str(video), "-o", str(table), "--seconds", "0.2"]) == 0
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    assert row["outcome"] == "unknown"
+    assert row["label"] in LABELS
+    frame, predictor = np.zeros((320, 320, 3), np.uint8), Predictor(strange)
+    films = []
+    for distance in (0.9, 1.1):
+        (track,) = Tracker().update(0, [(Box(100, 100, 200, 200), np.array([0.7, 0.1, 0.1, 0.1, distance]))])
+        films.append(annotate(frame, [track], predictor))
+    assert (films[0] != films[1]).any()
 
 
 def test_seconds_end_a_video_early(run: Path, video: Path, tmp_path: Path) -> None:

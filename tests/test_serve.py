@@ -236,6 +236,17 @@ def test_less_confident_answers_are_uncertain(runs: tuple[Path, Path]) -> None:
         assert result["faces"][0]["label"] == "uncertain"
 
 
+@pytest.mark.slow
+def test_faces_unlike_training_are_unknown_and_the_limit_is_told(tmp_path: Path) -> None:
+    with serving(write_run(tmp_path / "strange", known=0.95)) as url:
+        (result,) = ask_json(predict(url, draw_people(1)))["results"]
+        face = result["faces"][0]
+        assert (result["outcome"], face["label"]) == ("unknown", "unknown")
+        assert face["guess"] in face["probabilities"]
+        (model,) = ask_json(requests.get(f"{url}/version", timeout=60))["models"]
+        assert face["distance"] > model["unknown"] == 1
+
+
 def test_health_version_and_metrics_tell_what_runs(url: str) -> None:
     predict(url, draw_people(1))
     assert requests.get(f"{url}/readyz", timeout=60).status_code == 200

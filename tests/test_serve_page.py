@@ -47,9 +47,10 @@ class Visit(Protocol):
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with two models; the second never commits itself."""
+    """A server with three models; the second never commits itself, to the third everything is unknown."""
     folder = tmp_path_factory.mktemp("runs")
-    runs = write_run(folder / "plain"), write_run(folder / "cautious", uncertain=1.0)
+    runs = [write_run(folder / "plain"), write_run(folder / "cautious", uncertain=1.0)]
+    runs.append(write_run(folder / "strange", known=0.95))
     with serving(*runs, max_bytes=500_000, max_pixels=2_000_000) as url:
         yield url
 
@@ -182,6 +183,9 @@ def test_another_model_is_asked_about_the_same_pictures(visit: Visit) -> None:
         page.get_by_label("Model").select_option("cautious")
         expect(page.locator(".box.unsure")).to_have_count(2)
         expect(page.locator(".faces strong").first).to_contain_text("uncertain, perhaps ")
+        page.get_by_label("Model").select_option("strange")
+        expect(page.locator(".faces strong").first).to_contain_text("none of these, most like ")
+        expect(page.locator(".box .name").first).to_have_text("none of these")
 
 
 def test_a_busy_server_is_asked_again_and_a_silent_one_when_the_user_wishes(visit: Visit) -> None:
@@ -316,6 +320,8 @@ def test_the_webcam_is_answered_until_it_is_stopped(visit: Visit) -> None:
         page.get_by_role("button", name="Go on").click()
         page.get_by_label("Model").select_option("cautious")
         expect(page.locator("#seen strong").first).to_contain_text("uncertain, perhaps ")
+        page.get_by_label("Model").select_option("strange")
+        expect(page.locator("#seen strong").first).to_contain_text("none of these, most like ")
         page.get_by_role("button", name="Stop").click()
         assert page.evaluate(TRACK_STATES) == ["ended"]
         expect(page.locator("#state")).to_have_text("The camera is off.")
@@ -427,13 +433,27 @@ def test_a_place_that_was_given_away_is_asked_for_again_with_the_next_frame(visi
         assert len(lines) == 2
 
 
+def test_a_face_is_unknown_once_its_averaged_distance_is_beyond_the_limit(visit: Visit) -> None:
+    script = """async () => {
+      const { Tracks } = await import("/own/tracks.js");
+      const tracks = new Tracks();
+      const at = (distance, now, unknown) => {
+        const face = { box: [0, 0, 100, 100], probabilities: { smile: 0.9, pout: 0.1 }, guess: "smile", distance };
+        return tracks.follow([face], now, { unknown })[0].outcome;
+      };
+      return [at(0.5, 0, 1), at(3, 30, 1), at(3, 800, 1), at(3, 1600, 0), at(null, 1700, 1)];
+    }"""
+    with visit() as page:
+        assert page.evaluate(script) == ["answered", "answered", "unknown", "answered", "unknown"]
+
+
 def test_answers_are_averaged_over_half_a_second_face_by_face(visit: Visit) -> None:
     script = """async () => {
       const { Tracks } = await import("/own/tracks.js");
       const tracks = new Tracks();
       const face = (left, smile) => ({ box: [left, 0, left + 100, 100], probabilities: { smile, pout: 1 - smile } });
       tracks.follow([face(0, 1), face(300, 0)], 0);
-      const [first, second] = tracks.follow([face(310, 0), face(0, 0)], 500, 0.99);
+      const [first, second] = tracks.follow([face(310, 0), face(0, 0)], 500, { uncertain: 0.99 });
       return [first, second, tracks.follow([], 800).length, tracks.follow([], 1000).length];
     }"""
     with visit() as page:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         Score,
         Selective,
         SourceScore,
-        Unknown,
     )
     from fer_pipeline.lineage.run_usage import RunUsage
     from fer_pipeline.lineage.trace import Step, Trace
@@ -34,6 +33,8 @@ CHARACTERS_SHOWN = 300  # of a value in the tree of a photo
 
 def print_metrics(metrics: Metrics) -> None:
     """Print the tables of classes and sources, the score in one line, and leakage and calibration."""
+    from fer_pipeline.evaluation.unknown import format_unknown
+
     _print_classes(metrics)
     if len(metrics.per_source) > 1:
         _print_sources(metrics.per_source)
@@ -43,9 +44,8 @@ def print_metrics(metrics: Metrics) -> None:
     console.out.print(_format_calibration(metrics.calibration))
     if metrics.selective.threshold:
         console.out.print(_format_selective(metrics.selective))
-    if metrics.unknown is not None:
-        for line in format_unknown(metrics.unknown):
-            console.out.print(line)
+    for line in format_unknown(metrics.unknown):
+        console.out.print(line)
 
 
 def format_score(score: Score) -> str:
@@ -104,16 +104,6 @@ def _format_selective(selective: Selective) -> str:
     if selective.accuracy is None:
         return answered
     return f"{answered}, accuracy {selective.accuracy:.1%} (95 %: {format_interval(selective.accuracy_ci95)})"
-
-
-def format_unknown(unknown: Unknown) -> Iterator[str]:
-    """What stays known of the test images, and what does not of pictures of something else."""
-    told = f"known: {unknown.known:.1%} of the images (95 %: {format_interval(unknown.known_ci95)})"
-    yield told if unknown.accuracy is None else f"{told}; {unknown.answered:.1%} answered, {unknown.accuracy:.1%} right"
-    if (others := unknown.others) is not None:
-        told = f"{others.unknown:.1%} (95 %: {format_interval(others.unknown_ci95)}) of {others.count:,} are unknown"
-        told += f", {others.withheld:.1%} unknown or uncertain"
-        yield f"{others.data}: {told}; AUROC {others.auroc:.3f}, by confidence alone {others.auroc_confidence:.3f}"
 
 
 def print_selection(chosen: Selection) -> None:

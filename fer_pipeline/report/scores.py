@@ -9,6 +9,7 @@ from fer_pipeline.errors import FerError
 from fer_pipeline.evaluation.evaluate import read_metrics
 from fer_pipeline.evaluation.metrics import wilson_interval
 from fer_pipeline.evaluation.scores import METRICS, Metrics, Scores, Selective, SourceScore
+from fer_pipeline.evaluation.unknown import format_unknown
 from fer_pipeline.models.data import list_crops
 from fer_pipeline.report.dataset_stats import Table
 from fer_pipeline.report.figures import draw_reliability
@@ -40,6 +41,7 @@ class ScoreTables:
     count_of_mistakes: int
     reliability: Picture
     selective: Table
+    unknown: list[str]
     warnings: list[str]
 
 
@@ -57,6 +59,7 @@ def read_scores(folder: Path) -> ScoreTables | None:
         count_of_mistakes=sum(not one.right for one in images),
         reliability=draw_reliability(metrics.calibration.bins),
         selective=_table_selective(metrics.selective),
+        unknown=format_unknown(metrics.unknown),
         warnings=warn_of_metrics(metrics),
     )
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from fer_pipeline.config.schema import CropSettings, Detector, Preprocessing
 from fer_pipeline.models.classifier import Classifier
+from fer_pipeline.models.feature_distance import FeatureDistance
 from fer_pipeline.models.model_file import Card, write_bundle
 from fer_pipeline.serve.app import make_app
 from fer_pipeline.serve.limits import Limits
@@ -28,7 +29,10 @@ PREPROCESSING = Preprocessing(detector=Detector(sides=(200, 320)), cut=CropSetti
 
 
 def write_run(folder: Path, labels: Sequence[str] = LABELS, size: int = 32, seed: int = 2, **card: Any) -> Path:
-    """A run folder with a model of drawn weights, which tells crops apart that differ by a pixel."""
+    """A run folder with a model of drawn weights, which tells crops apart that differ by a pixel.
+
+    With `known` on its card it measures a distance, beyond whose limit everything lies.
+    """
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * size * size, len(labels)))
@@ -39,7 +43,10 @@ def write_run(folder: Path, labels: Sequence[str] = LABELS, size: int = 32, seed
         "network": "simpleconv3",
         "preprocessing": PREPROCESSING,
     } | card
-    write_bundle(folder / "model.onnx", Classifier(network, HALF, HALF, grey=False, flip=False), Card(**values))
+    pixels = 3 * size * size
+    strange = FeatureDistance(np.full((1, pixels), 9.0), np.ones((pixels, 1))) if card.get("known") else None
+    model = Classifier(network, HALF, HALF, grey=False, flip=False)
+    write_bundle(folder / "model.onnx", model, Card(**values), strange)
     return folder
 
 
