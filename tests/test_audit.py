@@ -138,6 +138,7 @@ def test_a_class_from_one_source_only_is_named() -> None:
     bias = check({}, rows)
     assert bias.is_alarming
     assert format_bias(bias)[0].startswith("Class open comes from one source only (web): a model may learn the source")
+    assert "bring photos of open from the other classes' sources, or record every class" in format_bias(bias)[1]
 
 
 def test_images_of_one_group_count_once() -> None:

@@ -105,7 +105,7 @@ class Classifier(ModelModule):
 def _pool(maps: Tensor) -> Tensor:
     """Average maps (B, width, H, W) over their four quarters, (B, 4 width); an odd row or column counts in both."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the side is a constant of the graph
+        warnings.filterwarnings("ignore", ".*tensor to a Python integer")  # the side is a constant of the graph
         side = int(maps.shape[-1])
     return functional.avg_pool2d(maps, max(1, side - side // 2), max(1, side // 2)).flatten(1)
 

@@ -83,11 +83,11 @@ def find_yunet(image: Image, detector: Detector) -> list[Face]:
     return [
         Face(Box(x, y, x + width, y + height), rest[-1])
         for x, y, width, height, *rest in rows
-        if math.isfinite(x + y + width + height) and min(width, height) > 0
+        if math.isfinite(x + y + width + height) and 0 < min(width, height) <= 2 * max(image.shape[:2])
     ]
 
 
-THIN = 16  # pixels
+THIN = 33  # pixels
 GREY = {"haar", "hog"}  # Haar sees no colour; on grey images HOG finds as many faces, faster, with fewer false ones
 
 FINDERS: dict[str, Callable[[Image, Detector], list[Face]]] = {
