@@ -12,17 +12,19 @@ import torch
 from numpy.typing import NDArray
 from support.drawn import draw_mouth, tiny_training, write_png
 
-from fer_pipeline.config.schema import CropSettings
+from fer_pipeline.config.schema import CropSettings, Preprocessing
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.evaluate import evaluate
-from fer_pipeline.models.classical import Hog, Svm, fit_boosting, fit_svm, fit_trees, wanted_measures
+from fer_pipeline.models.classical import Estimator, fit_hog_svm, fit_trees, wanted_measures
 from fer_pipeline.models.data import Crops
+from fer_pipeline.models.model_file import Card, write_bundle
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.training.cross_validation import cross_validate
 from fer_pipeline.training.quantise import quantise
 from fer_pipeline.training.train import train
 from fer_pipeline.training.tune import tune
 from fer_pipeline.vision.crop import measure_crops
+from fer_pipeline.vision.hog import hog_features
 from fer_pipeline.vision.mouth import OUTLINE
 
 torch.set_num_threads(1)
@@ -64,7 +66,7 @@ def test_the_card_tells_what_the_graph_wants(runs: dict[str, Path]) -> None:
     wanted = {name: Predictor(run).card for name, run in runs.items()}
     assert {name: card.inputs for name, card in wanted.items()} == {
         "pixels": ["crops"],
-        "hog_svm": ["crops"],
+        "hog_svm": ["hog"],
         "geometry": ["measures"],
         "both": ["crops", "measures"],
     }
@@ -96,36 +98,49 @@ def test_measures_are_taken_once_for_the_same_crops(
     train(config)
 
 
-@pytest.fixture(scope="module")
-def features() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    rng = np.random.default_rng(1)
-    targets = rng.integers(0, 3, 90)
-    return (rng.normal(size=(90, 12)) + 2 * np.eye(12)[targets]).astype(np.float32), targets
+def answer(model: Estimator, values: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
+    """What the model file says of some inputs."""
+    known = {
+        "labels": list("abc")[: len(model.fitted.classes_)],
+        "size": 32,
+        "network": "hog_svm",
+        "preprocessing": Preprocessing(),
+    }
+    card = Card(**known, measures=[str(one) for one in range(values.shape[1])])
+    write_bundle(path, model, card)
+    return Predictor(path, threads=1).infer({model.inputs[0]: values})
 
 
-def test_the_machine_decides_as_scikit_learn(features: tuple[NDArray[np.float32], NDArray[np.int64]]) -> None:
-    from sklearn.svm import SVC
+def test_the_file_of_a_support_vector_machine_says_what_scikit_learn_says(tmp_path: Path) -> None:
+    targets = np.repeat([0, 1, 2], 20)
+    images = np.stack([draw_mouth(["closed", "open"][target % 2], number, 64) for number, target in enumerate(targets)])
+    images[targets == 2] = images[targets == 2].transpose(0, 2, 1, 3)
+    for classes in (2, 3):
+        chosen = targets < classes
+        model = fit_hog_svm(Crops(images[chosen], targets[chosen], [], list("abc")[:classes]), seed=0)
+        features = hog_features(images)
+        expected = model.fitted.predict_proba(features)
+        np.testing.assert_allclose(answer(model, features, tmp_path / "model.onnx"), expected, atol=1e-4)
+        assert (expected[chosen].argmax(axis=1) == targets[chosen]).mean() > 0.9
 
-    values, targets = features
-    machine = fit_svm(values, targets, 3, seed=0)
-    ours = Svm(machine)(torch.from_numpy(values)).numpy()
-    for one in range(3):
-        theirs = SVC(C=3.0, gamma=machine.gamma).fit(values, targets == one)
-        np.testing.assert_allclose(ours[:, one], theirs.decision_function(values), atol=1e-3)
+
+def test_the_file_tells_of_the_temperature(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    model = fit_trees(Crops(np.zeros((60, 0, 0, 3), np.uint8), (values[:, 0] > 0).astype(np.int64), [], [], values), 0)
+    model.temperature = 2.0
+    odds = np.log(np.divide(*model.fitted.predict_proba(values).T))
+    got = answer(model, values, tmp_path / "model.onnx")
+    np.testing.assert_allclose(got[:, 0], 1 / (1 + np.exp(-odds / 2)), atol=1e-4)
 
 
-def test_with_many_vectors_the_machine_is_linear(
-    features: tuple[NDArray[np.float32], NDArray[np.int64]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fer_pipeline.models.classical.MAX_KERNEL_VECTORS", 50)
-    values, targets = features
-    machine = fit_svm(values, targets, 3, seed=0)
-    assert (machine.gamma, machine.vectors.shape) == (None, (3, 12))
-    assert (Svm(machine)(torch.from_numpy(values)).numpy().argmax(axis=1) == targets).mean() > 0.8
+def test_a_class_of_one_crop_is_too_few_for_a_support_vector_machine() -> None:
+    crops = Crops(np.zeros((3, 64, 64, 3), np.uint8), np.array([0, 0, 1]), [], ["open", "pout"])
+    with pytest.raises(InputError, match="class 'pout' has one crop to train on: add more"):
+        fit_hog_svm(crops, seed=0)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_trees_say_what_scikit_learn_says_also_of_missing_measures(classes: int) -> None:
+def test_the_trees_say_what_scikit_learn_says_also_of_missing_measures(classes: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(classes)
     # Few distinct values: many measures fall exactly on a threshold's neighbours.
     values = (rng.integers(0, 12, (200, 4)) / np.float32(7)).astype(np.float32)
@@ -133,25 +148,19 @@ def test_the_trees_say_what_scikit_learn_says_also_of_missing_measures(classes: 
     for missing in (False, True):
         if missing:
             values[rng.random(values.shape) < 0.2] = np.nan
-        grown = fit_boosting(values, targets, seed=0)
-        none = np.zeros((200, 0, 0, 3), np.uint8)
-        trees = fit_trees(Crops(none, targets, [], ["a", "b", "c"][:classes], values), seed=0)
-        blank = np.full((1, 4), np.nan, np.float32)
-        for asked in (values, blank):
-            ours = trees(torch.from_numpy(asked)).numpy()
-            np.testing.assert_allclose(ours, grown.predict_proba(asked), atol=1e-5)
+        trees = fit_trees(Crops(np.zeros((200, 0, 0, 3), np.uint8), targets, [], [], values), seed=0)
+        for asked in (values, np.full((1, 4), np.nan, np.float32)):
+            expected = trees.fitted.predict_proba(asked)
+            np.testing.assert_allclose(answer(trees, asked, tmp_path / "model.onnx"), expected, atol=1e-5)
 
 
 def test_hog_sees_which_way_an_edge_runs_and_not_how_bright_it_is() -> None:
-    upright = np.zeros((1, 32, 32, 3), np.uint8)
-    upright[:, :, 16:] = 200
-    images = [upright, upright.transpose(0, 2, 1, 3), upright[:, :, ::-1]]
-    across, down, mirrored = (Hog()(torch.from_numpy(np.ascontiguousarray(image))) for image in images)
-    assert across.shape == (1, 9 * 4 * 9)
-    assert float((across * down).sum()) < 0.05 * float((across * across).sum())
-    torch.testing.assert_close(across.view(36, 3, 3).flip(2).norm(dim=0), mirrored.view(36, 3, 3).norm(dim=0))
-    dim = torch.from_numpy(upright // 4)
-    torch.testing.assert_close(Hog()(dim), across, atol=0.02, rtol=0)
+    upright = np.zeros((64, 64, 3), np.uint8)
+    upright[:, 20:] = 200
+    across, down, dim, mirrored = hog_features([upright, upright.transpose(1, 0, 2), upright // 4, upright[:, ::-1]])
+    assert float((across * down).sum()) < 0.2 * float((across * across).sum())
+    np.testing.assert_allclose(dim, across, atol=0.02)
+    np.testing.assert_allclose(mirrored, across, atol=1e-6)
 
 
 def test_a_blank_crop_has_no_measures_and_an_answer_all_the_same(runs: dict[str, Path]) -> None:
@@ -167,7 +176,7 @@ ALONE = """
 import json, sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "torchvision", "lightning", "sklearn", "scipy", "onnx", "matplotlib"}:
+        if name.split(".")[0] in {"torch", "lightning", "sklearn", "skl2onnx", "scipy", "onnx", "matplotlib"}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Block())
 from fer_pipeline.__main__ import main

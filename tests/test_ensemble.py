@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from support.drawn import draw_mouth, write_classes, write_split
+from support.drawn import draw_mouth, tiny_training, write_classes, write_split
 from support.scored import make_metrics
 from torch import Tensor
 
@@ -24,6 +24,7 @@ from fer_pipeline.evaluation.scores import FoldScores, write_record
 from fer_pipeline.files import write_aside, write_csv
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import hash_data
+from fer_pipeline.models.graph import FLOOR, geometric_mean
 from fer_pipeline.models.model_file import Card, write_bundle
 from fer_pipeline.models.model_module import ModelModule
 from fer_pipeline.models.networks import build_network, default_normalisation
@@ -31,7 +32,8 @@ from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.report.card import describe_model
 from fer_pipeline.training import ensemble as module
 from fer_pipeline.training.cv_ensemble import average_cross_validations
-from fer_pipeline.training.ensemble import FLOOR, geometric_mean, make_ensemble
+from fer_pipeline.training.ensemble import make_ensemble
+from fer_pipeline.training.train import train
 from fer_pipeline.vision.mouth import OUTLINE
 
 torch.set_num_threads(1)
@@ -345,3 +347,13 @@ def test_a_model_and_a_cross_validation_are_not_averaged(
     folds = write_folds(tmp_path / "folds", [0.9, 0.9, 0.2, 0.6])
     assert main(["ensemble", str(folds), str(home / "one"), "--output", str(tmp_path / "run")]) == 2
     assert "is a cross-validation and" in capsys.readouterr().err
+
+
+def test_gradients_are_of_the_same_crop_in_whatever_size(home: Path, data: Path, tmp_path: Path) -> None:
+    """A support vector machine, which looks at its crops by HOG, beside a network of larger crops."""
+    run = train(tiny_training(data, tmp_path / "svm", network="hog_svm", size=32)).model.parent
+    together = make(home, tmp_path / "run", "large", str(run))
+    assert (together.card.size, together.card.inputs) == (48, ["crops", "hog"])
+    flat = np.ascontiguousarray(np.repeat(np.repeat(crops(16), 3, axis=1), 3, axis=2))
+    answers = [ask(home / "large", flat, WORDS), ask(run, flat, WORDS)]
+    np.testing.assert_allclose(together.classify(flat), geometric_mean(answers), atol=1e-4)

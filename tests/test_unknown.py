@@ -124,12 +124,15 @@ def test_an_ensemble_measures_the_mean_distance_and_a_quantised_model_none(home:
     assert DISTANCE in {output.name for output in Predictor(tmp_path / "second").session.get_outputs()}
 
 
-@pytest.mark.parametrize(
-    "changes", [{"network": "geometry"}, {"network": "compact_resnet", "geometry": True, "epochs": 1}]
-)
-def test_measures_of_the_mouth_have_a_distance_as_well(home: Path, tmp_path: Path, changes: dict[str, object]) -> None:
-    train(tiny_training(home / "split", tmp_path / "run", validation_share=0.3, **changes))
-    predictor = Predictor(tmp_path / "run", threads=1)
-    answers = predictor.answer_crops(np.stack([draw_bars(1, predictor.card.size)]))
-    assert answers.shape == (1, 3)
-    assert np.isfinite(answers).all()
+def test_geometry_keeps_the_distance_of_the_network_beside_it_and_has_none_alone(
+    home: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    settings = {"network": "simpleconv3", "epochs": 1, "validation_share": 0.3}
+    train(tiny_training(home / "split", tmp_path / "pixels", **settings))
+    train(tiny_training(home / "split", tmp_path / "both", geometry=True, **settings))
+    pixels, both = (Predictor(tmp_path / name, threads=1) for name in ("pixels", "both"))
+    crops = np.stack([draw_mouth("open", 1, both.card.size), draw_bars(1, both.card.size)])
+    np.testing.assert_allclose(both.answer_crops(crops)[:, -1], pixels.answer_crops(crops)[:, -1], rtol=1e-3)
+    train(tiny_training(home / "split", tmp_path / "alone", network="geometry", validation_share=0.3))
+    assert "nothing will be unknown" in capsys.readouterr().err
+    assert not Predictor(tmp_path / "alone").measures_distance

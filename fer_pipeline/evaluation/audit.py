@@ -20,7 +20,7 @@ from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.bias import Bias, check_bias
 from fer_pipeline.evaluation.bias_text import format_bias
 from fer_pipeline.evaluation.image_attributes import measure_attributes
-from fer_pipeline.evaluation.label_models import SIDE, predict_labels
+from fer_pipeline.evaluation.label_models import predict_labels
 from fer_pipeline.evaluation.metrics import score
 from fer_pipeline.evaluation.predictions import PREDICTIONS, score_sources
 from fer_pipeline.evaluation.scores import FoldScores, Score, Scores, read_record
@@ -35,6 +35,7 @@ from fer_pipeline.models.data import (
     load_crops,
     source_of,
 )
+from fer_pipeline.vision.hog import SIDE
 
 AUDIT_TABLE, AUDIT_FIGURES = "audit.csv", "audit.json"
 HEADER = ("path", "label", "suggested", "quality", "rank", "is_issue", "source", "photo")

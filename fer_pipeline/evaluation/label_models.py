@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from fer_pipeline.console import note
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.models.data import Crops
-from fer_pipeline.vision.image_io import Image, resize, to_grey
+from fer_pipeline.vision.hog import hog_features
 
-SIDE = 64
 # Inverse strength of the penalty: gradients are 1,764 numbers, the mouth's ratios 11.
 PENALTIES = {"gradients": 0.001, "geometry": 0.1}
 
 
 def predict_labels(crops: Crops, folds: NDArray[np.int64], *, mirror: bool = True) -> dict[str, NDArray[np.float64]]:
     """Probabilities (n, classes) by each model, trained without the image's fold."""
-    features = {"gradients": gradients(crops.images, mirror)}
+    features = {"gradients": hog_features(crops.images, mirror=mirror)}
     ratios = mouth_ratios(crops.rows)
     if ratios is not None:
         features["geometry"] = ratios
@@ -32,21 +31,6 @@ def predict_labels(crops: Crops, folds: NDArray[np.int64], *, mirror: bool = Tru
     return {
         name: _out_of_fold(values, crops.targets, folds, classes, PENALTIES[name]) for name, values in features.items()
     }
-
-
-def gradients(images: Sequence[Image] | NDArray[np.uint8], mirror: bool) -> NDArray[np.float32]:
-    """Histograms of oriented gradients (n, 1764) of 64 px grey crops; `mirror` averages over the mirror image."""
-    import cv2
-
-    window = cv2.HOGDescriptor((SIDE, SIDE), (16, 16), (8, 8), (8, 8), 9)
-    rows = []
-    for image in images:
-        grey = resize(to_grey(np.asarray(image)), SIDE, SIDE)
-        found = np.ravel(window.compute(grey))
-        if mirror:
-            found = (found + np.ravel(window.compute(np.ascontiguousarray(grey[:, ::-1])))) / 2
-        rows.append(found)
-    return np.asarray(rows, dtype=np.float32)
 
 
 def mouth_ratios(rows: Sequence[Row]) -> NDArray[np.float32] | None:

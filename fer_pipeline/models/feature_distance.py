@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fer_pipeline import console
 from fer_pipeline.models.data import Crops
-from fer_pipeline.models.model_module import ModelModule, input_batches
+from fer_pipeline.models.model_module import ModelModule, WithDistance, input_batches
 
 Features = NDArray[np.float64]  # (n, d)
 
@@ -38,22 +38,8 @@ class FeatureDistance(nn.Module):
         self.limit = limit
 
     def forward(self, features: Tensor) -> Tensor:
-        moved = features - self.centre
-        moved = torch.where(moved.isnan(), torch.zeros_like(moved), moved)  # measures may be missing
-        apart = (moved @ self.whitening).unsqueeze(1) - self.means
+        apart = ((features - self.centre) @ self.whitening).unsqueeze(1) - self.means
         return apart.square().sum(dim=2).amin(dim=1).sqrt() / self.limit
-
-
-class WithDistance(nn.Module):
-    """Map the inputs of a model to its probabilities (B, classes) and the distance (B,) of its features."""
-
-    def __init__(self, model: ModelModule, distance: FeatureDistance) -> None:
-        super().__init__()
-        self.model, self.distance = model, distance
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        logits, features = self.model.with_features(*inputs)
-        return self.model.average(logits), self.distance(features)
 
 
 def fit_distance(model: ModelModule, training: Crops, validation: Crops, share: float) -> FeatureDistance | None:
@@ -103,8 +89,8 @@ def measure_distances(distance: FeatureDistance, model: ModelModule, crops: Crop
 def _fit_gaussians(features: Features, targets: NDArray[np.int64]) -> tuple[Features, Features]:
     """Fit the mean of each class (classes, d), and a matrix (d, d) that whitens the covariance they share."""
     classes, places = np.unique(targets, return_inverse=True)
-    means = np.stack([np.nanmean(features[targets == one], axis=0) for one in classes])
-    left = np.nan_to_num(features - means[places])
+    means = np.stack([np.mean(features[targets == one], axis=0) for one in classes])
+    left = features - means[places]
     deviations = left.std(axis=0) + 1e-6
     correlations = (left / deviations).T @ (left / deviations) / len(left)
     correlations = (1 - SHRINKAGE) * correlations + SHRINKAGE * np.eye(len(correlations))

@@ -1,37 +1,53 @@
 """Late fusion of a network, which sees pixels, and boosted trees, which see measures of the mouth."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fer_pipeline import console
 from fer_pipeline.config.schema import TrainConfig
-from fer_pipeline.models.classical import BoostedTrees, fit_trees
+from fer_pipeline.models.classical import Estimator, fit_trees
 from fer_pipeline.models.data import Crops
+from fer_pipeline.models.graph import FLOOR, join
+from fer_pipeline.models.model_file import Card
 from fer_pipeline.models.model_module import ModelModule, input_batches
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 EQUAL = (0.5, 0.5)
 
 
 class Fusion(ModelModule):
-    """Crops and measures to probabilities: the weighted geometric mean of both models' (Genest & Zidek 1986)."""
+    """Both models' inputs to probabilities: the weighted geometric mean of theirs (Genest & Zidek 1986)."""
 
-    inputs = ("crops", "measures")
-
-    def __init__(self, pixels: ModelModule, geometry: BoostedTrees, weights: tuple[float, float] = EQUAL) -> None:
+    def __init__(self, pixels: ModelModule, geometry: Estimator, weights: tuple[float, float] = EQUAL) -> None:
         super().__init__()
         self.pixels, self.geometry, self.weights = pixels, geometry, weights
+        self.inputs = (*pixels.inputs, *geometry.inputs)
+
+    def member_logs(self, *inputs: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Compute the log-probabilities (B, classes) of pixels and of geometry, and the features of the pixels."""
+        logits, features = self.pixels.with_features(*inputs[:1])
+        both = (self.pixels.average(logits), self.geometry(*inputs[1:]))
+        return [probabilities.clamp_min(FLOOR).log() for probabilities in both], features
 
     def tta_logits(self, *inputs: Tensor) -> Tensor:
         return self.with_features(*inputs)[0]
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        images, measures = inputs
-        first, second = self.weights
-        logits, features = self.pixels.with_features(images)
-        fused = first * logits.log_softmax(dim=2) + second * self.geometry.tta_logits(measures).log_softmax(dim=2)
-        return fused, features
+        (pixels, geometry), features = self.member_logs(*inputs)
+        return (self.weights[0] * pixels + self.weights[1] * geometry)[None], features
+
+    def to_onnx(self, example: dict[str, Tensor], card: Card, distance: nn.Module | None = None) -> "ModelProto":
+        cards = [card.model_copy(update={"inputs": list(each.inputs)}) for each in (self.pixels, self.geometry, self)]
+        cards[1] = cards[1].model_copy(update={"known": 0})
+        graphs = [self.pixels.to_onnx(example, cards[0], distance), self.geometry.to_onnx(example, cards[1])]
+        weights = [weight / self.temperature for weight in self.weights]
+        return join(list(zip(graphs, cards[:2], strict=True)), cards[2], weights)
 
 
 def fuse(pixels: ModelModule, training: Crops, validation: Crops, config: TrainConfig) -> Fusion:
@@ -51,21 +67,15 @@ def fuse(pixels: ModelModule, training: Crops, validation: Crops, config: TrainC
 def _weigh(fusion: Fusion, validation: Crops) -> tuple[float, float]:
     """Fit the weights of pixels and geometry, both positive, that minimise the validation negative log-likelihood."""
     from scipy.optimize import minimize
+    from scipy.special import log_softmax
 
-    outputs: list[list[NDArray[np.float64]]] = []
     with torch.inference_mode():
-        for images, measures in input_batches(fusion, validation):
-            network = fusion.pixels.tta_logits(images).log_softmax(dim=2).double().numpy()
-            trees = fusion.geometry.tta_logits(measures).log_softmax(dim=2).double().numpy()
-            outputs.append([network, np.broadcast_to(trees, network.shape)])
-    pixels, geometry = (np.concatenate([both[index] for both in outputs], axis=1) for index in (0, 1))
+        parts = [fusion.member_logs(*inputs)[0] for inputs in input_batches(fusion, validation)]
+    pixels, geometry = (torch.cat([both[index] for both in parts]).double().numpy() for index in (0, 1))
     picked = (np.arange(len(validation.targets)), validation.targets)
 
     def loss(weights: NDArray[np.float64]) -> float:
-        from scipy.special import softmax
-
-        mixed = softmax(weights[0] * pixels + weights[1] * geometry, axis=2).mean(axis=0)
-        return float(-np.log(np.maximum(mixed[picked], 1e-12)).mean())
+        return -float(log_softmax(weights[0] * pixels + weights[1] * geometry, axis=1)[picked].mean())
 
     found = minimize(loss, np.array(EQUAL), method="L-BFGS-B", bounds=[(0.01, 10.0)] * 2)
     return round(float(found.x[0]), 4), round(float(found.x[1]), 4)

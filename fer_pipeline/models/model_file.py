@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fer_pipeline import __version__
 from fer_pipeline.config.schema import Preprocessing
 from fer_pipeline.errors import InputError
+from fer_pipeline.vision.hog import LENGTH
 
 if TYPE_CHECKING:
     import torch
@@ -54,9 +55,7 @@ class Card(BaseModel):
     data: str = ""  # SHA-256 of the manifest it was trained on
     settings: dict[str, Any] = {}  # of the training
     base: str = ""  # SHA-256 of the model file whose weights it began with
-    inputs: list[Literal["crops", "measures"]] = Field(
-        ["crops"], min_length=1
-    )  # of the graph: crops, or measures of the mouth on them, or both
+    inputs: list[Literal["crops", "hog", "measures"]] = Field(["crops"], min_length=1)  # of the graph
     measures: list[str] = []  # their names, in order
     calibration: TemperatureFit | None = None  # None: not fitted, the temperature is 1
     known: float = 0  # share of the validation part that is not `unknown`; 0: the graph measures no distance
@@ -75,35 +74,21 @@ def write_bundle(path: Path, classifier: "ModelModule", card: Card, distance: "F
     import onnx
     import torch
 
-    from fer_pipeline.models.feature_distance import WithDistance
-
     classifier = classifier.eval().cpu()
-    exported = classifier if distance is None else WithDistance(classifier, distance).eval()
-    outputs = [PROBABILITIES] if distance is None else [PROBABILITIES, DISTANCE]
     drawn = torch.Generator().manual_seed(0)
     known = {
         "crops": torch.randint(0, 256, (2, card.size, card.size, 3), dtype=torch.uint8, generator=drawn),
+        "hog": torch.rand(2, LENGTH, generator=drawn) / 4,
         "measures": torch.rand(2, len(card.measures), generator=drawn),
     }
-    known["crops"][0], known["measures"][0] = 90, float("nan")  # a blank crop, where divisions fail
+    known["crops"][0], known["hog"][0], known["measures"][0] = 90, 0, float("nan")  # a blank crop: divisions fail
     example = {name: known[name] for name in classifier.inputs}
     aside = path.with_name(f".{path.name}.part")
-    # The tracing exporter: the newer one takes half a minute a network, and these graphs have no branches.
-    torch.onnx.export(
-        exported,
-        tuple(example.values()),
-        str(aside),
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=list(example),
-        output_names=outputs,
-        dynamic_axes={name: {0: "count"} for name in (*example, *outputs)},
-    )
-    model = onnx.load(str(aside))
     card = card.model_copy(update={"inputs": list(example)})
+    model = classifier.to_onnx(example, card, distance)
     onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
     aside.write_bytes(model.SerializeToString())
-    _check_parity(aside, exported, example)
+    _check_parity(aside, classifier.with_distance(distance), example)
     aside.replace(path)
 
 
@@ -117,7 +102,7 @@ def _check_parity(path: Path, exported: "torch.nn.Module", example: "dict[str, t
     pairs = zip(got, expected, strict=True)  # a distance may be any number, and is compared as a share of it
     difference = max(float((np.abs(one - other) / np.maximum(np.abs(other), 1)).max()) for one, other in pairs)
     if not difference < 1e-4:
-        raise InputError(f"{path}: ONNX Runtime differs from torch by {difference:.2g}: choose another network")
+        raise InputError(f"{path}: ONNX Runtime differs from the model by {difference:.2g}: choose another network")
 
 
 def load_runtime() -> Any:

@@ -16,6 +16,7 @@ from fer_pipeline.models.model_file import DISTANCE, find_model, load_runtime, o
 from fer_pipeline.models.prediction import FacePrediction, Outcome, Prediction, summarize_outcome
 from fer_pipeline.vision.boxes import Box
 from fer_pipeline.vision.crop import as_crop, measure_crops, prepare
+from fer_pipeline.vision.hog import hog_features
 from fer_pipeline.vision.image_io import MAX_PIXELS, BadImage, Image, read_photo
 from fer_pipeline.vision.landmarks import for_groups
 from fer_pipeline.vision.mouth_check import Missing
@@ -166,6 +167,8 @@ class Predictor:
     def inputs(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """The inputs of the graph for some crops, by name."""
         found: dict[str, NDArray[Any]] = {"crops": np.ascontiguousarray(crops)}
+        if "hog" in self.card.inputs:
+            found["hog"] = hog_features(crops)
         if "measures" in self.card.inputs:
             found["measures"] = measure_crops(crops, self.card.measures, self.preprocessing.cut)
         return {name: found[name] for name in self.card.inputs}

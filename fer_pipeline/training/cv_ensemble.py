@@ -21,7 +21,8 @@ from fer_pipeline.evaluation.predictions import PREDICTIONS, PredictedLabel, rea
 from fer_pipeline.evaluation.scores import BestMember, EnsembleScores, Metrics, Record, read_record, write_record
 from fer_pipeline.files import TableReader, hash_file
 from fer_pipeline.models.data import FOLDS, Crops
-from fer_pipeline.training.ensemble import check_runs, geometric_mean
+from fer_pipeline.models.graph import geometric_mean
+from fer_pipeline.training.ensemble import check_runs
 
 
 class _Pooled(Record):

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,12 @@ from fer_pipeline.dataset.provenance import locked_run
 from fer_pipeline.errors import InputError, UsageError
 from fer_pipeline.evaluation.predictions import SEEN, read_seen
 from fer_pipeline.files import hash_file, write_aside, write_csv
-from fer_pipeline.models.model_file import DISTANCE, ENSEMBLE, KEY, MODEL, OPSET, PROBABILITIES, Card, find_model
+from fer_pipeline.models.graph import geometric_mean, join
+from fer_pipeline.models.model_file import ENSEMBLE, KEY, MODEL, Card, find_model
 from fer_pipeline.models.predictor import Predictor
-
-if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+from fer_pipeline.vision.hog import LENGTH
 
 MAX_BYTES = 2_000_000_000  # protobuf, which ONNX files are, ends at 2 GB
-FLOOR = 1e-6  # the least probability a member gives a class, so that none has a veto; as fine as `predictions.csv`
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def make_card(members: list[Member]) -> Card:
                 "input": str(next((one for one in folders if one.is_dir()), folders[0])),
                 "members": {str(member.run): member.describe() for member in members},
             },
-            "inputs": [name for name in ("crops", "measures") if name in inputs],
+            "inputs": [name for name in ("crops", "hog", "measures") if name in inputs],
             "measures": list(dict.fromkeys(name for card in cards for name in card.measures)),
             "calibration": None,  # its members have their temperatures
             "known": min(card.known for card in cards),
@@ -166,13 +164,14 @@ def _check_parity(path: Path, members: list[Member]) -> None:
     together = Predictor(path, threads=1)
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (4, 1, 1, 3), np.uint8)
+    hog = rng.random((4, LENGTH), np.float32)
     values = dict(zip(together.card.measures, rng.random((len(together.card.measures), 4), np.float32), strict=True))
 
     def ask(predictor: Predictor) -> NDArray[np.float32]:
         card = predictor.card
         crops = np.ascontiguousarray(np.broadcast_to(colours, (4, card.size, card.size, 3)))
         measures = np.array([values[name] for name in card.measures], np.float32).reshape(-1, 4).T.copy()
-        given = {"crops": crops, "measures": measures}
+        given = {"crops": crops, "hog": hog, "measures": measures}
         order = [card.labels.index(label) for label in together.card.labels]
         return predictor.infer({name: given[name] for name in card.inputs})[:, order]
 
@@ -192,79 +191,3 @@ def _write_seen(output: Path, members: list[Member]) -> None:
             if seen.get(path, ["", "", ""])[2] != "training":
                 seen[path] = [path, label, part]
     write_csv(output / SEEN, ["path", "label", "part"], [seen[path] for path in sorted(seen)])
-
-
-def geometric_mean(answers: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Average the probabilities (n, classes) of several models by their geometric mean, normalised.
-
-    p(k) ~ prod p_m(k)^(1/M), the logarithmic opinion pool of equal weights (Genest & Zidek 1986); of two classes the
-    mean of the log-odds. The graph that `join` makes computes the same.
-    """
-    means = np.exp(np.mean([np.log(np.maximum(one, FLOOR)) for one in answers], axis=0))
-    return np.asarray(means / means.sum(axis=1, keepdims=True), np.float32)
-
-
-def join(members: list[tuple["ModelProto", Card]], whole: Card) -> "ModelProto":
-    """Build the graph that hands the inputs of card `whole` to every member and averages their answers.
-
-    It measures a distance if all of them do: the mean of theirs.
-    """
-    from onnx import TensorProto, helper
-
-    inputs = {
-        "crops": helper.make_tensor_value_info("crops", TensorProto.UINT8, ["count", whole.size, whole.size, 3]),
-        "measures": helper.make_tensor_value_info("measures", TensorProto.FLOAT, ["count", len(whole.measures)]),
-    }
-    outputs = [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["count", len(whole.labels)])]
-    if whole.known:
-        outputs.append(helper.make_tensor_value_info(DISTANCE, TensorProto.FLOAT, ["count"]))
-    graph = helper.make_graph([], "ensemble", [inputs[name] for name in whole.inputs], outputs)
-    logs = [_add(graph, model, card, whole, f"member{index}.") for index, (model, card) in enumerate(members)]
-    graph.node.append(helper.make_node("Mean", logs, ["logits"]))
-    graph.node.append(helper.make_node("Softmax", ["logits"], [PROBABILITIES], axis=1))
-    if whole.known:
-        distances = [f"member{index}.{DISTANCE}" for index in range(len(members))]
-        graph.node.append(helper.make_node("Mean", distances, [DISTANCE]))
-    domains = {one.domain: one for model, _ in members for one in model.opset_import}
-    version = max(model.ir_version for model, _ in members)
-    opsets = list((domains | {"": helper.make_opsetid("", OPSET)}).values())
-    return helper.make_model(graph, opset_imports=opsets, ir_version=version, producer_name="fer-pipeline")
-
-
-def _add(graph: "GraphProto", model: "ModelProto", card: Card, whole: Card, prefix: str) -> str:
-    """Add a member to the graph, its names prefixed; return the name of its log-probabilities."""
-    from onnx import compose, helper
-
-    own = compose.add_prefix_graph(model.graph, prefix)
-    for name in card.inputs:
-        graph.node.append(_hand_over(graph, name, card, whole, prefix))
-    graph.node.extend(own.node)
-    graph.initializer.extend(own.initializer)
-    order = _keep(graph, f"{prefix}order", np.array([card.labels.index(label) for label in whole.labels]))
-    floor = _keep(graph, f"{prefix}floor", np.array(FLOOR, np.float32))
-    graph.node.append(helper.make_node("Gather", [f"{prefix}probabilities", order], [f"{prefix}ordered"], axis=1))
-    graph.node.append(helper.make_node("Max", [f"{prefix}ordered", floor], [f"{prefix}floored"]))
-    graph.node.append(helper.make_node("Log", [f"{prefix}floored"], [f"{prefix}logs"]))
-    return f"{prefix}logs"
-
-
-def _hand_over(graph: "GraphProto", name: str, card: Card, whole: Card, prefix: str) -> "NodeProto":
-    """Make the node that gives a member its input: crops in its size, or its measures in its order."""
-    from onnx import helper
-
-    if name == "measures":
-        places = _keep(graph, f"{prefix}places", np.array([whole.measures.index(one) for one in card.measures]))
-        return helper.make_node("Gather", [name, places], [f"{prefix}{name}"], axis=1)
-    if card.size == whole.size:
-        return helper.make_node("Identity", [name], [f"{prefix}{name}"])
-    sides = _keep(graph, f"{prefix}sides", np.array([card.size, card.size]))
-    given = [name, "", "", sides]
-    # Antialiased, so that shrinking does not alias; `images.resize` averages areas to the same end.
-    return helper.make_node("Resize", given, [f"{prefix}{name}"], axes=[1, 2], mode="linear", antialias=1)
-
-
-def _keep(graph: "GraphProto", name: str, values: NDArray[Any]) -> str:
-    from onnx import numpy_helper
-
-    graph.initializer.append(numpy_helper.from_array(values, name))
-    return name

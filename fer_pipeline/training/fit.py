@@ -56,7 +56,7 @@ def fit(
     A network starts from the weights `start`, if given, in place of random ones.
     """
     if config.network in CLASSICAL:
-        model = fit_classical(config, training, validation)
+        model: ModelModule = fit_classical(config, training)
     else:
         with torch.random.fork_rng(range(torch.cuda.device_count())):  # the host's random numbers stay its own
             model = fit_network(config, training, validation, folder, more, start)
