@@ -188,9 +188,9 @@ def test_a_face_that_is_followed_forgets_what_it_showed_when_its_mouth_is_hidden
     tracker, box = Tracker(window=0.5), Box(0, 0, 100, 100)
     tracker.update(0.0, [(box, np.array([1.0, 0.0]))])
     (hidden,) = tracker.update(0.1, [(box, "mouth_hidden")])
-    assert (hidden.number, hidden.probabilities) == (1, "mouth_hidden")
+    assert (hidden.number, hidden.answer) == (1, "mouth_hidden")
     (shown,) = tracker.update(0.2, [(box, np.array([0.0, 1.0]))])
-    assert np.array_equal(shown.probabilities, [0.0, 1.0])
+    assert np.array_equal(shown.answer, [0.0, 1.0])
 
 
 def test_a_film_names_what_it_does_not_see(tmp_path: Path) -> None:

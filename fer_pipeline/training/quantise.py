@@ -91,7 +91,7 @@ def _write(path: Path, target: Path, plain: Predictor, crops: NDArray[np.uint8])
     try:
         with _quiet():
             # Without the distance, whose limit was set on float features.
-            onnx.utils.extract_model(str(path), str(folded), plain.card.inputs, [PROBABILITIES])
+            onnx.utils.extract_model(str(path), str(folded), [*plain.card.inputs], [PROBABILITIES])
             # Without this the exporter's shared biases stay float, and every convolution with them.
             quant_pre_process(str(folded), str(folded), skip_symbolic_shape=True)
             quantize_static(
