@@ -11,7 +11,6 @@ from torch import Tensor
 
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.models.augment import PRESETS, Strength, augment, choose_strength
-from fer_pipeline.models.distributed import Share
 
 torch.set_num_threads(1)
 
@@ -163,15 +162,6 @@ def test_a_mirrored_window_is_a_window_mirrored() -> None:
     seen = augment(ramps(64), replace(WINDOWS, flip_chance=1.0), rng(), side=48)
     assert bool((seen[:, 0, 24, 0] > seen[:, 0, 24, -1]).all())
     assert bool((seen[:, 1, 0, 24] < seen[:, 1, -1, 24]).all())
-
-
-@pytest.mark.parametrize("strength", [PRESETS["strong"], replace(PRESETS["strong"], area_lowest=0.3, aspect=0.2)])
-def test_shares_of_a_batch_are_changed_as_the_whole(strength: Strength) -> None:
-    batch = pictures(11)
-    for seed in range(3):
-        whole = augment(batch, strength, rng(seed))
-        parts = [augment(batch[low:high], strength, rng(seed), Share(low, high, 11)) for low, high in ((0, 5), (5, 11))]
-        torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-5, atol=1e-5)
 
 
 def test_without_flip_only_a_chance_of_its_own_mirrors() -> None:

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.dataset.rows import Row
+from fer_pipeline.models import batches as module
 from fer_pipeline.models.batches import Balanced, Loader, make_batches
 from fer_pipeline.models.data import Crops
 
@@ -32,8 +35,8 @@ def epoch_of(loader: Loader, epoch: int = 0) -> tuple[list[int], list[int]]:
     if hasattr(loader.sampler, "set_epoch"):
         loader.sampler.set_epoch(epoch)
     parts = list(loader)
-    numbers = torch.cat([images[:, 0, 0, 0] for images, _, _ in parts]).tolist()
-    return numbers, torch.cat([targets for _, targets, _ in parts]).tolist()
+    numbers = torch.cat([images[:, 0, 0, 0] for images, _ in parts]).tolist()
+    return numbers, torch.cat([targets for _, targets in parts]).tolist()
 
 
 def test_validation_sees_every_crop_once_in_order() -> None:
@@ -67,7 +70,7 @@ def test_a_balanced_epoch_has_as_many_crops_of_each_class() -> None:
 def test_balanced_by_sources_a_class_keeps_its_size_and_takes_as_many_of_each() -> None:
     targets = torch.tensor([0] * 30 + [1] * 10)
     sources = torch.tensor([0] * 26 + [1] * 4 + [0] * 10)  # the small class has one source
-    drawn = list(Balanced(targets, 0, sources))
+    drawn = list(Balanced(TensorDataset(targets), targets, 0, sources))
     chosen = Counter(zip(targets[drawn].tolist(), sources[drawn].tolist(), strict=True))
     assert chosen == {(0, 0): 15, (0, 1): 15, (1, 0): 10}
 
@@ -84,6 +87,14 @@ def test_a_last_batch_of_one_is_left_out_and_a_larger_one_of_few_batches_is_not(
     assert len(epoch_of(batches(batch=8))[0]) == 48, "four crops of fifty-two are a noisy step"
 
 
-def test_a_batch_tells_how_much_of_it_a_process_holds() -> None:
-    shares = [tuple(share) for _, _, share in batches(batch=50, shuffle=False)]
-    assert shares == [(0, 50, 50), (0, 2, 2)]
+@pytest.mark.parametrize("sampler", ["shuffled", "balanced", "sources"])
+def test_processes_share_out_an_epoch(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Counter(epoch_of(batches(1, sampler=sampler), 3)[0])
+    monkeypatch.setattr(module, "count_processes", lambda: 2)
+    parts = []
+    for place in (0, 1):
+        monkeypatch.setattr(module, "rank", lambda place=place: place)
+        parts.append(epoch_of(batches(2, sampler=sampler), 3)[0])
+    assert len(parts[0]) == len(parts[1])
+    assert sum(((Counter(parts[0]) + Counter(parts[1])) - alone).values()) <= 1, "one crop fills the last pair"
+    assert set(parts[0] + parts[1]) == set(alone)

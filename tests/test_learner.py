@@ -14,7 +14,6 @@ from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.dataset.rows import Row
 from fer_pipeline.models.classifier import Classifier
 from fer_pipeline.models.data import Crops
-from fer_pipeline.models.distributed import Share
 from fer_pipeline.training.fit import class_weights, computes_bf16
 from fer_pipeline.training.history import read_history
 from fer_pipeline.training.learner import Learner, weigh_losses
@@ -45,10 +44,10 @@ def learner(seed: int = 0, **changes: Any) -> Learner:
     return made
 
 
-def batch(count: int = 6, side: int = 19) -> tuple[Tensor, Tensor, Share]:
+def batch(count: int = 6, side: int = 19) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(5)
     images = torch.randint(0, 256, (count, side, side, 3), generator=rng, dtype=torch.uint8)
-    return images, torch.arange(count) % 2, Share(0, count, count)
+    return images, torch.arange(count) % 2
 
 
 def shown(made: Learner, epoch: int = 0) -> Tensor:

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from fer_pipeline.config.schema import TrainConfig
-from fer_pipeline.models.distributed import Share
 
 LUMA = (0.299, 0.587, 0.114)
 # Luminance quantisation of the JPEG standard (ITU T.81, table K.1), at quality 50.
@@ -27,19 +26,15 @@ JPEG_TABLE = (
 
 
 class BatchRng:
-    """Random numbers for a batch of pictures, the same on every device and for any number of processes.
+    """Random numbers for a batch of so many pictures, the same on every device: drawn on the generator's own."""
 
-    They are drawn on the generator's device and for the whole batch, also where this process holds a share of it: the
-    shares of all processes are augmented as the one batch of a single process is.
-    """
-
-    def __init__(self, generator: torch.Generator, share: Share, device: torch.device) -> None:
-        self.generator, self.share, self.device = generator, share, device
+    def __init__(self, generator: torch.Generator, count: int, device: torch.device) -> None:
+        self.generator, self.count, self.device = generator, count, device
 
     def between(self, low: float, high: float, channels: int = 1) -> Tensor:
         """Draw uniform values (B, channels)."""
-        drawn = torch.rand(self.share.total, channels, generator=self.generator, device=self.generator.device)
-        return (low + (high - low) * drawn[self.share.start : self.share.stop]).to(self.device)
+        drawn = torch.rand(self.count, channels, generator=self.generator, device=self.generator.device)
+        return (low + (high - low) * drawn).to(self.device)
 
     def level(self) -> float:
         """Draw one uniform value in 0..1 for the whole batch."""
@@ -91,18 +86,16 @@ def choose_strength(config: TrainConfig) -> Strength:
     return replace(preset, **config.strength.model_dump(exclude_none=True))
 
 
-def augment(
-    batch: Tensor, strength: Strength, generator: torch.Generator, share: Share | None = None, side: int | None = None
-) -> Tensor:
+def augment(batch: Tensor, strength: Strength, generator: torch.Generator, side: int | None = None) -> Tensor:
     """Augment pictures (B, 3, S, S), uint8 or float in 0..1, at random; returns float in 0..1, same shape.
 
-    The same generator state gives the same result. `share` is the part of the batch these pictures are: they are
-    changed as they would be in the whole one. With `area_lowest` below 1 windows are cut out and resized to `side`.
+    The same generator state gives the same result. With `area_lowest` below 1 windows are cut out and resized to
+    `side`.
     """
     pictures = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
     if strength == Strength():
         return pictures
-    rng = BatchRng(generator, share or Share(0, len(pictures), len(pictures)), pictures.device)
+    rng = BatchRng(generator, len(pictures), pictures.device)
     pictures = _recolour(_move(pictures, strength, rng, side), strength, rng).clamp_(0, 1)
     for change, chance in (
         (_blur, strength.blur_chance),

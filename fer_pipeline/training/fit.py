@@ -1,8 +1,8 @@
 """Fit a model to crops in memory: Lightning's loop, resumed after the last finished epoch.
 
 All random numbers (order, augmentation, dropout) are drawn from seed and epoch, so that a run that was killed and
-resumed ends with the same weights as one that was not. Under torchrun every process draws those of the whole batch, so
-that many end with the weights of one.
+resumed ends with the same weights as one that was not. Under torchrun Lightning's DDP
+trains one network in all processes.
 """
 
 import logging
@@ -26,7 +26,7 @@ from fer_pipeline.models.batches import Loader, make_batches
 from fer_pipeline.models.classical import CLASSICAL, fit_classical
 from fer_pipeline.models.classifier import Classifier, build_classifier
 from fer_pipeline.models.data import Crops
-from fer_pipeline.models.distributed import computes_on_gpu, count_processes, share_layers
+from fer_pipeline.models.distributed import computes_on_gpu, count_processes
 from fer_pipeline.models.fusion import fuse
 from fer_pipeline.models.model_module import ModelModule
 from fer_pipeline.training.diagnose import StopAtNan
@@ -79,12 +79,11 @@ def fit_network(
     """
     torch.manual_seed(config.seed)
     epochs, batch = choose_length(config, len(training.targets))
-    if batch < count_processes():
+    if batch // count_processes() < min(2, count_processes()):
         raise UsageError(f"train.batch: {batch} crops for {count_processes()} processes: set it larger")
     classifier = build_classifier(config, training.labels, training.images.shape[1])
     if start is not None:
         classifier.load_state_dict(start)
-    share_layers(classifier)
     learner = Learner(classifier, config, class_weights(training, config))
     batches = (
         make_batches(training, config, batch, shuffle=True),

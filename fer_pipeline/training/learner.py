@@ -13,7 +13,7 @@ from fer_pipeline.config.schema import TrainConfig
 from fer_pipeline.models.augment import augment, choose_strength
 from fer_pipeline.models.batches import Batch
 from fer_pipeline.models.classifier import Classifier
-from fer_pipeline.models.distributed import Share, count_processes, previous_in_batch, set_share
+from fer_pipeline.models.distributed import count_processes, rank
 
 
 class Learner(lightning.LightningModule):
@@ -32,29 +32,29 @@ class Learner(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed all random numbers by seed and epoch: a resumed epoch is the same as one that never stopped."""
-        seed = self.config.seed * 100_003 + self.current_epoch
-        self.rng.manual_seed(seed)
-        self.random.seed(seed)
+        self.rng.manual_seed(self._seed())
+        self.random.seed(self._seed())
+
+    def _seed(self) -> int:
+        """Return the seed of the epoch, another in every process that trains."""
+        return (self.config.seed * 100_003 + self.current_epoch) * 1_009 + rank()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        images, targets, share = batch
+        images, targets = batch
         # Dropout draws from torch's global generator, of which a resumed loop has used more before its first batch.
-        torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 100_003 + index)
-        set_share(self.classifier, share)
+        torch.manual_seed(self._seed() * 100_003 + index)
         with torch.autocast(self.device.type, enabled=False):
             side = self.config.center_crop
-            pictures = self._window(augment(images.permute(0, 3, 1, 2), self.strength, self.rng, share, side))
+            pictures = self._window(augment(images.permute(0, 3, 1, 2), self.strength, self.rng, side))
         if not self.config.mixup:
             logits = self.classifier.logits(pictures)
             losses = self._losses(logits, targets)
         else:
             # Zhang et al. 2018: a picture and its loss are the same blend of two; here of two neighbours in the batch.
             first = self.random.betavariate(self.config.mixup, self.config.mixup)
-            logits = self.classifier.logits(torch.lerp(previous_in_batch(pictures), pictures, first))
-            losses = first * self._losses(logits, targets) + (1 - first) * self._losses(
-                logits, previous_in_batch(targets)
-            )
-        return self._log_means("train", losses, logits, (targets, share))
+            logits = self.classifier.logits(torch.lerp(pictures.roll(1, 0), pictures, first))
+            losses = first * self._losses(logits, targets) + (1 - first) * self._losses(logits, targets.roll(1, 0))
+        return self._log_means("train", losses, logits, targets)
 
     def _window(self, pictures: Tensor) -> Tensor:
         """Cut a random window of side `center_crop`, one for the whole batch: augmentation shifts each picture."""
@@ -68,27 +68,21 @@ class Learner(lightning.LightningModule):
         return weigh_losses(logits, targets, gamma=gamma, smoothing=smoothing, weights=weights)
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        images, targets, share = batch
+        images, targets = batch
         probabilities = self.classifier.predict_center(images)
         losses = functional.nll_loss(probabilities.clamp_min(1e-9).log(), targets, reduction="none")
-        self._log_means("val", losses, probabilities, (targets, share))
+        self._log_means("val", losses, probabilities, targets)
 
     def configure_gradient_clipping(self, *_: object, **__: object) -> None:
         """Clip the gradient; Lightning refuses to in bf16 with a fused optimizer, for a scaler bf16 does not use."""
         if self.config.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.config.gradient_clip)
 
-    def _log_means(self, part: str, losses: Tensor, scores: Tensor, wanted: tuple[Tensor, Share]) -> Tensor:
-        """Log loss and accuracy, and return the mean loss of the batch.
-
-        The means are over the whole batch, not this process's share: Lightning averages what the processes log, as it
-        does their gradients, and their shares may differ by a crop.
-        """
-        targets, share = wanted
-        part_of = count_processes() / share.total
-        loss, accuracy = losses.sum() * part_of, (scores.argmax(dim=1) == targets).float().sum() * part_of
+    def _log_means(self, part: str, losses: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
+        """Log the mean loss and accuracy, over all processes; return the mean loss of this one's batch."""
+        loss, accuracy = losses.mean(), (scores.argmax(dim=1) == targets).float().mean()
         values = {f"{part}_loss": loss.detach(), f"{part}_accuracy": accuracy}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=share.total, sync_dist=count_processes() > 1)
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(targets), sync_dist=count_processes() > 1)
         return loss
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
