@@ -22,7 +22,8 @@ from fer_pipeline.sources.sample import draw_photo, random_face
 from fer_pipeline.sources.sample.covers import COVERS, hide_mouth
 from fer_pipeline.sources.sample.faces import LABELS
 from fer_pipeline.vision.boxes import Box
-from fer_pipeline.vision.crop import cut_crops, cut_square
+from fer_pipeline.vision.crop import cut_crops
+from fer_pipeline.vision.cutting import cut_square
 from fer_pipeline.vision.image_io import Image, read_image
 from fer_pipeline.vision.landmarks import detect_faces, find_landmarks
 from fer_pipeline.vision.mouth_check import SIDE, WEIGHTS, compute_features, place_check

@@ -5,7 +5,8 @@ import pytest
 from support.pictures import Points, draw_portrait
 
 from fer_pipeline.config.schema import CropSettings
-from fer_pipeline.vision.crop import cut_square, measure_crops, place_square
+from fer_pipeline.vision.crop import measure_crops, place_square
+from fer_pipeline.vision.cutting import cut_square
 from fer_pipeline.vision.mouth import MOUTH, OUTLINE, PAIRS, eye_distance, level, measure_mouth, measure_outline, tilt
 
 

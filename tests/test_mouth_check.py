@@ -26,7 +26,8 @@ from fer_pipeline.stages.crop import CROP
 from fer_pipeline.stages.filter import FILTER
 from fer_pipeline.stages.runner import run_stage
 from fer_pipeline.vision.boxes import Box
-from fer_pipeline.vision.crop import Crop, cut_crops, cut_square, prepare
+from fer_pipeline.vision.crop import Crop, cut_crops, prepare
+from fer_pipeline.vision.cutting import cut_square
 from fer_pipeline.vision.detectors import Face, from_list, to_list
 from fer_pipeline.vision.image_io import Image
 from fer_pipeline.vision.landmarks import detect_faces

@@ -7,7 +7,8 @@ from support.pictures import Points, draw_noise, draw_pair, draw_portrait, draw_
 
 from fer_pipeline.config.schema import CropSettings, Detector, Preprocessing
 from fer_pipeline.vision.boxes import Box, Square
-from fer_pipeline.vision.crop import as_crop, cut_crops, cut_square, place_square, prepare, region_box
+from fer_pipeline.vision.crop import as_crop, cut_crops, place_square, prepare, region_box
+from fer_pipeline.vision.cutting import cut_square
 from fer_pipeline.vision.detectors import Face
 from fer_pipeline.vision.image_io import Image
 from fer_pipeline.vision.landmarks import find_landmarks

@@ -292,7 +292,7 @@ def _check_models(preprocessing: Preprocessing) -> None:
     from fer_pipeline.vision.weights import LICENCE_NOTE
 
     load_models(preprocessing)
-    if preprocessing.cut.region != "whole" and preprocessing.cut.landmarks is None:
+    if preprocessing.cut.needs_landmarks and preprocessing.cut.landmarks is None:
         console.note(f"collect: {LICENCE_NOTE}")
 
 

@@ -142,7 +142,9 @@ class Detector(Section):
 
     detector: Literal["none", "haar", "hog", "cnn", "yunet"] = Field("yunet", description="kind of face detector")
     second: Literal["none", "hog", "cnn", "yunet"] | None = Field(
-        None, description="detector to ask where the first sees no face; default: hog (yunet), none (others)"
+        None,
+        description="detector to ask where the first sees no face; default: hog (yunet, unless crop.align_by is five), "
+        "none (others)",
     )
     sides: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None,
@@ -197,6 +199,10 @@ class CropSettings(Section):
         "or over the distance of the outer eye corners (scale: eyes, default 1.05 for lips, 2.2 for face)",
     )
     align: bool = Field(False, description="level the crop by the eyes")
+    align_by: Literal["landmarks", "five"] = Field(
+        "landmarks",
+        description="what places the square: dlib's 68 points, or YuNet's five, as `fer export --web` needs it",
+    )
     faces: Literal["largest", "all", "single"] = Field("largest", description="for photos with several people")
     size: int = Field(96, ge=16, le=1024, description="side of the crop in pixels")
     mouth_check: bool = Field(
@@ -206,9 +212,14 @@ class CropSettings(Section):
         None, description="dlib 68-point model in place of the packaged one, or a MediaPipe face mesh (`.tflite`)"
     )
 
+    @property
+    def needs_landmarks(self) -> bool:
+        """Whether the 68 landmarks place the square."""
+        return self.region != "whole" and self.align_by == "landmarks"
+
 
 class CropConfig(CropSettings, StageConfig):
-    """Cut out the lips or the face by dlib's 68 points."""
+    """Cut out the lips or the face by dlib's 68 points, or YuNet's five."""
 
     embedding: bool = Field(False, description="also measure dlib's 128-d face embedding, to tell people apart")
 
@@ -383,6 +394,8 @@ def with_folders(settings: dict[str, Any]) -> dict[str, Any]:
         written[folder] = filled[stage]["output"] if isinstance(filled[stage], dict) else ""
     if isinstance(filled["filter"], dict) and isinstance(filled["crop"], dict):
         filled["filter"].setdefault("every", filled["crop"].get("faces", "largest") != "largest")
+        if filled["crop"].get("align_by") == "five":  # then all that leads to a crop is a single small model
+            filled["filter"].setdefault("second", "none")
     run = str(Path(str(settings.get("runs", "runs"))) / str(settings.get("name", "")))
     return {**filled, "train": _filled(filled.get("train"), {"input": written["split"], "output": run})}
 

@@ -50,7 +50,7 @@ def describe_model(card: Card, model: Path, rows: Sequence[Row]) -> Pairs:
         ("Data fingerprint", f"SHA-256 {card.data}" if card.data else "none"),
         ("Intended use", _describe_use(card)),
     ]
-    if cut.region != "whole" and cut.landmarks is None:
+    if cut.needs_landmarks and cut.landmarks is None:
         pairs.append(("Licence of the landmarks", f"{LICENCE_NOTE[0].upper()}{LICENCE_NOTE[1:]}."))
     return [*pairs, ("Made with", f"fer-pipeline {card.version}")]
 
@@ -72,6 +72,7 @@ def describe_cut(cut: CropSettings) -> str:
     by = "the distance of the outer eye corners" if cut.scale == "eyes" else f"the longer side of the {_part(cut)}"
     level = ", levelled by the eyes" if cut.align else ""
     points = "dlib's 68 points" if cut.landmarks is None else f"68 points by {cut.landmarks}"
+    points = points if cut.needs_landmarks else "YuNet's five points"
     gone = "mouth that is covered or lies" if cut.region == "lips" else "face of which much lies"
     return (
         f"a square around the {_part(cut)} by {points}, side {margin:g} times {by}{level}, {cut.size} x {cut.size} px"

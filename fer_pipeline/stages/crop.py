@@ -5,6 +5,7 @@ from typing import Any
 from fer_pipeline.config.schema import CropConfig
 from fer_pipeline.console import note
 from fer_pipeline.dataset.rows import Row
+from fer_pipeline.errors import UsageError
 from fer_pipeline.stages.stage import Drop, Keep, Stage, Verdict
 from fer_pipeline.vision.crop import Crop, cut_crops
 from fer_pipeline.vision.detectors import from_list
@@ -42,7 +43,9 @@ def _keep(image: Image, crop: Crop, config: CropConfig) -> Keep:
 
 def find_models(config: CropConfig) -> None:
     """Say what is missing before the first photo; a user's own model is opened, ours (100 MB) only looked for."""
-    if config.region == "whole":
+    if config.embedding and config.region != "whole" and not config.needs_landmarks:
+        raise UsageError("crop.embedding: it takes 68 landmarks: set crop.align_by=landmarks, or no embedding")
+    if not config.needs_landmarks:
         return
     if config.landmarks is None:
         find_weights(LANDMARKS)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import CropSettings, Preprocessing
 from fer_pipeline.vision.boxes import Box, Square, bounding_box
+from fer_pipeline.vision.cutting import cut_square
 from fer_pipeline.vision.detectors import Face
+from fer_pipeline.vision.five import find_five, measure_five, share_beyond
 from fer_pipeline.vision.image_io import Image, resize
 from fer_pipeline.vision.landmarks import (
     Landmarks,
@@ -20,13 +21,13 @@ from fer_pipeline.vision.landmarks import (
     load_landmarks,
 )
 from fer_pipeline.vision.mouth import MOUTH, eye_distance, measure_mouth, measure_outline, tilt
-from fer_pipeline.vision.mouth_check import LEAST, Missing, is_outside, place_check, score_mouth
+from fer_pipeline.vision.mouth_check import LEAST, MARGIN, Missing, is_outside, place_check, score_mouth
 from fer_pipeline.vision.mouth_check import SIDE as CHECK_SIDE
 from fer_pipeline.vision.turned import turn, turn_box, turn_points
 
 # Side of the square as a multiple of the mouth's or face's size, or of the eye distance, by region and scale.
 MARGINS = {("lips", "mouth"): 1.5, ("lips", "eyes"): 1.05, ("face", "mouth"): 1.2, ("face", "eyes"): 2.2}
-EDGE = 4  # pixels around a square that resampling needs
+BEYOND_FIVE = {"lips": 0.1, "face": 0.3}  # share of it that may lie beyond the border
 
 
 class Crop(NamedTuple):
@@ -52,7 +53,7 @@ def prepare(photo: Image, preprocessing: Preprocessing) -> list[Crop]:
 def load_models(preprocessing: Preprocessing) -> None:
     """Load what `prepare` needs before the first photo; raises SetupError if this machine lacks it."""
     load_detector(preprocessing.detector)
-    if preprocessing.cut.region != "whole":
+    if preprocessing.cut.needs_landmarks:
         load_landmarks(preprocessing.cut.landmarks)
     if preprocessing.cut.region == "lips" and preprocessing.cut.mouth_check:
         score_mouth(np.zeros((CHECK_SIDE, CHECK_SIDE, 3), np.uint8))
@@ -71,25 +72,47 @@ def _cut_one(photo: Image, face: Face, cut: CropSettings) -> Crop:
         return Crop(cut_square(photo, square, cut.size), face, None, square)
     height, width = photo.shape[:2]
     upright, box = turn(photo, face.turned), turn_box(face.box, face.turned, width, height)
-    landmarks = find_landmarks(upright, box, cut.landmarks)
-    square = place_square(landmarks, cut)
-    missing = _find_missing(upright, landmarks, cut) if cut.mouth_check else None
+    landmarks, square, missing = (_place_by_five if cut.align_by == "five" else _place_by_landmarks)(upright, box, cut)
     image = cut_square(upright, square, cut.size)
     if face.turned:
         sides = upright.shape[1] - 1, upright.shape[0] - 1
-        landmarks = turn_points(landmarks, 360 - face.turned, *sides).astype(np.float32)
+        if landmarks is not None:
+            landmarks = turn_points(landmarks, 360 - face.turned, *sides).astype(np.float32)
         ((x, y),) = turn_points(np.array([square[:2]]), 360 - face.turned, *sides)
         square = Square(float(x), float(y), square.side, square.angle - face.turned)
-    return Crop(image, face, landmarks, square, missing)
+    return Crop(image, face, landmarks, square, missing if cut.mouth_check else None)
 
 
-def _find_missing(photo: Image, landmarks: Landmarks, cut: CropSettings) -> Missing | None:
-    """Why a crop would show no mouth, if so. One of the whole face needs none: people wear masks."""
+Placed = tuple[Landmarks | None, Square, Missing | None]
+
+
+def _place_by_landmarks(photo: Image, box: Box, cut: CropSettings) -> Placed:
+    landmarks = find_landmarks(photo, box, cut.landmarks)
+    missing: Missing | None = None  # one of the whole face needs no mouth: people wear masks
     if is_outside(landmarks, cut.region, photo.shape[1], photo.shape[0]):
-        return "mouth_outside"
-    if cut.region == "lips" and score_mouth(cut_square(photo, place_check(landmarks), CHECK_SIDE)) < LEAST:
-        return "mouth_hidden"
-    return None
+        missing = "mouth_outside"
+    elif cut.mouth_check and cut.region == "lips":
+        missing = _find_hidden(photo, place_check(landmarks))
+    return landmarks, place_square(landmarks, cut), missing
+
+
+def _place_by_five(photo: Image, box: Box, cut: CropSettings) -> Placed:
+    points = find_five(photo, box)
+    if points is None:
+        return None, Square(*box.centre, max(box.width, box.height), 0.0), "mouth_hidden"
+    x, y, length, angle = measure_five(points, cut.region, cut.scale)
+    square = Square(x, y, max(length * _margin(cut), 4.0), angle if cut.align else 0.0)
+    missing: Missing | None = None
+    if share_beyond(points, cut.region, photo.shape[1], photo.shape[0]) > BEYOND_FIVE[cut.region]:
+        missing = "mouth_outside"
+    elif cut.mouth_check and cut.region == "lips":
+        x, y, length, angle = measure_five(points, "lips", "eyes")
+        missing = _find_hidden(photo, Square(x, y, MARGIN * length, angle))
+    return None, square, missing
+
+
+def _find_hidden(photo: Image, square: Square) -> Missing | None:
+    return "mouth_hidden" if score_mouth(cut_square(photo, square, CHECK_SIDE)) < LEAST else None
 
 
 def as_crop(image: Image, size: int) -> Image:
@@ -123,9 +146,12 @@ def place_square(landmarks: Landmarks, cut: CropSettings) -> Square:
     angle = tilt(landmarks) if cut.align else 0.0
     box = region_box(_rotate(landmarks, -angle), cut.region)
     length = eye_distance(landmarks) if cut.scale == "eyes" else max(box.width, box.height)
-    margin = cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
     x, y = (float(value) for value in _rotate(np.array([box.centre]), angle)[0])
-    return Square(x, y, max(length * margin, 4.0), angle)
+    return Square(x, y, max(length * _margin(cut), 4.0), angle)
+
+
+def _margin(cut: CropSettings) -> float:
+    return cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
 
 
 def _rotate(points: NDArray[np.floating], degrees: float) -> NDArray[np.floating]:
@@ -138,36 +164,3 @@ def region_box(landmarks: NDArray[np.floating], region: str = "lips") -> Box:
     """Return the bounding box of the landmarks of the lips (48 to 67, inclusive) or of the whole face."""
     points = landmarks[MOUTH] if region == "lips" else landmarks
     return bounding_box((float(x), float(y)) for x, y in points)
-
-
-def cut_square(photo: Image, square: Square, size: int) -> Image:
-    """Cut a square to (size, size, 3), rotated level.
-
-    Beyond the border the edge goes on: a mirror image would show a nose or a mouth that is not there.
-    """
-    part, moved = _needed_part(photo, square)
-    shrunk = 1 / max(1.0, square.side / size)
-    if shrunk < 1:  # by area first: a warp alone would pick single pixels out of a large photo
-        height, width = (max(1, round(length * shrunk)) for length in part.shape[:2])
-        scale_x, scale_y = width / part.shape[1], height / part.shape[0]
-        part = resize(part, width, height)
-    else:
-        scale_x = scale_y = 1.0
-    corners = np.array(moved.corners()[:3], np.float32)
-    # Pixel centres lie at half coordinates: without the half, every resize would move the mouth by half a pixel.
-    source = np.array([(x * scale_x - 0.5, y * scale_y - 0.5) for x, y in corners], np.float32)
-    target = np.array([(-0.5, -0.5), (size - 0.5, -0.5), (size - 0.5, size - 0.5)], np.float32)
-    matrix = cv2.getAffineTransform(source, target)
-    out = cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(out, dtype=np.uint8)
-
-
-def _needed_part(photo: Image, square: Square) -> tuple[Image, Square]:
-    """Return the part of the photo a square needs, and the square relative to it."""
-    height, width = photo.shape[:2]
-    box = bounding_box(square.corners())
-    left, top = (int(max(0, np.floor(low - EDGE))) for low in (box.left, box.top))
-    right, bottom = int(min(width, np.ceil(box.right + EDGE))), int(min(height, np.ceil(box.bottom + EDGE)))
-    left, top = min(left, width - 1), min(top, height - 1)
-    part = photo[top : max(bottom, top + 1), left : max(right, left + 1)]
-    return part, square._replace(x=square.x - left, y=square.y - top)

@@ -4,13 +4,13 @@
 Wu et al. 2023. Each model is loaded once per process.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import Detector
 from fer_pipeline.errors import SetupError
@@ -70,21 +70,27 @@ def find_cnn(image: Image, detector: Detector) -> list[Face]:
 
 def find_yunet(image: Image, detector: Detector) -> list[Face]:
     """Detect faces with OpenCV's YuNet: the fastest, and right on tilted heads too."""
+    rows = look_with_yunet(image, max(detector.least_score, 0.3), detector.weights)
+    return [Face(Box(x, y, x + width, y + height), rest[-1]) for x, y, width, height, *rest in rows.tolist()]
+
+
+def look_with_yunet(image: Image, threshold: float, weights: Path | None = None) -> NDArray[np.float64]:
+    """What YuNet sees (n, 15): left, top, width and height, five points, score.
+
+    The points are x and y of the eye on the left of the image, the other eye, the nose and the corners of the mouth.
+    """
     import cv2
 
     if min(image.shape[:2]) < THIN:  # there it answers with boxes of random numbers
-        return []
-
-    model = _load_yunet(find_weights(YUNET, detector.weights, "filter.weights"))
+        return np.zeros((0, 15))
+    model = _load_yunet(find_weights(YUNET, weights, "filter.weights"))
     model.setInputSize((image.shape[1], image.shape[0]))
-    model.setScoreThreshold(max(detector.least_score, 0.3))
+    model.setScoreThreshold(threshold)
     _, found = model.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    rows = [] if found is None else found.astype(float).tolist()
-    return [
-        Face(Box(x, y, x + width, y + height), rest[-1])
-        for x, y, width, height, *rest in rows
-        if math.isfinite(x + y + width + height) and 0 < min(width, height) <= 2 * max(image.shape[:2])
-    ]
+    rows = np.zeros((0, 15)) if found is None else np.asarray(found, np.float64)
+    sides = rows[:, 2:4].min(axis=1)
+    sound = np.isfinite(rows).all(axis=1) & (sides > 0) & (sides <= 2 * max(image.shape[:2]))
+    return np.asarray(rows[sound])
 
 
 THIN = 33  # pixels
@@ -126,7 +132,7 @@ def _load_cnn(path: Path) -> Any:
         raise SetupError(f"{path}: not a dlib CNN detector: fix the setting filter.weights") from None
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _load_yunet(path: Path) -> Any:
     import cv2
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import Detector
 from fer_pipeline.vision.boxes import Square
-from fer_pipeline.vision.crop import cut_square
+from fer_pipeline.vision.cutting import cut_square
 from fer_pipeline.vision.detectors import Face
 from fer_pipeline.vision.image_io import Image, resize, to_grey
 from fer_pipeline.vision.landmarks import detect_faces

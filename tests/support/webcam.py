@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fer_pipeline.config.schema import CropSettings
 from fer_pipeline.sources.sample import draw_photo, random_face
 from fer_pipeline.sources.sample.faces import random_mouth
-from fer_pipeline.vision.crop import cut_square, place_square
+from fer_pipeline.vision.crop import place_square
+from fer_pipeline.vision.cutting import cut_square
 from fer_pipeline.vision.image_io import Image
 
 CAST = (0.45, 0.62, 1.35)  # what a bad lamp does to red, green and blue
