@@ -25,7 +25,7 @@ PANELS = {
     "Data": "init sample import crawl collect",
     "Cleaning": "unify dedupe filter clean crop split review audit",
     "Training": "run train tune eval compare ensemble quantise",
-    "Use": "predict serve live",
+    "Use": "predict serve live export",
     "Look": "status show report config doctor",
     "Care": "trace forget",
 }

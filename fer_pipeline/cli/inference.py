@@ -214,3 +214,29 @@ def live(
     seen = watch(source, chosen, output, seconds=seconds, window=window, every=every)
     told = f"{console.counted(seen.frames, 'frame')}, {console.counted(seen.faces, 'face')}"
     console.note(f"live: {output}: {told}, {seen.rate:.1f} frames/s")
+
+
+@command("export")
+def export(
+    web: Annotated[Path, typer.Option(help="Folder to write: a page for any static host.")],
+    run: Run = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    runtime: Annotated[
+        Path | None, typer.Option(help="Unpacked onnxruntime-web, where npm shall not fetch it.")
+    ] = None,
+) -> None:
+    """Write a page that needs no server: photos and camera stay in the browser.
+
+    The model must be trained with crop.align_by=five.
+
+    Example: fer export runs/mine --web page && python -m http.server --directory page
+    """
+    chosen = choose_run(run, config, set_)
+    require_extra("train", "onnx")
+    from fer_pipeline.export.web import LARGE, export_web
+
+    written = export_web(chosen, web, runtime)
+    console.note(f"export: {written.folder}: {written.size / 1e6:.1f} MB, for any static host")
+    if written.size > LARGE:
+        console.note("export: a page that large loads slowly: `fer quantise` makes a model a quarter of the size")

@@ -12,7 +12,7 @@ from fer_pipeline.dataset.rows import Row
 from fer_pipeline.evaluation.scores import Metrics
 from fer_pipeline.models.data import source_of
 from fer_pipeline.models.model_file import Card
-from fer_pipeline.vision.crop import MARGINS
+from fer_pipeline.vision.crop import margin_of
 from fer_pipeline.vision.weights import LICENCE_NOTE
 
 Pairs = list[tuple[str, str]]
@@ -68,7 +68,7 @@ def describe_cut(cut: CropSettings) -> str:
     """What is cut out of a photo, in words."""
     if cut.region == "whole":
         return f"the whole picture, {cut.size} x {cut.size} px"
-    margin = cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
+    margin = margin_of(cut)
     by = "the distance of the outer eye corners" if cut.scale == "eyes" else f"the longer side of the {_part(cut)}"
     level = ", levelled by the eyes" if cut.align else ""
     points = "dlib's 68 points" if cut.landmarks is None else f"68 points by {cut.landmarks}"

@@ -101,7 +101,7 @@ def _place_by_five(photo: Image, box: Box, cut: CropSettings) -> Placed:
     if points is None:
         return None, Square(*box.centre, max(box.width, box.height), 0.0), "mouth_hidden"
     x, y, length, angle = measure_five(points, cut.region, cut.scale)
-    square = Square(x, y, max(length * _margin(cut), 4.0), angle if cut.align else 0.0)
+    square = Square(x, y, max(length * margin_of(cut), 4.0), angle if cut.align else 0.0)
     missing: Missing | None = None
     if share_beyond(points, cut.region, photo.shape[1], photo.shape[0]) > BEYOND_FIVE[cut.region]:
         missing = "mouth_outside"
@@ -147,10 +147,11 @@ def place_square(landmarks: Landmarks, cut: CropSettings) -> Square:
     box = region_box(_rotate(landmarks, -angle), cut.region)
     length = eye_distance(landmarks) if cut.scale == "eyes" else max(box.width, box.height)
     x, y = (float(value) for value in _rotate(np.array([box.centre]), angle)[0])
-    return Square(x, y, max(length * _margin(cut), 4.0), angle)
+    return Square(x, y, max(length * margin_of(cut), 4.0), angle)
 
 
-def _margin(cut: CropSettings) -> float:
+def margin_of(cut: CropSettings) -> float:
+    """The side of the square, over what it is scaled by."""
     return cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
 
 

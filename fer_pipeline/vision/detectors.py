@@ -70,7 +70,7 @@ def find_cnn(image: Image, detector: Detector) -> list[Face]:
 
 def find_yunet(image: Image, detector: Detector) -> list[Face]:
     """Detect faces with OpenCV's YuNet: the fastest, and right on tilted heads too."""
-    rows = look_with_yunet(image, max(detector.least_score, 0.3), detector.weights)
+    rows = look_with_yunet(image, max(detector.least_score, LEAST_YUNET), detector.weights)
     return [Face(Box(x, y, x + width, y + height), rest[-1]) for x, y, width, height, *rest in rows.tolist()]
 
 
@@ -93,7 +93,7 @@ def look_with_yunet(image: Image, threshold: float, weights: Path | None = None)
     return np.asarray(rows[sound])
 
 
-THIN = 33  # pixels
+THIN, LEAST_YUNET = 33, 0.3  # pixels of the shorter side; score below which YuNet is not asked
 GREY = {"haar", "hog"}  # Haar sees no colour; on grey images HOG finds as many faces, faster, with fewer false ones
 
 FINDERS: dict[str, Callable[[Image, Detector], list[Face]]] = {

@@ -46,7 +46,7 @@ def place_check(landmarks: Landmarks) -> Square:
 
 def score_mouth(image: Image) -> float:
     """Score what a square (SIDE, SIDE, 3) shows: above LEAST a mouth."""
-    weights, bias = _load_weights()
+    weights, bias = load_weights()
     return float(compute_features(image) @ weights + bias)
 
 
@@ -67,6 +67,7 @@ def _load_features() -> Any:
 
 
 @lru_cache(maxsize=1)
-def _load_weights() -> tuple[NDArray[np.float32], float]:
+def load_weights() -> tuple[NDArray[np.float32], float]:
+    """The weights (5120,) and the bias of the score."""
     with np.load(WEIGHTS, allow_pickle=False) as stored:
         return stored["weights"].astype(np.float32), float(stored["bias"])

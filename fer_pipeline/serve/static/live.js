@@ -1,7 +1,7 @@
 // The half of the page for the webcam: frames go out, the newest only, and answers come back as an overlay.
+import { Line } from "./backend.js";
 import { isAllowed, isMirrored, listCameras, openCamera, reasonOf, release, takeFrame } from "./camera.js";
 import { drawFaces, showFaces, verdictOf } from "./faces.js";
-import { Line } from "./line.js";
 import { Pace } from "./pace.js";
 import { Tracks } from "./tracks.js";
 

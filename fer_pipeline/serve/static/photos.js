@@ -1,5 +1,5 @@
 // The half of the page for pictures: where they come from, and the queue in which they are asked about.
-import { ask } from "./ask.js";
+import { ask, fetchExample } from "./backend.js";
 import { isAllowed } from "./camera.js";
 import { Card } from "./card.js";
 import { Shot } from "./shot.js";
@@ -71,8 +71,8 @@ export function startPhotos(say, models) {
 
   get("clear").addEventListener("click", clear);
   get("example").addEventListener("click", async () => {
-    const response = await fetch("example.jpg").catch(() => null);
-    if (response?.ok) add([new File([await response.blob()], "example.jpg", { type: "image/jpeg" })]);
+    const picture = await fetchExample();
+    if (picture) add([new File([picture], "example.jpg", { type: "image/jpeg" })]);
     else get("note").textContent = say("offline");
   });
   const shot = new Shot(say, add);

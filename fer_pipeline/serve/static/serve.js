@@ -1,11 +1,10 @@
 // The page of `fer serve`: two languages, two tabs, one choice of model.
 import { speak } from "../static/language.js";
+import { describe, isHere } from "./backend.js";
 import { Live } from "./live.js";
 import { startPhotos } from "./photos.js";
 import { nameOf, words } from "./words.js";
 
-const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
-const PATIENCE = 20_000; // ms
 const get = (id) => document.getElementById(id);
 const say = speak(words);
 
@@ -22,8 +21,7 @@ const models = {
 };
 
 async function learnModels() {
-  const response = await fetch("version", { signal: AbortSignal.timeout(PATIENCE) }).catch(() => null);
-  const version = response?.ok ? await response.json().catch(() => null) : null;
+  const version = await describe(say);
   if (!version) {
     get("note").textContent = say("offline");
     return;
@@ -38,7 +36,7 @@ async function learnModels() {
 // What depends on the language or the model and is not marked in the page itself.
 function tellFacts() {
   document.title = say("title");
-  const place = LOOPBACK.includes(location.hostname) ? say("here") : say("there", { host: location.host });
+  const place = isHere() ? say("here") : say("there", { host: location.host });
   for (const one of document.querySelectorAll(".where")) one.textContent = place;
   const { name, labels = [] } = models.current ?? {};
   get("about").textContent = name ? say("about", { name, labels: labels.map((label) => nameOf(label, say)).join(say.language === "zh" ? "、" : ", ") }) : "";
