@@ -140,6 +140,7 @@ def _describe(path: Path, card: Card, bias: float, layers: list[str]) -> dict[st
         "five": {
             "side": five.SIDE,
             "least": five.LEAST,
+            "near": five.NEAR,
             "aroundBox": five.AROUND_BOX,
             "aroundPoints": five.AROUND_POINTS,
             "eyes": five.EYES,

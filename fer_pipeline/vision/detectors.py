@@ -74,10 +74,13 @@ def find_yunet(image: Image, detector: Detector) -> list[Face]:
     return [Face(Box(x, y, x + width, y + height), rest[-1]) for x, y, width, height, *rest in rows.tolist()]
 
 
-def look_with_yunet(image: Image, threshold: float, weights: Path | None = None) -> NDArray[np.float64]:
+def look_with_yunet(
+    image: Image, threshold: float, weights: Path | None = None, *, overlapping: bool = False
+) -> NDArray[np.float64]:
     """What YuNet sees (n, 15): left, top, width and height, five points, score.
 
     The points are x and y of the eye on the left of the image, the other eye, the nose and the corners of the mouth.
+    `overlapping` keeps all boxes of a face, else the surest alone.
     """
     import cv2
 
@@ -86,6 +89,7 @@ def look_with_yunet(image: Image, threshold: float, weights: Path | None = None)
     model = _load_yunet(find_weights(YUNET, weights, "filter.weights"))
     model.setInputSize((image.shape[1], image.shape[0]))
     model.setScoreThreshold(threshold)
+    model.setNMSThreshold(1.0 if overlapping else OVERLAP)
     _, found = model.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     rows = np.zeros((0, 15)) if found is None else np.asarray(found, np.float64)
     sides = rows[:, 2:4].min(axis=1)
@@ -93,6 +97,7 @@ def look_with_yunet(image: Image, threshold: float, weights: Path | None = None)
     return np.asarray(rows[sound])
 
 
+OVERLAP = 0.3  # of two boxes of one face
 THIN, LEAST_YUNET = 33, 0.3  # pixels of the shorter side; score below which YuNet is not asked
 GREY = {"haar", "hog"}  # Haar sees no colour; on grey images HOG finds as many faces, faster, with fewer false ones
 

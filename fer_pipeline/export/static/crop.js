@@ -51,10 +51,14 @@ export class Cropper {
   }
 
   async look(photo, square, mirrored = false) {
-    const { side, least } = this.five, cut = cutSquare(photo, square, side);
-    const [face] = await this.yunet.look(mirrored ? mirror(cut) : cut, least);
-    if (!face) return null;
-    const points = mirrored ? [1, 0, 2, 4, 3].map((place) => [side - face.points[place][0], face.points[place][1]]) : face.points;
+    const { side, least, near } = this.five, cut = cutSquare(photo, square, side);
+    const isNear = ({ box: [x, y, width, height] }) => Math.max(Math.abs(x + (width - side) / 2), Math.abs(y + (height - side) / 2)) < near * side;
+    const faces = (await this.yunet.look(mirrored ? mirror(cut) : cut, least, true)).filter(isNear);
+    if (!faces.length) return null;
+    const weights = faces.map(({ score }) => score - least + 1e-6), all = weights.reduce((sum, weight) => sum + weight, 0);
+    const average = (place, axis) => faces.reduce((sum, { points }, face) => sum + weights[face] * points[place][axis], 0) / all;
+    const found = [0, 1, 2, 3, 4].map((place) => [average(place, 0), average(place, 1)]);
+    const points = mirrored ? [1, 0, 2, 4, 3].map((place) => [side - found[place][0], found[place][1]]) : found;
     return points.map((point) => {
       const [x, y] = rotate(point.map((value) => (value / side - 0.5) * square.side), square.angle);
       return [x + square.x, y + square.y];

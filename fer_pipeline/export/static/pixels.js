@@ -52,8 +52,9 @@ export function resize(image, width, height) {
     }
   }
   const out = blank(width, height), stride = 3 * width, sums = new Float32Array(stride);
+  const half = 1e-3; // rounds halves up, as OpenCV does; a byte array alone would round them to the even side
   down.forEach(({ start, weights }, y) => {
-    sums.fill(0);
+    sums.fill(half);
     for (let at = 0; at < weights.length; at += 1) {
       const weight = weights[at], row = stride * (start + at);
       for (let x = 0; x < stride; x += 1) sums[x] += weight * rows[row + x];
@@ -152,19 +153,21 @@ function cornersOf({ x, y, side, angle }) {
   return [[-half, -half], [half, -half], [half, half], [-half, half]].map(([dx, dy]) => [x + dx * cos - dy * sin, y + dx * sin + dy * cos]);
 }
 
-// Linearly, between three corners: upper left, upper right, lower right.
+// Linearly, between three corners: upper left, upper right, lower right; at 32nds of a pixel, as OpenCV does.
 function sample({ data, width, height }, start, right, below, size) {
   const out = blank(size, size);
-  const step = [(right[0] - start[0]) / size, (right[1] - start[1]) / size, (below[0] - right[0]) / size, (below[1] - right[1]) / size];
+  const across = [0, 1].map((axis) => (right[axis] - start[axis]) / size), down = [0, 1].map((axis) => (below[axis] - right[axis]) / size);
+  const first = [0, 1].map((axis) => start[axis] + (across[axis] + down[axis]) / 2 - 0.5);
+  const fixed = (value) => Math.round(1024 * value);
+  const place = (axis, row, column) => Math.floor((fixed(down[axis] * row + first[axis]) + fixed(across[axis] * column) + 16) / 32) / 32;
   const inside = (value, end) => Math.min(Math.max(value, 0), end - 1);
   for (let row = 0, to = 0; row < size; row += 1) {
     for (let column = 0; column < size; column += 1) {
-      const x = start[0] + (column + 0.5) * step[0] + (row + 0.5) * step[2] - 0.5;
-      const y = start[1] + (column + 0.5) * step[1] + (row + 0.5) * step[3] - 0.5;
+      const x = place(0, row, column), y = place(1, row, column);
       const x0 = Math.floor(x), y0 = Math.floor(y), fx = x - x0, fy = y - y0;
       const near = inside(x0, width), far = inside(x0 + 1, width), upper = width * inside(y0, height), lower = width * inside(y0 + 1, height);
       for (let channel = 0; channel < 3; channel += 1) {
-        const at = (place) => data[3 * place + channel];
+        const at = (pixel) => data[3 * pixel + channel];
         out.data[to++] = (1 - fy) * ((1 - fx) * at(upper + near) + fx * at(upper + far))
           + fy * ((1 - fx) * at(lower + near) + fx * at(lower + far));
       }

@@ -23,14 +23,15 @@ export class YuNet {
     Object.assign(this, { runtime, session, numbers });
   }
 
-  // The faces of an image, surest first: {box: [x, y, width, height], points: five of [x, y], score}.
-  async look(image, threshold) {
+  // The faces of an image, surest first: {box: [x, y, width, height], points: five of [x, y], score}; `overlapping`
+  // keeps all boxes of a face.
+  async look(image, threshold, overlapping = false) {
     if (Math.min(image.width, image.height) < this.numbers.thin) return [];
     const { input, wide, high } = toInput(this.runtime, image);
     const names = STRIDES.flatMap((stride) => ["cls", "obj", "bbox", "kps"].map((kind) => `${kind}_${stride}`));
     const found = await this.session.run({ input }, names);
     const faces = STRIDES.flatMap((stride) => read(found, stride, wide / stride, high / stride, threshold));
-    return suppress(faces.sort((one, other) => other.score - one.score));
+    return overlapping ? faces : suppress(faces.sort((one, other) => other.score - one.score));
   }
 
   // What two inner layers hold, by which the mouth check decides.
