@@ -8,9 +8,9 @@ export function showCard(model, say) {
   const root = document.querySelector("main").appendChild(make("details", "card"));
   const show = () => {
     const list = make("dl");
-    for (const [key, value] of tell(model, say)) list.append(make("dt", "soft", say(key)), make("dd", "", value));
+    for (const [key, value] of tell(model, say)) list.append(make("dt", "soft", say(`about.${key}`)), make("dd", "", value));
     list.lastChild.replaceChildren(...LICENCES.flatMap((name) => [link(name), " "]));
-    root.replaceChildren(make("summary", "", say("card")), list, make("p", "soft", say("fair")));
+    root.replaceChildren(make("summary", "", say("about.title")), list, make("p", "soft", say("about.fair")));
   };
   say.onChange(show);
   show();
@@ -21,10 +21,10 @@ function tell({ labels, uncertain, card }, say) {
   const told = [["classes", labels.map((label) => nameOf(label, say)).join(say.language === "zh" ? "、" : ", ")]];
   if (card.count) {
     const [low, high] = card.interval.map(share);
-    told.push(["accuracy", say("right", { accuracy: share(card.accuracy), count: card.count, low, high })]);
+    told.push(["accuracy", say("about.right", { accuracy: share(card.accuracy), count: card.count, low, high })]);
   }
-  if (card.images) told.push(["data", say("images", { count: card.images })]);
-  told.push(["threshold", uncertain ? percent(uncertain, say) : say("never")], ["network", card.network]);
+  if (card.images) told.push(["data", say("about.images", { count: card.images })]);
+  told.push(["threshold", uncertain ? percent(uncertain, say) : say("about.never")], ["network", card.network]);
   return [...told, ["version", card.version], ["licences", ""]];
 }
 

@@ -9,20 +9,20 @@ Object.assign(words.en, {
   bad_image: "This cannot be read as a picture: it is damaged, no picture at all, or of a kind that this browser cannot read.",
   here: "Everything happens in this browser: your pictures are sent nowhere.",
   rates: "{rate} frames/s · {latency} ms a frame", connecting: "Loading …",
-  card: "About this model", classes: "Classes", accuracy: "Right on photos it had not seen", data: "Learned from", network: "Network",
-  threshold: "Called uncertain below", version: "Made with", licences: "Licences",
-  right: "{accuracy} of {count} (95 %: {low} to {high})", images: "{count} images", never: "never",
-  fair: "It tells expressions as they look in its training images, not what people feel. Do not decide about people by it.",
+  "about.title": "About this model", "about.classes": "Classes", "about.accuracy": "Right on photos it had not seen", "about.data": "Learned from", "about.network": "Network",
+  "about.threshold": "Called uncertain below", "about.version": "Made with", "about.licences": "Licences",
+  "about.right": "{accuracy} of {count} (95 %: {low} to {high})", "about.images": "{count} images", "about.never": "never",
+  "about.fair": "It tells expressions as they look in its training images, not what people feel. Do not decide about people by it.",
 });
 Object.assign(words.zh, {
   offline: "模型未能载入。请重新载入页面；若仍不行，则是文件夹中缺少文件。",
   bad_image: "无法作为图片读取：文件已损坏、不是图片，或是本浏览器无法读取的格式。",
   here: "一切都在本浏览器中完成：您的图片不会发送到任何地方。",
   rates: "每秒 {rate} 帧 · 每帧 {latency} 毫秒", connecting: "正在载入……",
-  card: "关于此模型", classes: "类别", accuracy: "在未见过的照片上的正确率", data: "训练数据", network: "网络",
-  threshold: "低于此值则为不确定", version: "制作工具", licences: "许可证",
-  right: "{accuracy}，共 {count} 张（95 %：{low} 至 {high}）", images: "{count} 张图片", never: "从不",
-  fair: "它识别的是训练图片中表情的样子，而不是人的感受。请勿据此对人作出决定。",
+  "about.title": "关于此模型", "about.classes": "类别", "about.accuracy": "在未见过的照片上的正确率", "about.data": "训练数据", "about.network": "网络",
+  "about.threshold": "低于此值则为不确定", "about.version": "制作工具", "about.licences": "许可证",
+  "about.right": "{accuracy}，共 {count} 张（95 %：{low} 至 {high}）", "about.images": "{count} 张图片", "about.never": "从不",
+  "about.fair": "它识别的是训练图片中表情的样子，而不是人的感受。请勿据此对人作出决定。",
 });
 
 const fetchFile = async (name) => {
