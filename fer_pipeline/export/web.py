@@ -5,6 +5,7 @@ It holds the page of `fer serve`, whose server is replaced by modules of our own
 
 import gzip
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,13 @@ LARGE = 20_000_000  # bytes of a folder from which a page takes long to load
 OWN = Path(__file__).with_name("static")
 SERVED = OWN.parent.parent / "serve" / "static"
 REPLACED = {"ask.js", "line.js", "serve.html"}  # what of the served page asks a server
+MARK = f'<meta name="generator" content="fer-pipeline {__version__}">'
 POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; media-src 'self' blob:; "
-    "object-src 'none'; base-uri 'none'; form-action 'none'"
+    """<meta http-equiv="Content-Security-Policy" content="default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; """
+    """img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'">"""
 )
+MODULE_TAG = '<script type="module" src="own/serve.js">'
+BROUGHT = (".js", ".mjs", ".json", ".onnx", ".bin", ".packed", ".jpg")  # files that the modules load
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ def export_web(run: Path, folder: Path, runtime: Path | None = None) -> Exported
     check_fit(path, card)
     check_own(folder, STAGE)
     files = {**_page(), **_model(path, card), **_pack(read_runtime(runtime))}
+    files["offline.js"] = _bring_along(files)
     _write(folder, files)
     return Exported(folder, sum(map(len, files.values())))
 
@@ -78,15 +83,27 @@ def check_fit(path: Path, card: Card) -> None:
 def _page() -> dict[str, bytes]:
     """The page and its modules, ours in place of those that ask a server."""
     html = (SERVED / "serve.html").read_text(encoding="utf-8")
-    head = f'<meta name="generator" content="fer-pipeline {__version__}">\n'
-    head += f'  <meta http-equiv="Content-Security-Policy" content="{POLICY}">\n  <title>'
-    html = html.replace("<title>", head, 1).replace(" Without it: <code>fer predict RUN PHOTO</code>.", "")
+    html = html.replace(" Without it: <code>fer predict RUN PHOTO</code>.", "")
+    pages = {
+        "index.html": html.replace(
+            "<title>", f'{MARK}\n  {POLICY}\n  <script src="own/opened.js"></script>\n  <title>'
+        ),
+        "offline.html": html.replace("<title>", f"{MARK}\n  <title>").replace(
+            MODULE_TAG, '<script src="offline.js" defer>'
+        ),
+    }
     served = {f"own/{file.name}": file for file in SERVED.iterdir() if file.name not in REPLACED}
-    own = {f"own/{file.name}": file for file in OWN.glob("*.js")}
+    own = {f"own/{file.name}": file for file in OWN.glob("*.js") if file.name != "offline.js"}
     shared = {f"static/{file.name}": file for file in SHARED.iterdir()}
     notes = {f"licences/{name}": file for name, file in list_licences().items()}
     found = {name: file.read_bytes() for name, file in {**served, **own, **shared, **notes}.items() if file.is_file()}
-    return {"index.html": html.encode(), "example.jpg": draw_example(), **found}
+    return {**{name: page.encode() for name, page in pages.items()}, "example.jpg": draw_example(), **found}
+
+
+def _bring_along(files: Mapping[str, bytes]) -> bytes:
+    """A script with all that the page loads, for one that is opened as a file, where browsers load nothing."""
+    brought = {name: b64encode(data).decode() for name, data in files.items() if name.endswith(BROUGHT)}
+    return f"const files = {json.dumps(brought)};\n".encode() + (OWN / "offline.js").read_bytes()
 
 
 def _pack(runtime: Mapping[str, bytes]) -> dict[str, bytes]:

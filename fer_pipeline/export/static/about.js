@@ -30,6 +30,6 @@ function tell({ labels, uncertain, card }, say) {
 
 function link(name) {
   const anchor = make("a", "", name);
-  anchor.href = new URL(`../licences/${name}`, import.meta.url);
+  anchor.href = `licences/${name}`;
   return anchor;
 }

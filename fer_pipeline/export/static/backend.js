@@ -25,11 +25,12 @@ Object.assign(words.zh, {
   "about.fair": "它识别的是训练图片中表情的样子，而不是人的感受。请勿据此对人作出决定。",
 });
 
-const fetchFile = async (name) => {
-  const response = await fetch(new URL(`../${name}`, import.meta.url));
+// The bytes of an exported file; a page that was opened as a file brings them along (offline.js).
+const fetchFile = globalThis.readExported ?? (async (name) => {
+  const response = await fetch(name);
   if (!response.ok) throw new Error(`${name}: ${response.status}`);
   return response.arrayBuffer();
-};
+});
 
 let predictor = null;
 
