@@ -230,7 +230,7 @@ def export(
 
     The model must be trained with crop.align_by=five.
 
-    Example: fer export runs/mine --web page && python -m http.server --directory page
+    Example: fer export runs/mine --web page
     """
     chosen = choose_run(run, config, set_)
     require_extra("train", "onnx")
