@@ -59,9 +59,9 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[ModelModule]:
     """The classifiers in memory that model files are written from."""
     found: list[ModelModule] = []
 
-    def write(path: Path, classifier: ModelModule, card: Any) -> None:
+    def write(path: Path, classifier: ModelModule, card: Any, *more: Any) -> None:
         found.append(classifier)
-        write_bundle(path, classifier, card)
+        write_bundle(path, classifier, card, *more)
 
     monkeypatch.setattr(training, "write_bundle", write)
     return found
