@@ -233,7 +233,7 @@ def test_an_image_that_kills_its_process_costs_that_image(cluster: Any, tmp_path
     source = make_folder(tmp_path / "in", pictures)
     run_stage(FRAGILE, StageConfig(input=source, output=tmp_path / "out"), workers="ray")
     outcomes = {row.path: (row.status, row.reason) for row in read_rows(tmp_path / "out")}
-    assert outcomes.pop("a/00.png") == (Status.FAILED, "WorkerCrash")
+    assert outcomes.pop("a/00.png") == (Status.FAILED, "crash")
     assert set(outcomes.values()) == {(Status.KEPT, "")}
     assert len(outcomes) == 9
 

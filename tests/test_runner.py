@@ -535,8 +535,8 @@ def test_a_worker_that_dies_costs_one_image(tmp_path: Path) -> None:
     pictures = {f"a/{name}.jpg": draw_noise(1) for name in ("1", "2", "die", "exit", "fine")}
     summary = run_stage(BAD, settings(make_folder(tmp_path / "in", pictures)), workers=2)
     rows = {row.path: (row.status, row.reason) for row in read_rows(tmp_path / "out")}
-    assert {path for path, row in rows.items() if row == (Status.FAILED, "WorkerCrash")} == {"a/die.jpg", "a/exit.jpg"}
-    assert (summary.kept, summary.reasons) == (3, {"WorkerCrash": 2})
+    assert {path for path, row in rows.items() if row == (Status.FAILED, "crash")} == {"a/die.jpg", "a/exit.jpg"}
+    assert (summary.kept, summary.reasons) == (3, {"crash": 2})
 
 
 def test_a_second_command_on_a_folder_is_refused(source: Path) -> None:

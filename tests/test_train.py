@@ -313,7 +313,7 @@ def test_few_images_of_a_class_are_told_with_what_a_score_of_them_is_worth(
     train(tiny_training(few, tmp_path / "runs/few", epochs=1, network="simpleconv3"))
     told = [line for line in capsys.readouterr().err.splitlines() if "mostly chance" in line]
     assert told == [
-        "train: class 'closed' has 10 images only, so that scores are mostly chance: "
+        "train: class 'closed' has 10 images only, scores are mostly chance: "
         "of 4 images held back, 80 % right may as well be 30% or 95%"
     ]
     train(tiny_training(many, tmp_path / "runs/many", epochs=1, network="simpleconv3"))
