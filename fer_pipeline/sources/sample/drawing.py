@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .faces import LABELS, Face, random_face
-from .features import paint_beard, paint_eyes, paint_glasses, paint_mouth, paint_nose, shade
-from .landmarks import Points, local_landmarks, place
+from .features import paint_age, paint_beard, paint_eyes, paint_folds, paint_glasses, paint_mouth, paint_nose, shade
+from .landmarks import Points, local_landmarks, place, stand
 from .painting import Photo, curve, draw_background, ellipse, gradient, paint
 
 __all__ = ["LABELS", "Face", "draw_photo", "random_face"]
@@ -29,10 +29,12 @@ def develop(photo: Photo, scale: float, rng: np.random.Generator) -> NDArray[np.
     """What a camera adds: uneven light, a colour cast, blur (following `scale`, in px) and sensor noise."""
     height, width = photo.shape[:2]
     light = gradient((rng.uniform(0.75, 1.05),) * 3, (rng.uniform(0.9, 1.2),) * 3, width, height, rng.uniform(0, 6.28))
+    mottle = rng.normal(1, rng.uniform(0, 0.06), (height // 12 + 2, width // 12 + 2)).astype(np.float32)
+    light *= cv2.resize(mottle, (width, height), interpolation=cv2.INTER_CUBIC)[:, :, None]
     photo = photo * light * rng.normal(1, 0.03, 3).astype(np.float32)
     blur = rng.uniform(0.2, 0.011 * scale) if scale > 40 else 0.2
     photo = cv2.GaussianBlur(photo, (0, 0), min(blur, 2.5)).astype(np.float32)
-    grain = rng.standard_normal((height, width, 1), np.float32) * np.float32(rng.uniform(0.5, 6))
+    grain = rng.standard_normal((height, width, 1), np.float32) * np.float32(min(0.5 + rng.exponential(1.5), 6))
     return np.clip(photo + grain, 0, 255).astype(np.uint8)
 
 
@@ -42,6 +44,8 @@ def _paint_person(photo: Photo, face: Face, rng: np.random.Generator) -> None:
     _paint_hair_behind(photo, face)
     _paint_body(photo, face)
     _paint_head(photo, face, points)
+    paint_age(photo, face, points)
+    paint_folds(photo, face, points)
     paint_beard(photo, face, points, rng)
     paint_nose(photo, face, points)
     paint_eyes(photo, face, points)
@@ -56,12 +60,13 @@ def _paint_body(photo: Photo, face: Face) -> None:
     unit = face.width
     half = np.array(((0.2, 0.9), (0.24, 1.0), (0.4, 1.06), (0.85, 1.2), (1.08, 1.45), (1.2, 2.2), (1.3, 4.5)))
     body = np.concatenate((half, half[::-1] * (-1, 1)))
-    paint(photo, place(face, curve(body)), face.shirt, blur=0.008 * unit)
+    paint(photo, stand(face, curve(body)), face.shirt, blur=0.008 * unit)
     shaded = np.array(((0.2 * face.light[0], 1.3), (0.9, 1.35), (1.2, 2.2), (0.4, 4.5), (-0.3, 4.5)))
-    paint(photo, place(face, shaded), shade(face.shirt, 0.7), 0.5, 0.12 * unit)
-    neck = np.array(((-0.3, 0.4), (-0.28, 0.9), (-0.4, 1.08), (0, 1.28), (0.4, 1.08), (0.28, 0.9), (0.3, 0.4)))
-    paint(photo, place(face, curve(neck)), shade(face.skin, 0.82), blur=0.01 * unit)
-    paint(photo, place(face, ellipse(0, 0.78, 0.3, 0.16)), shade(face.skin, 0.5), 0.6, 0.05 * unit)
+    paint(photo, stand(face, shaded), shade(face.shirt, 0.7), 0.5, 0.12 * unit)
+    low = stand(face, curve(np.array(((0.26, 0.92), (0.4, 1.08), (0, 1.26), (-0.4, 1.08), (-0.26, 0.92)))))
+    high = place(face, np.array(((-0.3, 0.5), (0.3, 0.5))), -0.35)
+    paint(photo, np.concatenate((high, low)), shade(face.skin, 0.85 - 0.35 * face.shadow), blur=0.01 * unit)
+    paint(photo, place(face, ellipse(0, 0.8, 0.3, 0.16), -0.2), shade(face.skin, 0.4), 0.4 + 0.5 * face.shadow, 0.05 * unit)
 
 
 def _paint_hair_behind(photo: Photo, face: Face) -> None:
@@ -73,21 +78,26 @@ def _paint_hair_behind(photo: Photo, face: Face) -> None:
     cap = ellipse(0, -0.12, wide, 0.74, 180, 360)
     ends = np.array(((wide + 0.02, 0.5 * low), (wide - 0.06, low), (0.3, low + 0.05)))
     shape = np.concatenate((cap, ends, ends[::-1] * (-1, 1)))
-    paint(photo, place(face, shape), shade(face.hair, 0.8), blur=0.015 * face.width)
+    paint(photo, place(face, shape, -0.35), shade(face.hair, 0.8), blur=0.015 * face.width)
 
 
 def _paint_head(photo: Photo, face: Face, points: Points) -> None:
     """Ears and the shaded oval: a dark rim, then lighter and smaller patches shifted towards the light."""
     unit, shift = face.width, 0.1 * np.array(face.light)
     for side in (-1, 1):
-        paint(photo, place(face, ellipse(side * 0.51, 0.1, 0.06, 0.14)), shade(face.skin, 0.85), blur=0.006 * unit)
-        paint(photo, place(face, ellipse(side * 0.525, 0.1, 0.025, 0.08)), shade(face.skin, 0.6), 0.6, 0.012 * unit)
+        paint(photo, place(face, ellipse(side * 0.51, 0.1, 0.06, 0.14), -0.4), shade(face.skin, 0.85), blur=0.006 * unit)
+        hollow = ellipse(side * 0.525, 0.1, 0.025, 0.08)
+        paint(photo, place(face, hollow, -0.4), shade(face.skin, 0.6), 0.6, 0.012 * unit)
     outline = np.concatenate((curve(points[:17]), ellipse(0, 0, 0.5, 0.62, 0, -180)[1:-1]))
-    paint(photo, place(face, outline), shade(face.skin, 0.72), blur=0.006 * unit)
     middle = np.array((0, 0.12))
+    # What is seen of a turned head ends where its surface turns away: the hull of outlines further and further in.
+    rings = np.concatenate([place(face, (outline - middle) * size + middle) for size in (1, 0.92, 0.82, 0.7)])
+    paint(photo, cv2.convexHull(rings)[:, 0], shade(face.skin, 0.72), blur=0.006 * unit)
     for size, gain in ((0.9, 0.9), (0.74, 1.03), (0.5, 1.08)):
         patch = (outline - middle) * size + middle + shift * (1.4 - size)
         paint(photo, place(face, patch), shade(face.skin, gain), 0.8, 0.07 * unit)
+    dark = (outline - middle) * (0.36, 0.85) + middle - (0.3 * np.sign(face.light[0]), 0)
+    paint(photo, place(face, dark), shade(face.skin, 0.5), 0.7 * face.shadow * abs(face.light[0]), 0.07 * unit)
     blush = (face.skin[0], face.skin[1] * 0.82, face.skin[2] * 0.8)
     for side in (-1, 1):
         paint(photo, place(face, ellipse(side * 0.28, 0.26, 0.11, 0.08)), blush, 0.35, 0.05 * unit)
