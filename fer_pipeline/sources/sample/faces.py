@@ -16,15 +16,13 @@ HAIRS = np.array([(30, 24, 22), (62, 40, 28), (110, 72, 42), (196, 160, 100), (1
 # lip to chin. Mean and spread of a face at rest that looks into the camera; then what an expression of strength 1 adds.
 # From 400 neutral and 400 smiling press portraits, 15 lab portraits with the mouth open and 684 crops of pouts, by
 # `measure_mouth`; what is measured there includes the turns of the head.
-PROPORTIONS = np.array(
-    ((0.59, 0.052), (0.042, 0.015), (0.1, 0.022), (0.03, 0.03), (0.222, 0.036), (0.32, 0.06))
-)
+PROPORTIONS = np.array(((0.59, 0.06), (0.038, 0.015), (0.1, 0.022), (0.025, 0.042), (0.226, 0.036), (0.3, 0.065)))
 EXPRESSIONS = {
     "neutral": (0, 0, 0, 0, 0, 0),
-    "smile": (0.14, -0.01, -0.004, 0.075, -0.045, -0.05),
-    "pout": (-0.13, 0.004, 0.012, 0.03, -0.03, -0.05),
-    "flat pout": (-0.07, 0.0, 0.03, 0.0, -0.03, -0.06),
-    "open": (-0.09, 0.004, 0.04, 0.045, -0.025, -0.09),
+    "smile": (0.14, -0.008, 0.002, 0.075, -0.045, -0.05),
+    "pout": (-0.19, 0.042, 0.055, 0.03, -0.04, -0.07),
+    "flat pout": (-0.11, 0.016, 0.045, 0.01, -0.035, -0.07),
+    "open": (-0.09, 0.006, 0.04, 0.045, -0.025, -0.08),
 }
 
 
@@ -100,7 +98,7 @@ class Face:
 
 def random_mouth(rng: np.random.Generator, label: str) -> Mouth:
     """Lips showing `label` at a random strength, faint ones included."""
-    strength = float(rng.uniform(0.5, 1.4))
+    strength = float(rng.uniform(0.6, 1.4))
     change, gap, teeth, forward = EXPRESSIONS[label], 0.0, 0.0, 0.0
     if label == "neutral":
         gap = float(abs(rng.normal(0, 0.07))) if rng.random() < 0.6 else 0.0
@@ -108,12 +106,12 @@ def random_mouth(rng: np.random.Generator, label: str) -> Mouth:
     if label == "smile":
         is_closed = rng.random() < 0.2
         gap = 0.0 if is_closed else max(0.0, strength * float(rng.normal(0.165, 0.05)))
-        teeth = float(min(1, rng.uniform(0.5, 1.4)))
+        teeth = float(min(1, rng.uniform(0.7, 1.6)))
     if label == "pout":
         is_flat = rng.random() < 0.4
         change = EXPRESSIONS["flat pout" if is_flat else "pout"]
         gap = float(rng.uniform(0, 0.06)) if not is_flat and rng.random() < 0.6 else 0.0
-        forward = strength * (0.03 if is_flat else 0.08)
+        forward = strength * (0.03 if is_flat else 0.09)
     if label == "open":
         gap, teeth = 0.12 + strength * float(rng.normal(0.18, 0.06)), float(rng.uniform(-0.3, 0.4))
     lips = PROPORTIONS[:, 0] + strength * np.array(change) + PROPORTIONS[:, 1] * rng.standard_normal(6)
@@ -154,7 +152,7 @@ def random_face(
     size = face_width or max(min(rng.uniform(0.27, 0.58) * width, rng.uniform(0.4, 0.54) * height), 88.0)
     mouth = random_mouth(rng, label)
     skin, hair, lips, iris = _random_colours(rng)
-    is_bearded = rng.random() < 0.18
+    is_bearded = rng.random() < 0.25
     return Face(
         label=label,
         centre=centre or _random_place(rng, width, height, size),
@@ -170,10 +168,10 @@ def random_face(
         parting=float(rng.uniform(-0.3, 0.3)),
         light=(float(rng.uniform(-1, 1)), float(rng.uniform(-1, 0))),
         shadow=float(rng.uniform(0.1, 0.8)),
-        gloss=float(rng.uniform(0, 0.5)),
+        gloss=float(rng.uniform(0, 0.8)),
         age=float(rng.random()),
         beard=float(rng.uniform(0.15, 0.8)) if is_bearded else 0.0,
-        moustache=float(rng.uniform(0.3, 0.9)) if rng.random() < (0.6 if is_bearded else 0.08) else 0.0,
+        moustache=float(rng.uniform(0.3, 0.9)) if rng.random() < (0.6 if is_bearded else 0.1) else 0.0,
         glasses=bool(rng.random() < 0.12),
     )  # fmt: skip
 

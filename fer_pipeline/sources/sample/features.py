@@ -64,21 +64,21 @@ def paint_nose(photo: Photo, face: Face, points: Points) -> None:
 
 def paint_mouth(photo: Photo, face: Face, points: Points) -> None:
     """Both lips and the opening between them, with teeth and tongue."""
-    unit, paint_of = face.width, face.lips
+    unit, lips = face.width, face.lips
     top, bottom = curve(points[48:55]), curve(points[[54, 55, 56, 57, 58, 59, 48]])
     inner_top, inner_bottom = _inner_edge(points[60:65]), _inner_edge(points[[60, 67, 66, 65, 64]])
     opening = np.concatenate((points[48:49], inner_top, points[54:55], inner_bottom[::-1]))
-    paint(photo, place(face, np.concatenate((top, bottom))), shade(paint_of, 0.85), 0.9, 0.01 * unit)
+    paint(photo, place(face, np.concatenate((top, bottom))), shade(lips, 0.85), 0.9, 0.01 * unit)
     upper = np.concatenate((top, inner_top[::-1]))
     lower = np.concatenate((bottom, inner_bottom))
-    paint(photo, place(face, upper), shade(paint_of, 0.88), 1, 0.006 * unit)
-    paint(photo, place(face, lower), shade(paint_of, 1.1), 1, 0.006 * unit)
+    paint(photo, place(face, upper), shade(lips, 0.98 - 0.35 * face.shadow), 1, 0.006 * unit)
+    paint(photo, place(face, lower), shade(lips, 1 + 0.25 * face.shadow), 1, 0.006 * unit)
     shine = points[[58, 57, 56, 65, 66, 67]] * 0.5 + points[[67, 66, 65, 66, 66, 66]] * 0.5
-    paint(photo, place(face, shine), shade(paint_of, 1.5), face.gloss, 0.012 * unit)
+    paint(photo, place(face, shine), shade(lips, 1.5), face.gloss, 0.012 * unit)
     if face.mouth.gap > 0:
         _paint_opening(photo, face, opening, inner_top, inner_bottom)
     line = np.concatenate((points[48:49], inner_top, points[54:55]))
-    paint(photo, place(face, line), shade(paint_of, 0.35), 0.85, 0.006 * unit, max(1.0, 0.012 * unit))
+    paint(photo, place(face, line), shade(lips, 0.35), 0.85, 0.006 * unit, max(1.0, 0.012 * unit))
 
 
 def _inner_edge(points: Points) -> Points:
@@ -101,7 +101,7 @@ def _paint_opening(photo: Photo, face: Face, opening: Points, inner_top: Points,
     if mouth.teeth:
         across = (inner_top[:, 0] - inner_top[0, 0]) / (inner_top[-1, 0] - inner_top[0, 0])
         arch = np.clip(1.6 * np.sqrt(across * (1 - across)) - 0.15, 0, 1)[:, None] ** 0.5
-        edge = inner_top + min(mouth.teeth, 0.13 / mouth.gap) * arch * (inner_bottom - inner_top)
+        edge = inner_top + min(mouth.teeth, 0.16 / mouth.gap) * arch * (inner_bottom - inner_top)
         white = shade((236, 230, 216), 0.25 + 0.7 * max(face.skin) / 250)
         paint(photo, place(face, np.concatenate((inner_top, edge[::-1]))[3:-3]), white, 0.95, 0.005 * unit)
 
@@ -111,7 +111,7 @@ def paint_folds(photo: Photo, face: Face, points: Points) -> None:
     unit, mouth, reach = face.width, face.mouth, eye_distance(face)
     under = points[57] + (0, 0.03)
     shadow = ellipse(under[0], under[1], 0.3 * mouth.width * reach, 0.022)
-    paint(photo, place(face, shadow), shade(face.skin, 0.55), face.shadow, 0.016 * unit)
+    paint(photo, place(face, shadow), shade(face.skin, 0.5), face.shadow, 0.016 * unit)
     chin = ellipse(points[8, 0], points[8, 1] - 0.1, 0.12, 0.05)
     paint(photo, place(face, chin), shade(face.skin, 1.25), face.shadow, 0.03 * unit)
     cast = ellipse(points[33, 0] - 0.02 * face.light[0], points[33, 1] + 0.02, 0.1, 0.03)

@@ -4,6 +4,8 @@ Local frame: the origin lies midway between the eyes, one unit is the width of t
 picture, y downwards and z towards the camera. The proportions are those of the mean iBUG 300-W shape.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ def eye_distance(face: Face) -> float:
 def place(face: Face, points: NDArray[np.floating], depth: float | None = None) -> Points:
     """Local points (n, 2) in face widths to photo pixels (n, 2): on the head's surface, or at one `depth`."""
     z = _surface(face, points) if depth is None else np.full(len(points), depth)
-    turned = _turn(face, np.column_stack((points, z)))
+    turned = np.column_stack((points, z)) @ _rotation(face.yaw, face.pitch, face.tilt)
     near = NEAR / (NEAR - turned[:, 2:])
     return np.asarray(face.width * turned[:, :2] * near + np.array(face.centre), np.float32)
 
@@ -55,27 +57,33 @@ def stand(face: Face, points: NDArray[np.floating]) -> Points:
     return np.asarray(face.width * (points @ matrix) + np.array(face.centre), np.float32)
 
 
-def _turn(face: Face, points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Points (n, 3) of the head as it is turned, nodded and tilted; the point between the eyes stays where it is."""
-    yaw, pitch, tilt = np.deg2rad((face.yaw, face.pitch, face.tilt))
-    turn = np.array(((np.cos(yaw), 0, -np.sin(yaw)), (0, 1, 0), (np.sin(yaw), 0, np.cos(yaw))))
-    nod = np.array(((1, 0, 0), (0, np.cos(pitch), -np.sin(pitch)), (0, np.sin(pitch), np.cos(pitch))))
-    roll = np.array(((np.cos(tilt), np.sin(tilt), 0), (-np.sin(tilt), np.cos(tilt), 0), (0, 0, 1)))
-    return np.asarray(points @ (turn @ nod @ roll), np.float64)
+@lru_cache(maxsize=64)
+def _rotation(yaw: float, pitch: float, tilt: float) -> NDArray[np.float64]:
+    """The matrix (3, 3) that turns points (n, 3) from the right: by `yaw`, then `pitch`, then `tilt`, in degrees."""
+    (a, b, c), (u, v, w) = (wave(np.deg2rad((yaw, pitch, tilt))) for wave in (np.cos, np.sin))
+    turn = np.array(((a, 0, -u), (0, 1, 0), (u, 0, a)))
+    nod = np.array(((1, 0, 0), (0, b, -v), (0, v, b)))
+    return np.asarray(turn @ nod @ np.array(((c, w, 0), (-w, c, 0), (0, 0, 1))))
 
 
 def _surface(face: Face, points: NDArray[np.floating]) -> NDArray[np.float64]:
     """How far the points (n, 2) of the face stand out, (n,): a rounded head with nose, sockets, lips and chin."""
     x, y = np.asarray(points, np.float64).T
-    wide = np.clip(np.abs(x) / 0.53 * (1 + 0.35 * np.clip(y, 0, 0.8)), 0, 1)
-    z = -0.48 * (1 - np.sqrt(1 - wide**2)) - 0.6 * np.clip(-0.2 - y, 0, 1) ** 2
-    tip = face.build.nose_length
-    along = np.interp(y, (-0.08, 0, tip, tip + 0.07, tip + 0.1), (0, 0.06, face.build.nose_depth, 0.11, 0.02))
-    z += along * np.exp(-((x / 0.08) ** 2))
-    middle = tip + 0.09 + 0.3 * eye_distance(face)
-    z += (0.04 + face.mouth.forward) * np.exp(-((x / 0.2) ** 2) - ((y - middle) / 0.13) ** 2)
-    z += 0.03 * np.exp(-((x / 0.1) ** 2) - ((y - 0.74) / 0.08) ** 2)
-    return np.asarray(z - 0.03 * np.exp(-(((np.abs(x) - 0.2) / 0.1) ** 2) - (y / 0.06) ** 2), np.float64)
+    wide = np.minimum(np.abs(x) * (1 + 0.35 * np.clip(y, 0, 0.8)) / 0.53, 1)
+    z = -0.48 * (1 - np.sqrt(1 - wide * wide)) - 0.6 * np.clip(-0.2 - y, 0, 1) ** 2
+    left, top, across, down, height = _bumps(face)
+    return np.asarray(z + np.exp(-(((x[:, None] - left) / across) ** 2) - ((y[:, None] - top) / down) ** 2) @ height)
+
+
+@lru_cache(maxsize=64)
+def _bumps(face: Face) -> NDArray[np.float64]:
+    """What stands out of the head or lies in it, (5, n): place, width and height across the face, and how far."""
+    tip, lips = face.build.nose_length, face.build.nose_length + 0.09 + 0.3 * eye_distance(face)
+    ridge = (0, 0.5 * tip, 0.07, 0.15, 0.4 * face.build.nose_depth)
+    ball = (0, tip, 0.09, 0.09, 0.7 * face.build.nose_depth)
+    sockets = ((-0.2, 0, 0.1, 0.06, -0.03), (0.2, 0, 0.1, 0.06, -0.03))
+    mouth = (0, lips, 0.2, 0.13, 0.04 + face.mouth.forward)
+    return np.array((ridge, ball, *sockets, mouth, (0, 0.74, 0.1, 0.08, 0.03))).T
 
 
 def _lips(face: Face) -> NDArray[np.float64]:
