@@ -16,7 +16,7 @@ HAIRS = np.array([(30, 24, 22), (62, 40, 28), (110, 72, 42), (196, 160, 100), (1
 # lip to chin. Mean and spread of a face at rest that looks into the camera; then what an expression of strength 1 adds.
 # From 400 neutral and 400 smiling press portraits, 15 lab portraits with the mouth open and 684 crops of pouts, by
 # `measure_mouth`; what is measured there includes the turns of the head.
-PROPORTIONS = np.array(((0.59, 0.06), (0.038, 0.015), (0.1, 0.022), (0.025, 0.042), (0.226, 0.036), (0.3, 0.065)))
+PROPORTIONS = np.array(((0.59, 0.06), (0.038, 0.015), (0.1, 0.022), (0.025, 0.034), (0.226, 0.036), (0.3, 0.065)))
 EXPRESSIONS = {
     "neutral": (0, 0, 0, 0, 0, 0),
     "smile": (0.14, -0.008, 0.002, 0.075, -0.045, -0.05),
@@ -98,7 +98,7 @@ class Face:
 
 def random_mouth(rng: np.random.Generator, label: str) -> Mouth:
     """Lips showing `label` at a random strength, faint ones included."""
-    strength = float(rng.uniform(0.6, 1.4))
+    strength = float(rng.uniform(0.5, 1.4))
     change, gap, teeth, forward = EXPRESSIONS[label], 0.0, 0.0, 0.0
     if label == "neutral":
         gap = float(abs(rng.normal(0, 0.07))) if rng.random() < 0.6 else 0.0

@@ -71,8 +71,8 @@ def paint_mouth(photo: Photo, face: Face, points: Points) -> None:
     paint(photo, place(face, np.concatenate((top, bottom))), shade(lips, 0.85), 0.9, 0.01 * unit)
     upper = np.concatenate((top, inner_top[::-1]))
     lower = np.concatenate((bottom, inner_bottom))
-    paint(photo, place(face, upper), shade(lips, 0.98 - 0.35 * face.shadow), 1, 0.006 * unit)
-    paint(photo, place(face, lower), shade(lips, 1 + 0.25 * face.shadow), 1, 0.006 * unit)
+    paint(photo, place(face, upper), shade(lips, 0.88), 1, 0.006 * unit)
+    paint(photo, place(face, lower), shade(lips, 1.1), 1, 0.006 * unit)
     shine = points[[58, 57, 56, 65, 66, 67]] * 0.5 + points[[67, 66, 65, 66, 66, 66]] * 0.5
     paint(photo, place(face, shine), shade(lips, 1.5), face.gloss, 0.012 * unit)
     if face.mouth.gap > 0:
