@@ -20,8 +20,8 @@ PROPORTIONS = np.array(((0.59, 0.06), (0.038, 0.015), (0.1, 0.022), (0.025, 0.03
 EXPRESSIONS = {
     "neutral": (0, 0, 0, 0, 0, 0),
     "smile": (0.14, -0.008, 0.002, 0.075, -0.045, -0.05),
-    "pout": (-0.19, 0.042, 0.055, 0.03, -0.04, -0.07),
-    "flat pout": (-0.11, 0.016, 0.045, 0.01, -0.035, -0.07),
+    "pout": (-0.16, 0.032, 0.036, 0.03, -0.035, -0.06),
+    "flat pout": (-0.1, 0.016, 0.036, 0.01, -0.035, -0.06),
     "open": (-0.09, 0.006, 0.04, 0.045, -0.025, -0.08),
 }
 
@@ -101,7 +101,7 @@ def random_mouth(rng: np.random.Generator, label: str) -> Mouth:
     strength = float(rng.uniform(0.5, 1.4))
     change, gap, teeth, forward = EXPRESSIONS[label], 0.0, 0.0, 0.0
     if label == "neutral":
-        gap = float(abs(rng.normal(0, 0.07))) if rng.random() < 0.6 else 0.0
+        gap = float(abs(rng.normal(0, 0.045))) if rng.random() < 0.5 else 0.0
         teeth = float(rng.uniform(0, 0.6))
     if label == "smile":
         is_closed = rng.random() < 0.2
@@ -113,7 +113,7 @@ def random_mouth(rng: np.random.Generator, label: str) -> Mouth:
         gap = float(rng.uniform(0, 0.06)) if not is_flat and rng.random() < 0.6 else 0.0
         forward = strength * (0.03 if is_flat else 0.09)
     if label == "open":
-        gap, teeth = 0.12 + strength * float(rng.normal(0.18, 0.06)), float(rng.uniform(-0.3, 0.4))
+        gap, teeth = 0.09 + strength * float(rng.normal(0.14, 0.05)), float(rng.uniform(-0.3, 0.4))
     lips = PROPORTIONS[:, 0] + strength * np.array(change) + PROPORTIONS[:, 1] * rng.standard_normal(6)
     lips[2] += 0.6 * PROPORTIONS[2, 1] / PROPORTIONS[1, 1] * (lips[1] - PROPORTIONS[1, 0])  # full lips are both full
     width, upper, lower, lift, to_nose, to_chin = (float(value) for value in lips)
