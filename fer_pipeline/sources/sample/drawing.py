@@ -132,9 +132,11 @@ def _paint_hair_in_front(photo: Photo, face: Face, rng: np.random.Generator) -> 
         line = -0.25
     top = ellipse(0, -0.12, 0.56, 0.7, 180, 360)
     drop = 0.12 if face.hair_style in ("short", "fringe") else 0.4
-    side = np.array(((0.55, drop), (0.49, drop - 0.02), (0.46, -0.15), (0.36, line + 0.08)))
+    # On the side that a turned head hides, hair beside the cheek would lie on the face.
+    low = [drop - (drop + 0.1) * min(1.0, max(0.0, side * face.yaw) / 10) for side in (1, -1)]
+    right, left = (np.array(((0.55, y), (0.49, y - 0.02), (0.46, -0.15), (0.36, line + 0.08))) for y in low)
     front = np.array(((face.parting, line - 0.03),))
-    border = np.concatenate((side, front, side[::-1] * (-1, 1)))
+    border = np.concatenate((right, front, left[::-1] * (-1, 1)))
     paint(photo, place(face, np.concatenate((top, curve(border)))), face.hair, blur=0.008 * unit)
     for _ in range(24):
         size, lean = rng.uniform(0.7, 0.98), rng.uniform(190, 330)

@@ -20,10 +20,11 @@ PROPORTIONS = np.array(((0.59, 0.06), (0.038, 0.015), (0.1, 0.022), (0.025, 0.03
 EXPRESSIONS = {
     "neutral": (0, 0, 0, 0, 0, 0),
     "smile": (0.14, -0.008, 0.002, 0.075, -0.045, -0.05),
-    "pout": (-0.16, 0.032, 0.036, 0.03, -0.035, -0.06),
-    "flat pout": (-0.1, 0.016, 0.036, 0.01, -0.035, -0.06),
+    "pout": (-0.19, 0.042, 0.045, 0.03, -0.04, -0.07),
+    "flat pout": (-0.14, 0.022, 0.045, 0.01, -0.04, -0.07),
     "open": (-0.09, 0.006, 0.04, 0.045, -0.025, -0.08),
 }
+FAINTEST = {"neutral": 0.5, "smile": 0.55, "pout": 0.8, "open": 0.7}  # a pout of half the strength is nobody's pout
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Face:
 
 def random_mouth(rng: np.random.Generator, label: str) -> Mouth:
     """Lips showing `label` at a random strength, faint ones included."""
-    strength = float(rng.uniform(0.5, 1.4))
+    strength = float(rng.uniform(FAINTEST[label], 1.4))
     change, gap, teeth, forward = EXPRESSIONS[label], 0.0, 0.0, 0.0
     if label == "neutral":
         gap = float(abs(rng.normal(0, 0.045))) if rng.random() < 0.5 else 0.0
@@ -108,7 +109,7 @@ def random_mouth(rng: np.random.Generator, label: str) -> Mouth:
         gap = 0.0 if is_closed else max(0.0, strength * float(rng.normal(0.165, 0.05)))
         teeth = float(min(1, rng.uniform(0.7, 1.6)))
     if label == "pout":
-        is_flat = rng.random() < 0.4
+        is_flat = rng.random() < 0.3
         change = EXPRESSIONS["flat pout" if is_flat else "pout"]
         gap = float(rng.uniform(0, 0.06)) if not is_flat and rng.random() < 0.6 else 0.0
         forward = strength * (0.03 if is_flat else 0.09)
