@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from support.pictures import draw_noise, draw_portrait, draw_view, make_folder
+from support.pictures import draw_noise, draw_portrait, draw_view, facing, make_folder
 
 from fer_pipeline.config.schema import DedupeConfig
 from fer_pipeline.dataset.rows import Row, Status, read_rows
@@ -163,7 +163,8 @@ def sitter(label: str) -> Image:
     face = random_face(rng, "neutral", 320, 320, (160, 134), 150)
     rng = np.random.default_rng(6)
     mouth = replace(random_mouth(rng, label), slant=0.0)
-    return draw_photo([replace(face, label=label, mouth=mouth, tilt=0.0)], 320, 320, np.random.default_rng(7))[0]
+    face = replace(facing(face), label=label, mouth=mouth, tilt=0.0)
+    return draw_photo([face], 320, 320, np.random.default_rng(7))[0]
 
 
 def test_the_expressions_of_a_sitter_are_pictures_of_their_own_tied_together(tmp_path: Path) -> None:

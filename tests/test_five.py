@@ -34,9 +34,9 @@ def test_the_square_lies_where_the_landmarks_put_it(region: str, scale: str) -> 
         true = place_square(points, cut)
         off.append(np.hypot(crop.square.x - true.x, crop.square.y - true.y) / true.side)
         sides.append(crop.square.side / true.side)
-        assert abs(crop.square.angle - true.angle) < 8
+        assert abs(crop.square.angle - true.angle) < 10
     assert np.mean(off) < 0.12
-    assert 0.8 < np.mean(sides) < 1.25
+    assert 0.8 < np.mean(sides) < 1.35
 
 
 def test_the_points_hardly_depend_on_the_box_they_are_sought_in() -> None:

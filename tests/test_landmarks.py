@@ -84,8 +84,8 @@ def test_a_second_detector_looks_where_the_first_sees_no_face() -> None:
 
 def test_looking_on_finds_the_smaller_faces_of_a_photo() -> None:
     photo = np.full((480, 1400, 3), 160, np.uint8)
-    photo[:320, :320] = draw_portrait(3)[0]
-    photo[100:200, 1100:1200] = draw_portrait(4, side=100)[0]
+    photo[:320, :320] = draw_portrait(4)[0]
+    photo[100:200, 1100:1200] = draw_portrait(5, side=100)[0]
     assert len(detect_faces(photo, Detector())) == 1
     assert len(detect_faces(photo, Detector(), every=True)) == 2
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from fer_pipeline.sources.sample import draw_photo, random_face
 from fer_pipeline.sources.sample.junk import to_jpeg
+from support.pictures import facing
 
 # Run in the page before it asks for the camera: keeps the streams it gets.
 WATCH_STREAMS = """() => {
@@ -45,7 +46,7 @@ def film_people(path: Path, width: int = 480, height: int = 360, seed: int = 12)
     rng = np.random.default_rng(seed)
     left = random_face(rng, "smile", width, height, (width * 0.31, height * 0.42), height * 0.42)
     right = random_face(rng, "neutral", width, height, (width * 0.75, height * 0.42), height * 0.33)
-    people = [replace(one, tilt=0.0, glasses=False, beard=0.0) for one in (left, right)]
+    people = [replace(facing(one), tilt=0.0) for one in (left, right)]
     frames = []
     for step in (0, 2, 4, 2):
         moved = [replace(one, centre=(one.centre[0] + step, one.centre[1])) for one in people]

@@ -10,11 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.dataset.rows import Row, write_rows
-from fer_pipeline.sources.sample import draw_photo, random_face
+from fer_pipeline.sources.sample import Face, draw_photo, random_face
 from fer_pipeline.sources.sample.junk import draw_scene, to_jpeg
 from fer_pipeline.vision.image_io import Image, write_image
 
 Points = NDArray[np.float32]
+
+
+def facing(face: Face) -> Face:
+    """The face turned to the camera, with nothing on it: any detector sees it."""
+    return replace(face, yaw=0.0, pitch=0.0, glasses=False, beard=0.0, moustache=0.0)
 
 
 def draw_portrait(
@@ -25,7 +30,7 @@ def draw_portrait(
     face = random_face(rng, label, side, side, (side / 2, side * 0.42), side * 0.45)
     if tilt is not None:
         face = replace(face, tilt=tilt)
-    photo, landmarks = draw_photo([replace(face, glasses=False, beard=0.0)], side, side, rng)
+    photo, landmarks = draw_photo([facing(face)], side, side, rng)
     return photo, landmarks[0]
 
 
@@ -34,7 +39,7 @@ def draw_pair(seed: int, width: int = 480, height: int = 320) -> Image:
     rng = np.random.default_rng(seed)
     left = random_face(rng, "smile", width, height, (width * 0.28, height * 0.42), 150)
     right = random_face(rng, "smile", width, height, (width * 0.76, height * 0.42), 115)
-    faces = [replace(face, tilt=0.0, glasses=False, beard=0.0) for face in (left, right)]
+    faces = [replace(facing(face), tilt=0.0) for face in (left, right)]
     return draw_photo(faces, width, height, rng)[0]
 
 

@@ -23,6 +23,7 @@ from fer_pipeline.serve.service import Service
 from fer_pipeline.sources.sample import LABELS, draw_photo, random_face
 from fer_pipeline.sources.sample.junk import to_jpeg
 from support.browser import running
+from support.pictures import facing
 
 HALF = (0.5, 0.5, 0.5)
 PREPROCESSING = Preprocessing(detector=Detector(sides=(200, 320)), cut=CropSettings(scale="eyes", align=True, size=48))
@@ -54,8 +55,10 @@ def draw_people(count: int = 1, seed: int = 0, width: int = 480, height: int = 3
     """Some drawn people side by side, as JPEG."""
     rng = np.random.default_rng([seed, count])
     faces = [
-        random_face(
-            rng, LABELS[place % 3], width, height, (width * (place + 0.5) / count, height * 0.44), height * 0.38
+        facing(
+            random_face(
+                rng, LABELS[place % 3], width, height, (width * (place + 0.5) / count, height * 0.44), height * 0.38
+            )
         )
         for place in range(count)
     ]

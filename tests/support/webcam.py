@@ -15,6 +15,7 @@ from fer_pipeline.sources.sample.faces import random_mouth
 from fer_pipeline.vision.crop import place_square
 from fer_pipeline.vision.cutting import cut_square
 from fer_pipeline.vision.image_io import Image
+from support.pictures import facing
 
 CAST = (0.45, 0.62, 1.35)  # what a bad lamp does to red, green and blue
 CUT = CropSettings(region="lips", scale="eyes", align=True)
@@ -38,7 +39,7 @@ def _draw(person: int, label: str, number: int, cast: bool, size: tuple[int, int
     rng = np.random.default_rng([person, number, len(label), ord(label[0])])
     own = random_face(np.random.default_rng(person), "neutral", width, height, (width / 2, height * 0.4), height * 0.45)
     centre = (width / 2 + float(rng.normal(0, 0.03)) * width, height * 0.4 + float(rng.normal(0, 0.02)) * height)
-    face = replace(own, label=label, mouth=random_mouth(rng, label), glasses=False, beard=0.0)
+    face = replace(facing(own), label=label, mouth=random_mouth(rng, label))
     frame, landmarks = draw_photo([replace(face, centre=centre, tilt=float(rng.normal(0, 4)))], width, height, rng)
     if cast:
         frame = np.clip(frame * np.array(CAST), 0, 255).astype(np.uint8)

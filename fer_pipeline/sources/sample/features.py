@@ -3,7 +3,7 @@
 import numpy as np
 
 from .faces import Colour, Face
-from .landmarks import Points, place
+from .landmarks import Points, eye_distance, place
 from .painting import Photo, curve, ellipse, paint
 
 
@@ -63,75 +63,105 @@ def paint_nose(photo: Photo, face: Face, points: Points) -> None:
 
 
 def paint_mouth(photo: Photo, face: Face, points: Points) -> None:
-    """Folds and shadows round the mouth, the opening with teeth and tongue, then both lips."""
-    unit, mouth = face.width, face.mouth
+    """Both lips and the opening between them, with teeth and tongue."""
+    unit, lips = face.width, face.lips
     top, bottom = curve(points[48:55]), curve(points[[54, 55, 56, 57, 58, 59, 48]])
-    inner_top, inner_bottom = curve(points[60:65]), curve(points[[64, 65, 66, 67, 60]])
-    _paint_folds(photo, face, points)
-    opening = np.concatenate((points[48:49], inner_top, points[54:55], inner_bottom))
-    paint(photo, place(face, np.concatenate((top, bottom))), shade(face.lips, 0.8), 1, 0.004 * unit)
+    inner_top, inner_bottom = _inner_edge(points[60:65]), _inner_edge(points[[60, 67, 66, 65, 64]])
+    opening = np.concatenate((points[48:49], inner_top, points[54:55], inner_bottom[::-1]))
+    paint(photo, place(face, np.concatenate((top, bottom))), shade(lips, 0.85), 0.9, 0.01 * unit)
     upper = np.concatenate((top, inner_top[::-1]))
-    lower = np.concatenate((bottom, inner_bottom[::-1]))
-    paint(photo, place(face, upper), shade(face.lips, 0.85), 1, 0.003 * unit)
-    paint(photo, place(face, lower), shade(face.lips, 1.08), 1, 0.003 * unit)
+    lower = np.concatenate((bottom, inner_bottom))
+    paint(photo, place(face, upper), shade(lips, 0.88), 1, 0.006 * unit)
+    paint(photo, place(face, lower), shade(lips, 1.1), 1, 0.006 * unit)
     shine = points[[58, 57, 56, 65, 66, 67]] * 0.5 + points[[67, 66, 65, 66, 66, 66]] * 0.5
-    paint(photo, place(face, shine), shade(face.lips, 1.5), 0.45, 0.012 * unit)
-    if mouth.gap > 0:
-        _paint_opening(photo, face, opening, inner_top)
+    paint(photo, place(face, shine), shade(lips, 1.5), face.gloss, 0.012 * unit)
+    if face.mouth.gap > 0:
+        _paint_opening(photo, face, opening, inner_top, inner_bottom)
     line = np.concatenate((points[48:49], inner_top, points[54:55]))
-    paint(photo, place(face, line), shade(face.lips, 0.3), 0.85, 0.004 * unit, max(1.0, 0.012 * unit))
+    paint(photo, place(face, line), shade(lips, 0.35), 0.85, 0.006 * unit, max(1.0, 0.012 * unit))
 
 
-def _paint_opening(photo: Photo, face: Face, opening: Points, inner_top: Points) -> None:
+def _inner_edge(points: Points) -> Points:
+    """A smooth line along the inner edge of a lip, from its 5 landmarks: rounder towards the corners than they tell."""
+    first, last = (0.4 * points[end] + 0.6 * points[beside] for end, beside in ((0, 1), (4, 3)))
+    bulge = (0, 0.2)
+    rows = (points[0], first + bulge * (points[1] - points[0]), *points[1:4], last + bulge * (points[3] - points[4]),
+            points[4])  # fmt: skip
+    return curve(np.array(rows))
+
+
+def _paint_opening(photo: Photo, face: Face, opening: Points, inner_top: Points, inner_bottom: Points) -> None:
     """The dark inside of the mouth, with the upper teeth or the tongue where there is room."""
     unit, mouth = face.width, face.mouth
-    paint(photo, place(face, opening), (48, 16, 18), 1, 0.003 * unit)
-    if mouth.gap > 0.08:
-        low, middle = opening[:, 1].max(), opening[:, 0].mean()
-        tongue = ellipse(middle, low - 0.12 * mouth.gap, 0.45 * mouth.half, 0.22 * mouth.gap)
-        paint(photo, place(face, tongue), (150, 70, 72), 0.6, 0.012 * unit)
+    paint(photo, place(face, opening), (48, 16, 18), 1, 0.004 * unit)
+    if mouth.gap > 0.13:
+        middle, low = opening.mean(axis=0)[0], opening[:, 1].max()
+        tongue = ellipse(middle, low - 0.08 * mouth.gap, 0.14 * mouth.width, 0.14 * mouth.gap)
+        paint(photo, place(face, tongue), shade(face.lips, 0.8), 0.6, 0.012 * unit)
     if mouth.teeth:
-        fall = (0.7 if face.label == "smile" else 0.22) * mouth.gap
-        arch = np.sqrt(np.clip(1 - ((inner_top[:, 0] - inner_top[:, 0].mean()) / (0.8 * mouth.half)) ** 2, 0, 1))
-        edge = inner_top + np.column_stack((np.zeros(len(arch)), fall * arch))
-        paint(photo, place(face, np.concatenate((inner_top, edge[::-1]))), (236, 230, 216), 0.95, 0.003 * unit)
+        across = (inner_top[:, 0] - inner_top[0, 0]) / (inner_top[-1, 0] - inner_top[0, 0])
+        arch = np.clip(1.6 * np.sqrt(across * (1 - across)) - 0.15, 0, 1)[:, None] ** 0.5
+        edge = inner_top + min(mouth.teeth, 0.16 / mouth.gap) * arch * (inner_bottom - inner_top)
+        white = shade((236, 230, 216), 0.25 + 0.7 * max(face.skin) / 250)
+        paint(photo, place(face, np.concatenate((inner_top, edge[::-1]))[3:-3]), white, 0.95, 0.005 * unit)
 
 
-def _paint_folds(photo: Photo, face: Face, points: Points) -> None:
-    """The groove under the nose, the shade under the lower lip, the corners, and a smile's cheek folds."""
-    unit, mouth = face.width, face.mouth
-    under = points[57] + (0, 0.04)
-    shadow = ellipse(under[0], under[1], 0.6 * mouth.half, 0.014)
-    paint(photo, place(face, shadow), shade(face.skin, 0.65), 0.45, 0.014 * unit)
+def paint_folds(photo: Photo, face: Face, points: Points) -> None:
+    """The groove under the nose, the shade under the lower lip, the corners, and the folds of age or a smile."""
+    unit, mouth, reach = face.width, face.mouth, eye_distance(face)
+    under = points[57] + (0, 0.03)
+    shadow = ellipse(under[0], under[1], 0.3 * mouth.width * reach, 0.022)
+    paint(photo, place(face, shadow), shade(face.skin, 0.5), face.shadow, 0.016 * unit)
+    chin = ellipse(points[8, 0], points[8, 1] - 0.1, 0.12, 0.05)
+    paint(photo, place(face, chin), shade(face.skin, 1.25), face.shadow, 0.03 * unit)
+    cast = ellipse(points[33, 0] - 0.02 * face.light[0], points[33, 1] + 0.02, 0.1, 0.03)
+    paint(photo, place(face, cast), shade(face.skin, 0.5), 0.8 * face.shadow, 0.016 * unit)
     groove = np.array((points[33] + (0, 0.02), points[51]))
     paint(photo, place(face, groove), shade(face.skin, 0.75), 0.5, 0.01 * unit, 0.02 * unit)
-    smile = face.label == "smile"
-    depth = 0.25 + 0.45 * mouth.strength if smile else 0.2
+    depth = 0.1 + 0.5 * face.age * face.age + (0.3 * mouth.strength if face.label == "smile" else 0)
     for wing, corner, side in ((31, 48, -1), (35, 54, 1)):
-        paint(
-            photo,
-            place(face, ellipse(points[corner, 0], points[corner, 1], 0.018, 0.018)),
-            shade(face.skin, 0.5),
-            depth,
-            0.012 * unit,
-        )
+        dimple = ellipse(points[corner, 0] + side * 0.01, points[corner, 1], 0.02, 0.02)
+        paint(photo, place(face, dimple), shade(face.skin, 0.5), depth, 0.012 * unit)
         fold = np.array((points[wing] + (side * 0.03, 0), points[corner] + (side * 0.055, -0.05),
                          points[corner] + (side * 0.05, 0.03)))  # fmt: skip
-        paint(photo, place(face, curve(fold)), shade(face.skin, 0.6), 0.7 * depth, 0.012 * unit, 0.018 * unit)
+        paint(photo, place(face, curve(fold)), shade(face.skin, 0.55), depth, 0.012 * unit, 0.02 * unit)
+
+
+def paint_age(photo: Photo, face: Face, points: Points) -> None:
+    """Lines on the forehead, crow's feet and bags under the eyes, as deep as `face.age`."""
+    unit, depth = face.width, 0.7 * max(0.0, face.age - 0.4)
+    if not depth:
+        return
+    dark = shade(face.skin, 0.55)
+    for y in (-0.24, -0.29, -0.34):
+        line = curve(np.array(((-0.24, y + 0.02), (-0.1, y), (0.1, y), (0.24, y + 0.02))))
+        paint(photo, place(face, line), dark, depth, 0.006 * unit, 0.01 * unit)
+    for first, side in ((36, -1), (42, 1)):
+        x, y = points[first : first + 6].mean(axis=0)
+        bag = ellipse(x, y + 0.045, 0.085, 0.03, 20, 160)
+        paint(photo, place(face, bag), dark, depth, 0.006 * unit, 0.01 * unit)
+        for rise in (-0.03, 0.0, 0.03):
+            line = np.array(((x + side * 0.105, y + 0.4 * rise), (x + side * 0.15, y + rise)))
+            paint(photo, place(face, line), dark, depth, 0.005 * unit, 0.006 * unit)
 
 
 def paint_beard(photo: Photo, face: Face, points: Points, rng: np.random.Generator) -> None:
-    """Stubble or a beard on the jaw and above the lip, as dense as `face.beard`."""
-    if not face.beard:
-        return
+    """Stubble or a beard on the jaw, and a moustache, as dense as `face.beard` and `face.moustache`."""
+    unit = face.width
     top = np.array((points[54] + (0.1, -0.02), points[35] + (0, 0.05), points[33] + (0, 0.045), points[31] + (0, 0.05),
                     points[48] + (-0.1, -0.02)))  # fmt: skip
-    shape = np.concatenate((curve(points[3:14]), curve(top)))
-    paint(photo, place(face, shape), shade(face.hair, 0.9), face.beard, 0.02 * face.width)
-    hairs = rng.uniform((-0.42, 0.42), (0.42, 0.85), (60, 2))
-    for spot in hairs[np.abs(hairs[:, 0]) < 0.95 - hairs[:, 1]]:
-        bristle = np.array((spot, spot + (0.1 * spot[0], 0.025)))
-        paint(photo, place(face, bristle), shade(face.hair, 0.7), 0.6 * face.beard, 0, 1)
+    if face.beard:
+        shape = np.concatenate((curve(points[3:14]), curve(top)))
+        paint(photo, place(face, shape), shade(face.hair, 0.9), face.beard, 0.035 * unit)
+        hairs = rng.uniform((-0.42, 0.42), (0.42, 0.85), (60, 2))
+        for spot in hairs[np.abs(hairs[:, 0]) < 0.95 - hairs[:, 1]]:
+            bristle = np.array((spot, spot + (0.1 * spot[0], 0.025)))
+            paint(photo, place(face, bristle), shade(face.hair, 0.7), 0.6 * face.beard, 0, 1)
+    if face.moustache:
+        ends = (points[48] + (-0.02, 0.0), points[50] + (0, -0.005), points[51], points[52] + (0, -0.005),
+                points[54] + (0.02, 0.0))  # fmt: skip
+        shape = np.concatenate((top[1:4] + (0, 0.02), np.array(ends)))
+        paint(photo, place(face, shape), shade(face.hair, 0.9), face.moustache, 0.02 * unit)
 
 
 def paint_glasses(photo: Photo, face: Face, points: Points) -> None:

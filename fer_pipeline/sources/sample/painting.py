@@ -30,7 +30,9 @@ def paint(
         return
     mask = _mask(shape - (left, top), (right - left, bottom - top), blur, line)
     region = photo[top:bottom, left:right]
-    region += (np.asarray(colour, np.float32) - region) * (mask * np.float32(opacity / 255))[:, :, None]
+    coat = cv2.subtract(np.array((*colour, 0), np.float64), region)
+    cv2.multiply(coat, cv2.merge((mask, mask, mask)), coat, opacity / 255)
+    cv2.add(region, coat, region)
 
 
 def _mask(shape: NDArray[np.floating], size: tuple[int, int], blur: float, line: float) -> NDArray[np.float32]:
