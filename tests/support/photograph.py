@@ -1,4 +1,4 @@
-"""Photograph the pages for the README: `PYTHONPATH=.:tests python tests/photograph.py RUN`.
+"""Photograph the pages for the README: `PYTHONPATH=.:tests python tests/support/photograph.py RUN`.
 
 Writes serve.png, live.png and review.png to docs/pictures. RUN is a finished run that knows drawn faces, as `make all`
 leaves it in runs/sample, with its data in data/sample: the people are drawn, the pages real. Wants an idle machine,
@@ -21,7 +21,7 @@ from support.camera import film_people
 from support.reviewed import open_session
 from support.served import serving
 
-PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 COLOURS = 128  # a palette: a third of the bytes, and nobody sees it
 
 
