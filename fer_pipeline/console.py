@@ -6,7 +6,7 @@ On a terminal progress is a bar; elsewhere (a log, CI) it is now and then a plai
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,6 +60,12 @@ def counted(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def format_interval(interval: Sequence[float]) -> str:
+    """Write an interval of shares: `81.2% to 93.4%`."""
+    low, high = interval
+    return f"{low:.1%} to {high:.1%}"
 
 
 def detail(text: str) -> None:

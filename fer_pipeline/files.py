@@ -55,8 +55,8 @@ def replace_file(aside: str | Path, path: Path) -> None:
     os.replace(aside, path)  # noqa: PTH105
 
 
-def list_named(paths: Iterable[Path], is_wanted: Callable[[Path], bool], noun: str, remedy: str) -> list[Path]:
-    """List the files named and the wanted ones below the folders named, these in order of their paths.
+def list_named(paths: Iterable[Path], list_below: Callable[[Path], list[Path]], noun: str, remedy: str) -> list[Path]:
+    """List the files named and, by `list_below`, those of the folders named.
 
     Raises InputError with `remedy` for what does not exist, and where nothing is found.
     """
@@ -64,7 +64,7 @@ def list_named(paths: Iterable[Path], is_wanted: Callable[[Path], bool], noun: s
     files: list[Path] = []
     for path in given:
         if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.is_file() and is_wanted(file))
+            files += list_below(path)
         elif path.is_file():
             files.append(path)
         else:

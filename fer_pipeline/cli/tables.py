@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fer_pipeline import console
@@ -50,16 +50,10 @@ def print_metrics(metrics: Metrics) -> None:
 
 def format_score(score: Score) -> str:
     """Accuracy and macro-F1 with their intervals, and the number of images."""
-    accuracy = f"accuracy {score.accuracy:.1%} (95 %: {format_interval(score.accuracy_ci95)})"
+    accuracy = f"accuracy {score.accuracy:.1%} (95 %: {console.format_interval(score.accuracy_ci95)})"
     low, high = score.macro_f1_ci95
     f1 = f"macro-F1 {score.macro_f1:.3f} (95 %: {low:.3f} to {high:.3f})"
     return f"{accuracy}, {f1}, {console.counted(score.count, 'image')}"
-
-
-def format_interval(interval: Sequence[float]) -> str:
-    """`81.2% to 93.4%`."""
-    low, high = interval
-    return f"{low:.1%} to {high:.1%}"
 
 
 def _print_classes(metrics: Metrics) -> None:
@@ -78,7 +72,7 @@ def _print_sources(sources: Mapping[str, SourceScore]) -> None:
 
     table = Table("source", "accuracy", "95 %", "images", box=None)
     for name, score in sources.items():
-        table.add_row(name, f"{score.accuracy:.1%}", format_interval(score.accuracy_ci95), str(score.count))
+        table.add_row(name, f"{score.accuracy:.1%}", console.format_interval(score.accuracy_ci95), str(score.count))
     console.out.print(table)
 
 
@@ -103,7 +97,7 @@ def _format_selective(selective: Selective) -> str:
     answered = f"answered at {selective.threshold:.0%} confidence or more: {selective.coverage:.1%} of the images"
     if selective.accuracy is None:
         return answered
-    return f"{answered}, accuracy {selective.accuracy:.1%} (95 %: {format_interval(selective.accuracy_ci95)})"
+    return f"{answered}, accuracy {selective.accuracy:.1%} (95 %: {console.format_interval(selective.accuracy_ci95)})"
 
 
 def print_selection(chosen: Selection) -> None:

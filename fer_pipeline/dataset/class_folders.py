@@ -15,6 +15,7 @@ from typing import Literal
 
 from fer_pipeline.console import note
 from fer_pipeline.errors import InputError
+from fer_pipeline.files import list_named
 
 Part = Literal["train", "test"]
 # Folders that hold an official part of a published set, whatever their case and their signs. What a set calls its
@@ -121,20 +122,15 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
 
     Raises InputError for what does not exist, and where there is no picture.
     """
-    given, files = list(paths), list[Path]()
-    for path in given:
-        if path.is_dir():
-            tree = read_tree(path)
-            files += [one.path for one in tree.pictures()]
-            for sentence in tree.format_passed():
-                note(f"{path}: passed over: {sentence}")
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise InputError(f"{path}: no such file or folder: name photos or folders of photos")
-    if not files:
-        raise InputError(f"{', '.join(map(str, given))}: holds no image: name photos or folders of photos")
-    return files
+    return list_named(paths, _list_below, "image", "name photos or folders of photos")
+
+
+def _list_below(folder: Path) -> list[Path]:
+    tree = read_tree(folder)
+    pictures = [one.path for one in tree.pictures()]
+    for sentence in tree.format_passed():
+        note(f"{folder}: passed over: {sentence}")
+    return pictures
 
 
 def part_of(name: str) -> Part | None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_pipeline.console import format_interval
 from fer_pipeline.dataset.class_folders import list_pictures
 from fer_pipeline.errors import InputError
 from fer_pipeline.evaluation.metrics import round_interval, wilson_interval
-from fer_pipeline.evaluation.scores import Interval, Others, Unknown
+from fer_pipeline.evaluation.scores import Others, Unknown
 from fer_pipeline.evaluation.suitability import WHOLE
 from fer_pipeline.models.predictor import Predictor
 from fer_pipeline.vision.crop import as_crop, prepare
@@ -45,19 +46,15 @@ def format_unknown(unknown: Unknown | None) -> list[str]:
     """Say in a sentence what stays known of the test images, and in another what does not of other pictures."""
     if unknown is None:
         return []
-    told = f"Known: {unknown.known:.1%} of the images (95 %: {_format(unknown.known_ci95)})"
+    told = f"Known: {unknown.known:.1%} of the images (95 %: {format_interval(unknown.known_ci95)})"
     told += f", {unknown.answered:.1%} answered"
     lines = [told if unknown.accuracy is None else f"{told}, {unknown.accuracy:.1%} of those right"]
     if (others := unknown.others) is not None:
-        told = f"{others.unknown:.1%} (95 %: {_format(others.unknown_ci95)}) of {others.count:,} are unknown"
+        told = f"{others.unknown:.1%} (95 %: {format_interval(others.unknown_ci95)}) of {others.count:,} are unknown"
         told += f", {others.withheld:.1%} unknown or uncertain"
         told += f"; AUROC {others.auroc:.3f}, by confidence alone {others.auroc_confidence:.3f}"
         lines.append(f"{others.data}: {told}")
     return lines
-
-
-def _format(interval: Interval) -> str:
-    return f"{interval[0]:.1%} to {interval[1]:.1%}"
 
 
 def _known(predictor: Predictor, answers: Answers) -> NDArray[np.bool_]:

@@ -81,8 +81,8 @@ def _list_labelled(folder: Path, part: str | None = None) -> list[Row]:
     tree = read_tree(folder)
     pictures = tree.pictures()
     # Beside a test part what a set calls its validation part is for choosing, and no test.
-    is_tested = any(one.usage.lower().startswith("test") for one in pictures)
-    left = {one.name for one in pictures if is_tested and one.part == "test" and one.usage[:4].lower() != "test"}
+    tested = {one.name for one in pictures if one.usage.lower().startswith("test")}
+    left = {one.name for one in pictures if tested and one.part == "test"} - tested
     rows = [
         Row(path=one.path.relative_to(folder).as_posix(), label=one.label, split=one.part, source={"name": folder.name})
         for one in pictures

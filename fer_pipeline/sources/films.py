@@ -32,7 +32,11 @@ class Frame(NamedTuple):
 def list_films(paths: Sequence[Path]) -> list[Path]:
     """List the films named and those below the folders named; InputError for what is neither."""
     remedy = f"name films ({', '.join(sorted(FILMS))}), or folders of films"
-    return list_named(paths, lambda path: path.suffix.lower() in FILMS, "film", remedy)
+    return list_named(paths, _list_below, "film", remedy)
+
+
+def _list_below(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in FILMS)
 
 
 def find_frames(films: Sequence[Path], every: float, label: str | None = None) -> Iterator[tuple[str, list[Found]]]:

@@ -15,12 +15,17 @@ from fer_pipeline.errors import SetupError
 FOLDER = "tensorboard"  # in the run
 
 
+def check_logger(config: TrainConfig) -> None:
+    """Raise SetupError if the package of the logger is missing."""
+    if config.logger != "none" and find_spec(config.logger) is None:
+        raise SetupError(f"train.logger: {config.logger} is not installed: `pip install {config.logger}`")
+
+
 def make_logger(config: TrainConfig, run: Path) -> Logger | None:
     """Make the logger of the settings for a run; None without one. Raises SetupError if its package is missing."""
+    check_logger(config)
     if config.logger == "none":
         return None
-    if find_spec(config.logger) is None:
-        raise SetupError(f"train.logger: {config.logger} is not installed: `pip install {config.logger}`")
     if config.logger == "trackio":
         return TrackioLogger(run, config.model_dump(mode="json"))
     return TensorBoardLogger(run, name=FOLDER, version="")

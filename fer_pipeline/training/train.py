@@ -27,7 +27,7 @@ from fer_pipeline.training.calibration import calibrate
 from fer_pipeline.training.diagnose import diagnose
 from fer_pipeline.training.fit import fit
 from fer_pipeline.training.history import find_kept, read_history
-from fer_pipeline.training.loggers import make_logger
+from fer_pipeline.training.loggers import check_logger
 
 FEW_IMAGES = 20  # of a class, below which a score says little
 
@@ -52,7 +52,7 @@ def train(config: TrainConfig, *, force: bool = False, base: Base | None = None)
     with joined(config.device), led(locked_run(config.output, provenance, force=force)):
         fresh = not (config.output / MODEL).is_file()
         if fresh:
-            make_logger(config, config.output)  # says what is missing before the crops are read
+            check_logger(config)
             with in_turn():
                 crops = read_crops(config, "train")
             training, validation = hold_back(crops, config)

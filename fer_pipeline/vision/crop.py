@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fer_pipeline.config.schema import CropSettings, Preprocessing
 from fer_pipeline.vision.boxes import Box, Square, bounding_box
-from fer_pipeline.vision.cutting import cut_square
+from fer_pipeline.vision.cutting import cut_square, rotate
 from fer_pipeline.vision.detectors import Face
 from fer_pipeline.vision.five import find_five, measure_five, share_beyond
 from fer_pipeline.vision.image_io import Image, resize
@@ -144,21 +144,15 @@ def place_square(landmarks: Landmarks, cut: CropSettings) -> Square:
     With `align` the box is that of the landmarks rotated level: a tilted mouth has another box.
     """
     angle = tilt(landmarks) if cut.align else 0.0
-    box = region_box(_rotate(landmarks, -angle), cut.region)
+    box = region_box(rotate(landmarks, -angle), cut.region)
     length = eye_distance(landmarks) if cut.scale == "eyes" else max(box.width, box.height)
-    x, y = (float(value) for value in _rotate(np.array([box.centre]), angle)[0])
+    x, y = (float(value) for value in rotate(np.array([box.centre]), angle)[0])
     return Square(x, y, max(length * margin_of(cut), 4.0), angle)
 
 
 def margin_of(cut: CropSettings) -> float:
     """The side of the square, over what it is scaled by."""
     return cut.margin if cut.margin is not None else MARGINS[cut.region, cut.scale]
-
-
-def _rotate(points: NDArray[np.floating], degrees: float) -> NDArray[np.floating]:
-    """Rotate points (n, 2) about the origin; positive: what lies to the right goes down."""
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))
 
 
 def region_box(landmarks: NDArray[np.floating], region: str = "lips") -> Box:

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_pipeline.vision.boxes import Square, bounding_box
 from fer_pipeline.vision.image_io import Image, resize
@@ -40,3 +41,9 @@ def _needed_part(photo: Image, square: Square) -> tuple[Image, Square]:
     left, top = min(left, width - 1), min(top, height - 1)
     part = photo[top : max(bottom, top + 1), left : max(right, left + 1)]
     return part, square._replace(x=square.x - left, y=square.y - top)
+
+
+def rotate(points: NDArray[np.floating], degrees: float) -> NDArray[np.float64]:
+    """Rotate points (..., 2) about the origin; positive: what lies to the right goes down."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))

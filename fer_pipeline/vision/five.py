@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_pipeline.vision.boxes import Box, Square, slope
-from fer_pipeline.vision.cutting import cut_square
+from fer_pipeline.vision.cutting import cut_square, rotate
 from fer_pipeline.vision.detectors import look_with_yunet
 from fer_pipeline.vision.image_io import Image
 
@@ -57,7 +57,7 @@ def _look(photo: Image, square: Square, *, mirror: bool = False) -> Points | Non
     points = np.average(near[:, 4:14], axis=0, weights=near[:, 14] - LEAST + 1e-6).reshape(5, 2)
     if mirror:
         points = np.array([SIDE, 0]) + points[[1, 0, 2, 4, 3]] * [-1, 1]
-    return _turned((points / SIDE - 0.5) * square.side, square.angle) + square[:2]
+    return rotate((points / SIDE - 0.5) * square.side, square.angle) + square[:2]
 
 
 class Measured(NamedTuple):
@@ -76,7 +76,7 @@ def measure_five(points: Points, region: str, scale: str) -> Measured:
         centre, longer, down = points[3:].mean(axis=0), LIPS_WIDTH * _distance(points[3], points[4]), LIPS_DOWN
     else:
         centre, longer, down = points.mean(axis=0), FACE_SIDE * _spread(points), FACE_DOWN
-    x, y = centre + _turned(np.array([0.0, down * eyes]), angle)
+    x, y = centre + rotate(np.array([0.0, down * eyes]), angle)
     return Measured(float(x), float(y), EYES * eyes if scale == "eyes" else longer, angle)
 
 
@@ -102,9 +102,3 @@ def _spread(points: Points) -> float:
 
 def _angle(points: Points) -> float:
     return slope((points[0, 0], points[0, 1]), (points[1, 0], points[1, 1]))
-
-
-def _turned(points: Points, degrees: float) -> Points:
-    """Rotate points (..., 2) about the origin; positive: what lies to the right goes down."""
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))

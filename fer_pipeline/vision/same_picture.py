@@ -51,8 +51,8 @@ def look_at(image: Image) -> Look:
     A face too small to be seen on a plain ground is all that is not plain: that is looked at in place of the photo.
     """
     faces, content = _find_faces(image), trim_border(image)
-    if not faces and content is image:
-        content = image = trim_border(image, least=0)
+    if not faces and content is image and (part := trim_border(image, least=0)) is not image:
+        content = image = part
         faces = _find_faces(image)
     face = None
     if faces:
